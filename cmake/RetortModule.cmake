@@ -1,0 +1,50 @@
+# retort_module(NAME
+#   SOURCES   a.cc b.cc              # explicit; relative to the module's folder
+#   TESTS     a_test.cc              # become the test program retort_NAME_test, one ctest entry
+#   DEPENDS   base exchange          # other modules: their headers may be included; checked by tests/house
+#   PUBLIC    Some::library          # third-party libraries that appear in the module's headers
+#   PRIVATE   Other::library         # third-party libraries that do not
+#   TEST_DEPENDS  gguf               # modules only the tests use
+#   TORCH)                           # the module includes libtorch (precompiled headers, own warnings)
+#
+# Every module is a static library retort_NAME. The declared edges are written to <build>/modules.txt, which the
+# house test compares with the #include lines.
+set_property(GLOBAL PROPERTY RETORT_MODULE_EDGES "")
+
+function(retort_module name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;TESTS;DEPENDS;PUBLIC;PRIVATE;TEST_DEPENDS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "retort_module(${name}): unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  set(target retort_${name})
+  add_library(${target} STATIC ${ARG_SOURCES})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  list(TRANSFORM ARG_DEPENDS PREPEND retort_ OUTPUT_VARIABLE modules)
+  target_link_libraries(${target} PUBLIC ${modules} ${ARG_PUBLIC} PRIVATE retort_warnings ${ARG_PRIVATE})
+  if(ARG_TORCH)
+    target_link_libraries(${target} PUBLIC Retort::torch)
+    target_precompile_headers(${target} REUSE_FROM retort_torch_headers)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY RETORT_MODULE_EDGES "${name}: ${ARG_DEPENDS}")
+
+  if(ARG_TESTS AND BUILD_TESTING)
+    set(test retort_${name}_test)
+    add_executable(${test} ${ARG_TESTS})
+    list(TRANSFORM ARG_TEST_DEPENDS PREPEND retort_ OUTPUT_VARIABLE test_modules)
+    target_link_libraries(${test} PRIVATE ${target} ${test_modules} retort_warnings GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${test} PRIVATE RETORT_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                               RETORT_MODELS_DIR="${RETORT_CACHE_DIR}/models")
+    if(ARG_TORCH)
+      target_precompile_headers(${test} REUSE_FROM retort_torch_headers)
+    endif()
+    add_test(NAME ${name} COMMAND ${test})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 900)
+  endif()
+endfunction()
+
+function(retort_write_module_edges)
+  get_property(edges GLOBAL PROPERTY RETORT_MODULE_EDGES)
+  list(JOIN edges "\n" text)
+  string(REPLACE ";" " " text "${text}")
+  file(WRITE ${PROJECT_BINARY_DIR}/modules.txt "${text}\n")
+endfunction()

@@ -1,0 +1,47 @@
+# Retort::torch: libtorch's CPU libraries and headers, without TorchConfig (which demands a CUDA toolkit for a CUDA wheel).
+#
+# Sought in this order: -DRETORT_TORCH_DIR=<folder that holds lib/libtorch_cpu.so>, the part that `make setup` unpacked
+# into the cache, the torch package of `python3`.
+set(RETORT_TORCH_DIR "" CACHE PATH "Folder of libtorch (holds include/ and lib/)")
+set(torch_dir "${RETORT_TORCH_DIR}")
+if(NOT torch_dir)
+  file(GLOB candidates "${RETORT_CACHE_DIR}/parts/torch-${RETORT_TORCH_VERSION}/torch")
+  if(candidates)
+    list(GET candidates 0 torch_dir)
+  endif()
+endif()
+if(NOT torch_dir)
+  execute_process(COMMAND python3 -c "import torch, os; print(os.path.dirname(torch.__file__))"
+                  OUTPUT_VARIABLE torch_dir OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+if(NOT EXISTS "${torch_dir}/lib/libtorch_cpu.so")
+  message(FATAL_ERROR "libtorch was not found (looked for lib/libtorch_cpu.so in '${torch_dir}'). "
+                      "Run `make setup`, or pass -DRETORT_TORCH_DIR=<folder of libtorch>.")
+endif()
+
+add_library(retort_torch INTERFACE)
+add_library(Retort::torch ALIAS retort_torch)
+target_include_directories(retort_torch SYSTEM INTERFACE "${torch_dir}/include"
+                           "${torch_dir}/include/torch/csrc/api/include")
+# libtorch_cpu of a CUDA wheel itself needs these two; RUNPATH is not searched for a library's own needs, so they are
+# linked by name.
+set(torch_cuda_libraries "")
+file(GLOB torch_cuda_libraries "${torch_dir}/../nvidia/cu*/lib/libcudart.so.*" "${torch_dir}/../nvidia/cu*/lib/libcupti.so.*"
+     "${torch_dir}/../nvidia/cuda_*/lib/libcudart.so.*" "${torch_dir}/../nvidia/cuda_*/lib/libcupti.so.*")
+set(torch_link "${torch_dir}/lib/libtorch.so" "${torch_dir}/lib/libtorch_cpu.so" "${torch_dir}/lib/libc10.so")
+target_link_libraries(retort_torch INTERFACE -Wl,--no-as-needed ${torch_cuda_libraries} ${torch_dir}/lib/libtorch_cpu.so
+                      ${torch_dir}/lib/libc10.so -Wl,--as-needed)
+set(torch_rpath "${torch_dir}/lib")
+foreach(library IN LISTS torch_cuda_libraries)
+  get_filename_component(folder "${library}" DIRECTORY)
+  list(APPEND torch_rpath "${folder}")
+endforeach()
+list(REMOVE_DUPLICATES torch_rpath)
+list(JOIN torch_rpath ":" torch_rpath_text)
+target_link_options(retort_torch INTERFACE "-Wl,--disable-new-dtags" "-Wl,-rpath,${torch_rpath_text}")
+message(STATUS "libtorch: ${torch_dir}")
+
+# libtorch's headers take 7-22 s a file: one precompiled header serves every module that includes them.
+add_library(retort_torch_headers STATIC ${PROJECT_SOURCE_DIR}/cmake/torch_headers.cc)
+target_link_libraries(retort_torch_headers PUBLIC Retort::torch PRIVATE retort_warnings)
+target_precompile_headers(retort_torch_headers PUBLIC <torch/torch.h>)
