@@ -1,0 +1,51 @@
+// Which type this machine multiplies matrices faster in: measured, never assumed. No libtorch in this header.
+//
+// Machines differ by an order of magnitude either way: with AMX or AVX512-BF16 units bf16 is several times faster than
+// fp32, without them it is slower. The probe multiplies matrices of a model's own shapes for about a second.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "model/compute_type.h"
+
+namespace retort::model {
+
+struct GemmSpeed {
+  std::string name;           // "float32", "float32 (oneDNN)", "bfloat16"
+  double block_gflops = 0;    // rows x hidden x intermediate
+  double head_gflops = 0;     // rows x hidden x vocabulary
+  double relative_error = 0;  // largest, against FP64, relative to the largest value
+};
+
+struct ComputeProbe {
+  std::vector<GemmSpeed> speeds;
+  ComputeType chosen = ComputeType::kFloat32;
+  // FP32 products through oneDNN ("medium" precision in libtorch): only where measured faster and as exact as FP32.
+  bool onednn_float32 = false;
+  int threads = 0;
+  std::string reason;  // one sentence with the numbers, for people
+  // The speed of the chosen type: the peak that a training speed is compared with.
+  double chosen_block_gflops = 0;
+  double chosen_head_gflops = 0;
+};
+
+struct ProbeShape {
+  std::int64_t rows = 512;
+  std::int64_t hidden = 576;
+  std::int64_t intermediate = 1536;
+  std::int64_t vocabulary = 49152;
+};
+
+// Takes under 1.5 s on 2 cores. Leaves libtorch's settings as it found them. One caller at a time.
+ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock);
+
+// libtorch's settings belong to the whole process: a program sets them once, before it computes. threads 0: all cores.
+void set_compute_threads(int threads);
+int compute_threads();
+// Takes the probe's FP32 path into use (ComputeProbe::onednn_float32).
+void set_onednn_float32(bool enabled);
+
+}  // namespace retort::model

@@ -1,0 +1,143 @@
+// A Llama-architecture decoder on libtorch: the teacher without gradients, the student with them.
+//
+// Weights carry GGUF's tensor names; query and key rows are half-split inside (model/rotary_layout.h). Matrices are
+// kept in the compute type, norms in FP32 in either type. The three attention projections of a block share one
+// allocation, so do gate and up: the named tensors are views of it, so write to them in place (copy_), never replace
+// them.
+//
+// Computes from many documents packed in one batch: attention never crosses a document, positions are the caller's.
+// Work is done for every position of a batch, padding included; one long row without padding is the fastest form.
+//
+// A Decoder owns its weights and is movable; copies share them (tensors are handles), clone() doesn't. Computing from
+// several threads at once is allowed while nobody writes to the weights. libtorch's exceptions don't leave from_…();
+// forward() throws only on broken preconditions (wrong shapes), which are ours.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/compute_type.h"
+#include "model/decoder_config.h"
+
+namespace retort::gguf {
+class File;
+}
+
+namespace retort::model {
+
+torch::Dtype dtype_of(ComputeType type);
+
+struct NamedTensor {
+  std::string name;  // GGUF's
+  torch::Tensor tensor;
+};
+
+// One batch of packed rows. All int64, CPU, [rows, length].
+struct TokenBatch {
+  torch::Tensor ids;
+  torch::Tensor positions;  // restart at 0 with every document
+  torch::Tensor documents;  // equal neighbours in a row are one document; -1 is padding: attends to nothing
+};
+
+// One sequence as a batch of one row and one document.
+TokenBatch single_document(std::span<const std::int32_t> ids);
+
+struct LoadOptions {
+  ComputeType compute = ComputeType::kFloat32;
+  // Only these layers, ascending: the cut student without ever holding the whole. Absent: all.
+  std::optional<std::vector<std::int64_t>> layers;
+};
+
+struct DecoderBlock {
+  torch::Tensor attention_norm;     // [hidden] FP32
+  torch::Tensor query_key_value;    // [(heads + 2 kv_heads) head_dim, hidden]: what the next three are views of
+  torch::Tensor query, key, value;  // leaves
+  torch::Tensor output;             // [hidden, heads head_dim]
+  torch::Tensor feed_forward_norm;  // [hidden] FP32
+  torch::Tensor gate_up;            // [2 intermediate, hidden]: what the next two are views of
+  torch::Tensor gate, up;           // leaves
+  torch::Tensor down;               // [hidden, intermediate]
+};
+
+// The keys and values of one sequence that is being continued. Belongs to the caller; one thread.
+struct KeyValueCache {
+  // One a layer, [kv_heads, capacity, head_dim]; grown as needed.
+  std::vector<torch::Tensor> keys, values;
+  std::int64_t length = 0;
+};
+
+class Decoder {
+ public:
+  // Error (kCaller): see decoder_config(); NaN or infinity in a weight, by tensor name.
+  static Result<Decoder> from_gguf(const gguf::File& file, const LoadOptions& options);
+  // From tensors of any float type, half-split, named as tensor_names(config) says; copied. Error (kCaller): a name
+  // missing, unknown, or of another shape, or a value that isn't finite.
+  static Result<Decoder> from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
+                                      ComputeType compute);
+
+  const DecoderConfig& config() const { return config_; }
+  ComputeType compute_type() const { return compute_; }
+
+  // Leaves under GGUF's names in the order of tensor_names(): matrices in the compute type, norms in FP32. A tied head
+  // is there once, as token_embd.weight.
+  std::vector<NamedTensor> named_parameters() const;
+  // Makes every parameter require a gradient, or none. A Decoder is made without.
+  void set_requires_grad(bool enabled);
+
+  // Own copies of the weights, in the given type, without gradients.
+  Decoder clone(ComputeType compute) const;
+  // The model cut to these layers (ascending), same embeddings, norms and head; own copies.
+  Result<Decoder> keep_layers(std::span<const std::int64_t> layers) const;
+
+  // Called with the number of a layer, what went into it and what came out: [rows * length, hidden].
+  using LayerObserver =
+      std::function<void(std::int64_t layer, const torch::Tensor& input, const torch::Tensor& output)>;
+
+  // Hidden states after the final norm, [rows, length, hidden] in the compute type; the head hasn't been applied.
+  // Records for autograd where gradients are enabled and required.
+  torch::Tensor forward(const TokenBatch& batch, const LayerObserver& observer = nullptr) const;
+
+  // Continues sequences: `ids` are the new tokens of all of them, one after the other; continuation i takes the next
+  // `counts[i]` of them and appends to `caches[i]`. Hidden states after the final norm, [sum of counts, hidden]. No
+  // gradients.
+  torch::Tensor extend(std::span<const std::int32_t> ids, std::span<const std::int64_t> counts,
+                       std::span<KeyValueCache* const> caches) const;
+
+  // [vocabulary, hidden], compute type: token_embd when tied.
+  const torch::Tensor& head_weight() const { return config_.tied_head ? embedding_ : head_; }
+  const torch::Tensor& embedding() const { return embedding_; }
+  // hidden [n, hidden] -> logits [n, vocabulary] in FP32. For a few rows at a time.
+  torch::Tensor logits(const torch::Tensor& hidden) const;
+
+  // --- The pieces of forward(), for those who measure what happens between layers (model/layer_choice.h). ---
+  // What attention needs to know about a batch, worked out once.
+  struct Layout {
+    struct Segment {
+      std::int64_t begin = 0, end = 0;  // of rows * length
+    };
+    std::vector<Segment> segments;
+    torch::Tensor cosine, sine;  // [rows * length, head_dim / 2] FP32
+  };
+  Layout layout(const TokenBatch& batch) const;
+  // [n] int64 -> [n, hidden].
+  torch::Tensor embed(const torch::Tensor& ids) const;
+  torch::Tensor apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const;
+  torch::Tensor apply_final_norm(const torch::Tensor& input) const;
+
+ private:
+  Decoder() = default;
+  DecoderConfig config_;
+  ComputeType compute_ = ComputeType::kFloat32;
+  torch::Tensor embedding_, final_norm_, head_;
+  torch::Tensor inverse_frequencies_;  // [head_dim / 2] FP64, scaling applied
+  std::vector<DecoderBlock> blocks_;
+};
+
+}  // namespace retort::model

@@ -1,0 +1,30 @@
+// A Decoder as TokenGenerator: many sequences at a time with a key-value cache each. Shares the decoder's weights. One
+// thread at a time. Same seed, same tokens, whatever else is in flight (each request draws from its own stream).
+#pragma once
+
+#include <cstddef>
+#include <stop_token>
+
+#include "base/random.h"
+#include "exchange/engine.h"
+#include "model/decoder.h"
+
+namespace retort::model {
+
+class TorchGenerator final : public TokenGenerator {
+ public:
+  explicit TorchGenerator(Decoder decoder, std::size_t parallel = 16)
+      : decoder_(std::move(decoder)), parallel_(parallel) {}
+  Result<void> generate(GenerationJob& job, std::stop_token stop) override;
+  std::size_t context_tokens() const override;
+
+ private:
+  Decoder decoder_;
+  std::size_t parallel_;
+};
+
+// Draws from softmax(logits / temperature) after top-k, top-p and min-p, in that order; temperature 0: the largest, the
+// lowest id among equals. Logits: one row.
+TokenId sample_token(std::span<const float> logits, const SamplingOptions& options, Random& random);
+
+}  // namespace retort::model
