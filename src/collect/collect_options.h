@@ -1,0 +1,44 @@
+// What to ask a teacher for: the recipe's keys under `collect` and `terms`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "recipe/option_set.h"
+
+namespace retort::collect {
+
+struct CollectOptions {
+  // Where prompts come from: empty means that the teacher writes the user's turn too (`self_generated`).
+  std::string prompts_file;
+  // "jsonl" (rows with `messages` or `prompt`), "lines", or "auto" (by the file's name: .jsonl, .ndjson, .json).
+  std::string prompts_format = "auto";
+  // Exchanges to collect. 0: every row of the file; self-generated prompts need a number.
+  std::int64_t count = 0;
+  // An answer is cut here.
+  std::int64_t max_tokens = 160;
+  // A self-generated user's turn that doesn't end within so many tokens is thrown away and drawn again.
+  std::int64_t max_user_tokens = 128;
+  double temperature = 0.8;
+  double top_p = 0.95;
+  std::int64_t top_k = 0;
+  double min_p = 0;
+  std::uint64_t seed = 1;
+  // System message for self-generated prompts and for rows that have none; empty: what the template itself adds.
+  std::string system;
+  // Draws of a self-generated user's turn before its slot is given up.
+  std::int64_t attempts = 4;
+
+  bool self_generated() const { return prompts_file.empty(); }
+};
+
+// Who accepted which licence, for teachers whose file doesn't say or whose licence needs a permission.
+struct TermsOptions {
+  std::string accepted_by;
+  std::string accepted_licence;
+};
+
+const recipe::OptionSet<CollectOptions>& collect_option_set();
+const recipe::OptionSet<TermsOptions>& terms_option_set();
+
+}  // namespace retort::collect
