@@ -1,0 +1,70 @@
+// All options of a program: what a recipe may say. Assembled once by the pipeline from each module's OptionSet.
+//
+// Order of add() is the order of the reference page and of the effective recipe. Immutable once built; any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "recipe/option_set.h"
+
+namespace retort::recipe {
+
+class Recipe;
+
+class Schema {
+ public:
+  using ValueOf = std::function<const Node*(const std::string&)>;
+  struct Section {
+    std::string prefix;  // "" for top-level keys
+    std::string help;
+    std::vector<std::string> keys;
+  };
+
+  // The set is copied. Two sets may share a prefix (their keys then stand in one section), never a key.
+  template <class T>
+  Schema& add(const OptionSet<T>& set) {
+    add_options(set.prefix(), set.help(), set.options());
+    checks_.push_back(
+        [set](const ValueOf& value_of, Problems& problems) { set.run_checks(set.build(value_of), problems); });
+    return *this;
+  }
+  // A rule over options of several sets ("impossible combinations"); reads them with recipe.get(set).
+  Schema& check(std::function<void(const Recipe&, Problems&)> rule) {
+    cross_checks_.push_back(std::move(rule));
+    return *this;
+  }
+
+  const std::vector<Option>& options() const { return options_; }
+  const std::vector<Section>& sections() const { return sections_; }
+  // All full keys, in order.
+  std::vector<std::string> keys() const;
+  // nullptr when there is no such option.
+  const Option* find(std::string_view key) const;
+  // The known key a person most likely meant, or "".
+  std::string nearest_key(std::string_view key) const;
+
+  // Text for `retort help KEY`: of an option, or of a section with its keys. Error (kCaller): unknown, with the
+  // nearest.
+  Result<std::string> describe(std::string_view key) const;
+  // docs/RECIPE.md: every option, in Markdown. The same schema gives the same bytes.
+  std::string reference_page() const;
+
+ private:
+  friend class Recipe;
+  void add_options(const std::string& prefix, const std::string& help, const std::vector<Option>& options);
+
+  std::vector<Option> options_;
+  std::vector<Section> sections_;
+  std::vector<std::function<void(const ValueOf&, Problems&)>> checks_;
+  std::vector<std::function<void(const Recipe&, Problems&)>> cross_checks_;
+};
+
+// "from 1 to 8 tokens", "above 0", "one of: a, b"; "" when anything goes.
+std::string describe_range(const OptionText& text);
+
+}  // namespace retort::recipe
