@@ -1,0 +1,76 @@
+// The tokenizer of a model file: exact bytes in, token ids out, and back.
+//
+// Loaded through llama.cpp's vocabulary-only path after gguf::File::open() and checks of the vocabulary's own shape, so
+// any architecture's file will do, also one without weights. Nothing is printed. Movable; const functions may be called
+// from any thread.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "exchange/exchange.h"
+#include "gguf/file.h"
+
+namespace retort::tokens {
+
+enum class SpecialTokens {
+  kAsText,  // "<|im_end|>" in the text is ten characters: for whatever a person or a model wrote
+  kParse,   // it is the token: for texts of the template itself
+};
+
+class Tokenizer {
+ public:
+  // Error (kCaller): not a GGUF file, no vocabulary, or one that llama.cpp can't use.
+  static Result<Tokenizer> load(const std::filesystem::path& gguf);
+  static Result<Tokenizer> load(const gguf::File& file);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  // The bytes as they are: no trimming, no template. `as_file_says`: BOS/EOS added when the file's metadata says so.
+  // Any bytes are taken, also NUL and invalid UTF-8 (what llama.cpp's tokenizer makes of them). Error: the text is
+  // longer than 2^30 bytes.
+  Result<std::vector<TokenId>> encode(std::string_view text, SpecialTokens special = SpecialTokens::kAsText,
+                                      bool bos_eos_as_file_says = false) const;
+  // Bytes; may be invalid UTF-8 where ids were cut inside a character. Ids outside the vocabulary are skipped.
+  std::string decode(std::span<const TokenId> ids, bool show_special = false) const;
+  // The bytes of one token, for streaming: hold back unfinished UTF-8 (base/text.h, unfinished_utf8_suffix).
+  std::string piece(TokenId id, bool show_special = false) const;
+
+  std::size_t vocabulary() const;
+  bool contains(TokenId id) const;
+  std::optional<TokenId> bos() const;
+  std::optional<TokenId> eos() const;
+  std::optional<TokenId> end_of_turn() const;
+  bool adds_bos() const;
+  bool adds_eos() const;
+  // Sampling one of these ends a text: end of sequence, of turn, of message. Ascending.
+  const std::vector<TokenId>& end_ids() const;
+  bool is_end(TokenId id) const;
+  // Control tokens show no text and are never made from a person's text.
+  bool is_control(TokenId id) const;
+  // The id whose exact special text this is ("<|im_start|>"), if there is one.
+  std::optional<TokenId> special_id(std::string_view text) const;
+
+  // Two tokenizers with one fingerprint give the same ids for every text: SHA-256 over vocabulary, token types, scores,
+  // merges, kind of tokenizer, and special ids.
+  const Digest& fingerprint() const;
+
+ private:
+  friend class ChatFormat;
+  struct State;
+  explicit Tokenizer(std::shared_ptr<const State> state);
+  // The text goes on where other text stopped: no leading-space rule of the tokenizer applies.
+  Result<std::vector<TokenId>> encode_continuation(std::string_view text) const;
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace retort::tokens
