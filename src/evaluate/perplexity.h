@@ -22,7 +22,7 @@ namespace retort::evaluate {
 
 struct TextOptions {
   std::size_t window = 512;      // tokens; at most the model's context
-  std::size_t stride = 256;      // 1..window
+  std::size_t stride = 256;      // at least 1, less than the window (with `begin`: at most the window)
   std::optional<TokenId> begin;  // put before each window (the model's BOS token, if its file asks for one)
   int threads = 0;               // 0: as many as the machine has
 };

@@ -1,0 +1,108 @@
+#include "evaluate/generation.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/random.h"
+
+namespace retort::evaluate {
+
+namespace {
+
+class AnswersJob final : public GenerationJob {
+ public:
+  AnswersJob(std::span<const std::vector<TokenId>> prompts, std::span<const TokenId> end_ids,
+             const SamplingOptions& sampling, std::vector<TokenCompletion>& answers, Progress& progress)
+      : prompts_(prompts), end_ids_(end_ids), sampling_(sampling), answers_(answers), progress_(progress) {}
+
+  std::optional<TokenRequest> next() override {
+    if (asked_ == prompts_.size()) return std::nullopt;
+    TokenRequest request;
+    request.tag = asked_;
+    request.prompt_ids = prompts_[asked_];
+    request.sampling = sampling_;
+    request.sampling.seed = derive_seed(sampling_.seed, "answer", asked_);
+    request.end_ids.assign(end_ids_.begin(), end_ids_.end());
+    ++asked_;
+    return request;
+  }
+
+  Result<void> finished(std::uint64_t tag, TokenCompletion completion) override {
+    RETORT_CHECK(tag < answers_.size());
+    answers_[tag] = std::move(completion);
+    ++done_;
+    progress_.advance(static_cast<double>(done_), "");
+    return {};
+  }
+
+  std::size_t done() const { return done_; }
+
+ private:
+  std::span<const std::vector<TokenId>> prompts_;
+  std::span<const TokenId> end_ids_;
+  SamplingOptions sampling_;
+  std::vector<TokenCompletion>& answers_;
+  Progress& progress_;
+  std::size_t asked_ = 0;
+  std::size_t done_ = 0;
+};
+
+}  // namespace
+
+bool falls_into_a_loop(std::span<const TokenId> ids) {
+  for (std::size_t block = 1; block <= kLongestLoopBlock && block < ids.size(); ++block) {
+    // A run of n places that equal the one a block before is a block seen 1 + n / block times over n + block tokens.
+    const std::size_t needed = std::max(3 * block, kLoopTokens);
+    std::size_t run = 0;
+    for (std::size_t i = block; i < ids.size(); ++i) {
+      run = ids[i] == ids[i - block] ? run + 1 : 0;
+      if (run + block >= needed) return true;
+    }
+  }
+  return false;
+}
+
+Result<GenerationStatistics> measure_generation(TokenGenerator& generator,
+                                                std::span<const std::vector<TokenId>> prompts,
+                                                std::span<const TokenId> end_ids, const SamplingOptions& sampling,
+                                                const BootstrapOptions& bootstrap, Progress& progress,
+                                                std::stop_token stop) {
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    if (prompts[p].size() < generator.context_tokens()) continue;
+    return caller_error("Prompt " + std::to_string(p + 1) + " has " + std::to_string(prompts[p].size()) +
+                        " tokens and leaves no room for an answer in a context of " +
+                        std::to_string(generator.context_tokens()) + ". Use shorter prompts or a larger context.");
+  }
+  GenerationStatistics statistics;
+  statistics.answers.resize(prompts.size());
+  AnswersJob job(prompts, end_ids, sampling, statistics.answers, progress);
+  progress.begin("answer", static_cast<double>(prompts.size()), "answers");
+  RETORT_TRY(generator.generate(job, stop));
+  RETORT_CHECK(job.done() == prompts.size());
+  progress.end(std::to_string(prompts.size()) + " answers");
+
+  std::vector<double> ones(prompts.size(), 1.0);
+  std::vector<double> tokens;
+  std::vector<double> ended;
+  std::vector<double> loops;
+  for (const TokenCompletion& answer : statistics.answers) {
+    const bool end = answer.finish_reason == FinishReason::kEnd;
+    const std::size_t length = answer.ids.size() - (end && !answer.ids.empty() ? 1 : 0);
+    tokens.push_back(static_cast<double>(length));
+    ended.push_back(end ? 1 : 0);
+    loops.push_back(falls_into_a_loop(std::span(answer.ids).first(length)) ? 1 : 0);
+  }
+  statistics.tokens = bootstrap_ratio(tokens, ones, bootstrap);
+  statistics.ended_by_itself = bootstrap_ratio(ended, ones, bootstrap);
+  statistics.repetition = bootstrap_ratio(loops, ones, bootstrap);
+  return statistics;
+}
+
+void set_generation(ModelScore& score, const GenerationStatistics& statistics) {
+  score.generated_tokens = statistics.tokens;
+  score.ended_by_itself = statistics.ended_by_itself;
+  score.repetition = statistics.repetition;
+}
+
+}  // namespace retort::evaluate
