@@ -1,9 +1,9 @@
 # Retort::llama (llama.cpp and ggml) and Retort::jinja (llama.cpp's chat template engine), from the prefix that
 # `make setup` built in the cache, or from -DRETORT_LLAMA_DIR=<prefix made by cmake/parts/llama>.
-set(RETORT_LLAMA_DIR "" CACHE PATH "Prefix of llama.cpp as cmake/parts/llama installs it")
+set(RETORT_LLAMA_DIR "$ENV{RETORT_LLAMA_DIR}" CACHE PATH "Prefix of llama.cpp as cmake/parts/llama installs it")
 set(llama_dir "${RETORT_LLAMA_DIR}")
 if(NOT llama_dir)
-  set(llama_dir "${RETORT_CACHE_DIR}/parts/llama.cpp-${RETORT_LLAMA_VERSION}")
+  retort_part_path(llama.cpp llama_dir)
 endif()
 if(NOT EXISTS "${llama_dir}/lib/libllama.a")
   message(FATAL_ERROR "llama.cpp was not found (looked for lib/libllama.a in '${llama_dir}'). "

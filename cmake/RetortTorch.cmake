@@ -2,12 +2,12 @@
 #
 # Sought in this order: -DRETORT_TORCH_DIR=<folder that holds lib/libtorch_cpu.so>, the part that `make setup` unpacked
 # into the cache, the torch package of `python3`.
-set(RETORT_TORCH_DIR "" CACHE PATH "Folder of libtorch (holds include/ and lib/)")
+set(RETORT_TORCH_DIR "$ENV{RETORT_TORCH_DIR}" CACHE PATH "Folder of libtorch (holds include/ and lib/)")
 set(torch_dir "${RETORT_TORCH_DIR}")
 if(NOT torch_dir)
-  file(GLOB candidates "${RETORT_CACHE_DIR}/parts/torch-${RETORT_TORCH_VERSION}/torch")
-  if(candidates)
-    list(GET candidates 0 torch_dir)
+  retort_part_path(torch torch_part)
+  if(EXISTS "${torch_part}/torch/lib/libtorch_cpu.so")
+    set(torch_dir "${torch_part}/torch")
   endif()
 endif()
 if(NOT torch_dir)
