@@ -350,7 +350,8 @@ def unpack_source(pins, cache, section):
     shutil.rmtree(temporary, ignore_errors=True)
     with tarfile.open(archive) as tar:
         prefix = section["source"] + "/"
-        members = [member for member in tar if member.name.startswith(prefix)]
+        # A stray .git file would send llama.cpp's build looking for a repository that isn't there.
+        members = [member for member in tar if member.name.startswith(prefix) and not member.name.endswith("/.git")]
         if hasattr(tarfile, "data_filter"):
             tar.extractall(temporary, members, filter="data")
         else:
@@ -379,7 +380,6 @@ def build_part(pins, cache, name, section, folder):
     source = unpack_source(pins, cache, section)
     target = part_folder(pins, cache, name)
     tree = cache / "build" / target.name  # kept when interrupted: the same command goes on
-    # Output paths name the source folder, so debug information and assertions read the same on every machine.
     compiler = os.environ.get("RETORT_PARTS_CC", "cc")
     options = section.get("options", "").split()
     say(f"Building {name} for this processor (some minutes, once)")
