@@ -15,6 +15,7 @@
 namespace retort::recipe {
 
 class Recipe;
+class RecipeReader;
 
 class Schema {
  public:
@@ -29,8 +30,10 @@ class Schema {
   template <class T>
   Schema& add(const OptionSet<T>& set) {
     add_options(set.prefix(), set.help(), set.options());
-    checks_.push_back(
-        [set](const ValueOf& value_of, Problems& problems) { set.run_checks(set.build(value_of), problems); });
+    SetCheck check;
+    for (const Option& option : set.options()) check.keys.push_back(option.key);
+    check.rule = [set](const ValueOf& value_of, Problems& problems) { set.run_checks(set.build(value_of), problems); };
+    checks_.push_back(std::move(check));
     return *this;
   }
   // A rule over options of several sets ("impossible combinations"); reads them with recipe.get(set).
@@ -55,12 +58,16 @@ class Schema {
   std::string reference_page() const;
 
  private:
-  friend class Recipe;
+  friend class RecipeReader;
   void add_options(const std::string& prefix, const std::string& help, const std::vector<Option>& options);
 
   std::vector<Option> options_;
   std::vector<Section> sections_;
-  std::vector<std::function<void(const ValueOf&, Problems&)>> checks_;
+  struct SetCheck {
+    std::vector<std::string> keys;
+    std::function<void(const ValueOf&, Problems&)> rule;
+  };
+  std::vector<SetCheck> checks_;
   std::vector<std::function<void(const Recipe&, Problems&)>> cross_checks_;
 };
 
