@@ -21,4 +21,8 @@ bool is_supported_architecture(std::string_view architecture);
 // Error (kCaller): names the architecture, key or tensor. Doesn't read weights: see File::check_finite().
 Result<void> check_model(const File& file);
 
+// The vocabulary alone, of any architecture: its arrays are of the right types and lengths, its tokens distinct. What
+// llama.cpp would abort on, or read past the end of, is refused here. Also part of check_model().
+Result<void> check_vocabulary(const File& file);
+
 }  // namespace retort::gguf
