@@ -1,0 +1,92 @@
+#include "train/adamw.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <limits>
+
+namespace retort::train {
+namespace {
+
+// The published algorithm, in double precision and one number at a time.
+struct PlainAdamW {
+  std::vector<double> w, m, v;
+  int t = 0;
+  void step(const std::vector<double>& g, double rate, double decay, const AdamWOptions& o, double scale) {
+    ++t;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double gradient = g[i] * scale;
+      m[i] = o.beta1 * m[i] + (1 - o.beta1) * gradient;
+      v[i] = o.beta2 * v[i] + (1 - o.beta2) * gradient * gradient;
+      const double mh = m[i] / (1 - std::pow(o.beta1, t));
+      const double vh = v[i] / (1 - std::pow(o.beta2, t));
+      w[i] -= rate * (mh / (std::sqrt(vh) + o.epsilon) + decay * w[i]);
+    }
+  }
+};
+
+std::vector<double> numbers(const torch::Tensor& tensor) {
+  const auto flat = tensor.to(torch::kDouble).contiguous().flatten();
+  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
+}
+
+void compare(torch::ScalarType type) {
+  torch::manual_seed(3);
+  AdamWOptions options;
+  options.weight_decay = 0.1;
+  options.clip_norm = 2.0;
+  AdamW optimiser(options);
+  const auto matrix_master = torch::randn({37, 5});
+  const auto norm_master = torch::randn({19});
+  auto matrix = matrix_master.to(type).contiguous();
+  auto norm = norm_master.clone();
+  optimiser.add("blk.0.ffn_up.weight", matrix, matrix_master);
+  optimiser.add("blk.0.ffn_norm.weight", norm, norm_master);
+  PlainAdamW plain_matrix{numbers(matrix_master), std::vector<double>(185), std::vector<double>(185)};
+  PlainAdamW plain_norm{numbers(norm_master), std::vector<double>(19), std::vector<double>(19)};
+  for (int step = 0; step < 20; ++step) {
+    // Two micro-batches; in BF16 each is rounded, their sum is not.
+    const double size = step % 2 == 0 ? 5.0 : 0.01;  // clipped and not
+    const auto first = (torch::randn({37, 5}) * size).to(type);
+    const auto second = (torch::randn({37, 5}) * size).to(type);
+    const auto vector = torch::randn({19}) * size;
+    optimiser.zero_gradients();
+    optimiser.accumulate(0, first);
+    optimiser.accumulate(0, second);
+    optimiser.accumulate(1, vector);
+    const auto matrix_gradient = numbers(first.to(torch::kDouble) + second.to(torch::kDouble));
+    const auto norm_gradient = numbers(vector);
+    double sum = 0;
+    for (const double g : matrix_gradient) sum += g * g;
+    for (const double g : norm_gradient) sum += g * g;
+    const double scale = std::sqrt(sum) > 2.0 ? 2.0 / std::sqrt(sum) : 1.0;
+    EXPECT_NEAR(optimiser.step(0.01), std::sqrt(sum), 1e-4 * std::sqrt(sum));
+    plain_matrix.step(matrix_gradient, 0.01, 0.1, options, scale);
+    plain_norm.step(norm_gradient, 0.01, 0, options, scale);
+  }
+  const auto& parameters = optimiser.parameters();
+  const auto w = numbers(parameters[0].master);
+  for (std::size_t i = 0; i < w.size(); ++i) ASSERT_NEAR(w[i], plain_matrix.w[i], 2e-5) << i;
+  const auto n = numbers(parameters[1].master);
+  for (std::size_t i = 0; i < n.size(); ++i) ASSERT_NEAR(n[i], plain_norm.w[i], 2e-5) << i;
+  // The copy that is computed with was written in place, rounded to nearest.
+  EXPECT_TRUE(torch::equal(matrix, parameters[0].master.to(type)));
+  EXPECT_TRUE(torch::equal(norm, parameters[1].master));
+}
+
+TEST(AdamW, EqualsThePlainAlgorithmInFp32) { compare(torch::kFloat); }
+TEST(AdamW, EqualsThePlainAlgorithmWithBf16Copies) { compare(torch::kBFloat16); }
+
+TEST(AdamW, LeavesEverythingAloneWhenTheGradientIsNotFinite) {
+  AdamW optimiser({});
+  auto weight = torch::ones({2, 2});
+  optimiser.add("w", weight);
+  optimiser.accumulate(0, torch::full({2, 2}, std::numeric_limits<float>::quiet_NaN()));
+  EXPECT_FALSE(std::isfinite(optimiser.step(0.1)));
+  EXPECT_TRUE(torch::equal(weight, torch::ones({2, 2})));
+  EXPECT_EQ(optimiser.steps_done(), 0);
+}
+
+}  // namespace
+}  // namespace retort::train

@@ -1,0 +1,59 @@
+// The inner loops of training, written for the machine's vector units.
+//
+// The same source is compiled for plain x86-64, AVX2 and AVX-512; kernels() gives the best the processor runs. All of
+// them add in the same order (16 lanes), so that results differ only by fused rounding. Pure; any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace retort::train {
+
+using Bf16 = std::uint16_t;  // the upper half of an IEEE float
+
+struct RowWeights {
+  float kl = 1;             // of the forward KL in the loss
+  float cross_entropy = 0;  // of the sampled token's cross-entropy
+  float scale = 1;          // the gradient is multiplied by it: 1 / supervised tokens of the global batch
+};
+
+// Of one row, in nats, at temperature 1. kl = sum p_teacher (log p_teacher - log p_student).
+struct RowLoss {
+  double kl = 0;
+  double cross_entropy = 0;  // -log p_student(target)
+};
+
+struct AdamStep {
+  float learning_rate = 0;
+  float beta1 = 0.9F;
+  float beta2 = 0.95F;
+  float epsilon = 1e-8F;
+  float weight_decay = 0;
+  float correction1 = 1;  // 1 - beta1^t
+  float correction2 = 1;  // 1 - beta2^t
+  float gradient_scale = 1;
+};
+
+struct Kernels {
+  const char* name;
+  // Reads a row of `n` student logits and `n` teacher logits; when `gradient` is set, overwrites the student's logits
+  // by the gradient of the loss with respect to them. `scratch`: row_scratch(n) floats.
+  RowLoss (*kl_row_f32)(float* student, const float* teacher, std::size_t n, std::int32_t target, RowWeights weights,
+                        bool gradient, float* scratch);
+  RowLoss (*kl_row_bf16)(Bf16* student, const Bf16* teacher, std::size_t n, std::int32_t target, RowWeights weights,
+                         bool gradient, float* scratch);
+  // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state. `copy` (may be null) receives the new
+  // weights in BF16.
+  void (*adamw)(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step);
+  double (*sum_of_squares)(const float* values, std::size_t n);
+  void (*add_bf16)(float* sum, const Bf16* values, std::size_t n);
+  void (*to_bf16)(const float* values, Bf16* target, std::size_t n);
+};
+
+const Kernels& kernels();
+// Every variant that this processor runs, the plain one first: for tests.
+std::size_t kernel_variants(const Kernels* variants[3]);
+
+inline std::size_t row_scratch(std::size_t n) { return 2 * ((n + 15) / 16 * 16) + 16; }
+
+}  // namespace retort::train

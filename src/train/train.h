@@ -1,0 +1,53 @@
+// Training: a student learns the teacher's distribution on packed exchanges, with the teacher online.
+//
+// The order of the data is a pure function of (seed, epoch); the loss of a step is the mean over the supervised tokens
+// of the whole global batch, however it is split. `folder` receives
+//   metrics.jsonl            a line a step (docs/formats/metrics.md)
+//   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md)
+//   student.safetensors      the trained FP32 masters alone, written when training is complete
+// The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
+// complete returns its summary at once. A checkpoint of other options, data or models is refused.
+//
+// One thread at a time; uses libtorch's threads inside. Owns the student; the teacher and the dataset are borrowed.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <stop_token>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "train/train_options.h"
+
+namespace retort::model {
+class Decoder;
+}
+namespace retort::dataset {
+struct Dataset;
+}
+
+namespace retort::train {
+
+struct TrainSummary {
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;             // passed through the student, padding excluded
+  std::int64_t supervised_tokens = 0;  // of those, the ones with a loss
+  double seconds = 0;                  // of all sessions together, without the pauses between
+  double tokens_per_s = 0;             // tokens / seconds of training steps alone
+  double first_loss = 0;
+  double final_loss = 0;          // mean of the last tenth of the steps
+  double held_out_kl_before = 0;  // nats per supervised token
+  double held_out_kl = 0;
+  std::int64_t peak_rss_bytes = 0;   // of the process
+  std::filesystem::path checkpoint;  // student.safetensors
+};
+
+// Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
+// checkpoint; kWorld for the disk and for a loss that is not finite; kInterrupted after saving when `stop` is
+// requested.
+Result<TrainSummary> train(model::Decoder& teacher, model::Decoder student, const dataset::Dataset& dataset,
+                           const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
+                           Progress& progress, std::stop_token stop);
+
+}  // namespace retort::train

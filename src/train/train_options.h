@@ -1,0 +1,43 @@
+// The options of training: one declaration gives the recipe's keys (`train.…`), their defaults, ranges and help.
+//
+// A plain value; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace retort::recipe {
+template <class T>
+class OptionSet;
+}
+
+namespace retort::train {
+
+struct TrainOptions {
+  std::string objective = "forward_kl";
+  double cross_entropy_weight = 0;          // loss = (1 - w) KL + w cross-entropy of the sampled token
+  std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
+  std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
+  double learning_rate = 8e-4;              // highest, at the end of warm-up
+  double final_learning_rate_fraction = 0;  // where the cosine ends, as a fraction of the highest
+  double warmup_fraction = 0.05;            // of all steps
+  std::int64_t tokens_per_step = 1024;      // of the global batch, padding included
+  std::int64_t micro_batch_tokens = 2048;   // at most so many at once; more are accumulated
+  std::int64_t max_length = 256;            // of a packed row
+  std::string supervise = "sampled";        // "assistant" or "sampled" (the self-generated user's turn as well)
+  double weight_decay = 0.01;               // decoupled; not on norms
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double clip_norm = 1.0;  // of the global gradient; 0: none
+  std::int64_t seed = 1;
+  std::int64_t checkpoint_every = 100;  // steps; 0: only at the end and when stopped
+  std::int64_t held_out_every = 25;     // steps; 0: only at the end
+  std::int64_t held_out_tokens = 4096;  // the fixed subset that is measured while training
+  std::int64_t head_rows = 512;         // rows of logits that exist at a time
+  std::string compute = "auto";         // "auto", "bf16" or "fp32"
+};
+
+const recipe::OptionSet<TrainOptions>& train_option_set();
+
+}  // namespace retort::train
