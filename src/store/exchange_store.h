@@ -56,7 +56,7 @@ class ExchangeStore {
   // Opens, and makes the file if there is none. Errors: kCaller when it is no store, damaged, or of a newer version;
   // kWorld when it can't be written.
   static Result<ExchangeStore> open(const std::filesystem::path& path);
-  // Never writes, not even a journal beside it when there is none. Error also when there is no file.
+  // Never changes the file (beside it SQLite may put its `-shm` while open). Error also when there is no file.
   static Result<ExchangeStore> open_read_only(const std::filesystem::path& path);
   ~ExchangeStore();
   ExchangeStore(ExchangeStore&&) noexcept;
