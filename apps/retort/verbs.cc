@@ -1,0 +1,52 @@
+#include "retort/verbs.h"
+
+#include <vector>
+
+namespace retort::app {
+
+// Weak: a verb whose file isn't part of this program (retort or retort-torch) is a null pointer here.
+#define RETORT_VERB(name) [[gnu::weak]] void register_##name(VerbSetup& verb)
+RETORT_VERB(run);
+RETORT_VERB(plan);
+RETORT_VERB(evaluate);
+RETORT_VERB(export);
+RETORT_VERB(report);
+RETORT_VERB(chat);
+RETORT_VERB(generate);
+RETORT_VERB(tokenize);
+RETORT_VERB(score);
+RETORT_VERB(inspect);
+RETORT_VERB(verify);
+RETORT_VERB(doctor);
+RETORT_VERB(help);
+#undef RETORT_VERB
+
+std::span<const Verb> verbs() {
+  constexpr bool kTorch = true;
+  constexpr bool kLight = false;
+  static const std::vector<Verb> list = {
+      {"run", "distil: carry out a recipe, or go on where it stopped", kTorch, &register_run},
+      {"plan", "say what a run would do: time, memory, disk, tokens", kTorch, &register_plan},
+      {"evaluate", "compare two GGUF files, token by token", kLight, &register_evaluate},
+      {"export", "write a trained checkpoint as GGUF, and prove it", kTorch, &register_export},
+      {"report", "write a run's report.html again", kTorch, &register_report},
+      {"chat", "talk to a model", kLight, &register_chat},
+      {"generate", "complete a prompt", kLight, &register_generate},
+      {"tokenize", "print the token ids of standard input", kLight, &register_tokenize},
+      {"score", "print the log-probability of each token of standard input", kTorch, &register_score},
+      {"inspect", "show what is in a GGUF file, run, dataset, exchange or checkpoint", kTorch, &register_inspect},
+      {"verify", "check a bundle's digests and walk its lineage", kTorch, &register_verify},
+      {"doctor", "say what was found on this machine, and what is missing", kTorch, &register_doctor},
+      {"help", "this list; `retort help VERB`; `retort help KEY` for a key of a recipe", kTorch, &register_help},
+  };
+  return list;
+}
+
+const Verb* find_verb(std::string_view name) {
+  for (const Verb& verb : verbs()) {
+    if (verb.name == name) return &verb;
+  }
+  return nullptr;
+}
+
+}  // namespace retort::app
