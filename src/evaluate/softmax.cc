@@ -16,9 +16,27 @@ namespace {
 
 constexpr std::size_t kLanes = 8;
 
-// Eight doubles, in whatever registers the target has (GCC and Clang vector extension).
-typedef double Lanes __attribute__((vector_size(kLanes * sizeof(double))));
-typedef std::int64_t IntLanes __attribute__((vector_size(kLanes * sizeof(std::int64_t))));
+// Eight lanes are held as registers of W doubles each, W being what the target has (GCC and Clang vector extension).
+template <int W>
+struct Vectors;
+template <>
+struct Vectors<2> {
+  typedef double Doubles __attribute__((vector_size(16)));
+  typedef std::int64_t Ints __attribute__((vector_size(16)));
+  typedef float Floats __attribute__((vector_size(8)));
+};
+template <>
+struct Vectors<4> {
+  typedef double Doubles __attribute__((vector_size(32)));
+  typedef std::int64_t Ints __attribute__((vector_size(32)));
+  typedef float Floats __attribute__((vector_size(16)));
+};
+template <>
+struct Vectors<8> {
+  typedef double Doubles __attribute__((vector_size(64)));
+  typedef std::int64_t Ints __attribute__((vector_size(64)));
+  typedef float Floats __attribute__((vector_size(32)));
+};
 typedef float FloatLanes __attribute__((vector_size(kLanes * sizeof(float))));
 
 constexpr double kLowest = -708.0;
@@ -47,84 +65,91 @@ template <class V>
   return (p * r * r + r) + 1.0;
 }
 
-[[gnu::always_inline]] inline Lanes exp_lanes(Lanes x) {
-  const Lanes lowest = Lanes{} + kLowest;
+template <int W>
+[[gnu::always_inline]] inline typename Vectors<W>::Doubles exp_vector(typename Vectors<W>::Doubles x) {
+  using Doubles = typename Vectors<W>::Doubles;
+  const Doubles lowest = Doubles{} + kLowest;
   x = x < lowest ? lowest : x;
-  const Lanes shifted = x * kLog2E + kRoundShift;
-  const Lanes n = shifted - kRoundShift;
-  const Lanes r = (x - n * kLn2High) - n * kLn2Low;
-  const Lanes p = exp_core(r);
+  const Doubles shifted = x * kLog2E + kRoundShift;
+  const Doubles n = shifted - kRoundShift;
+  const Doubles r = (x - n * kLn2High) - n * kLn2Low;
+  const Doubles p = exp_core(r);
   // p is in [0.7, 1.5) and n in [-1022, 0], so adding n to the exponent's bits stays normal.
-  IntLanes bits;
-  IntLanes exponent;
+  typename Vectors<W>::Ints bits;
+  typename Vectors<W>::Ints exponent;
   std::memcpy(&bits, &p, sizeof(bits));
   std::memcpy(&exponent, &shifted, sizeof(exponent));
   bits += exponent << 52;
-  Lanes result;
+  Doubles result;
   std::memcpy(&result, &bits, sizeof(result));
   return result;
 }
 
-[[gnu::always_inline]] inline Lanes load(const float* from) {
-  FloatLanes values;
+template <int W>
+[[gnu::always_inline]] inline typename Vectors<W>::Doubles load(const float* from) {
+  typename Vectors<W>::Floats values;
   std::memcpy(&values, from, sizeof(values));
-  return __builtin_convertvector(values, Lanes);
+  return __builtin_convertvector(values, typename Vectors<W>::Doubles);
 }
 
-// The last, partial block: what is missing is filled with `fill`.
-[[gnu::always_inline]] inline Lanes load_partial(const float* from, std::size_t count, float fill) {
-  std::array<float, kLanes> values;
-  for (std::size_t i = 0; i < kLanes; ++i) values[i] = i < count ? from[i] : fill;
-  return load(values.data());
-}
-
-[[gnu::always_inline]] inline double sum(const Lanes& v) {
-  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
-}
+// Eight running sums; lane k holds the terms k, k + 8, k + 16, …, whatever W is.
+template <int W>
+struct Sums {
+  typename Vectors<W>::Doubles part[kLanes / W] = {};
+  [[gnu::always_inline]] double total() const {
+    double v[kLanes];
+    std::memcpy(v, part, sizeof(v));
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+  }
+};
 
 struct ExpSums {
   double sum = 0;       // of exp(x - m)
   double weighted = 0;  // of exp(x - m) * (x - m)
 };
 
+template <int W>
 [[gnu::always_inline]] inline ExpSums exp_sums(const float* x, std::size_t size, double largest) {
-  Lanes total{};
-  Lanes weighted{};
+  Sums<W> total;
+  Sums<W> weighted;
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    const Lanes shifted = load(x + i) - largest;
-    const Lanes e = exp_lanes(shifted);
-    total += e;
-    weighted += e * shifted;
+    for (std::size_t part = 0; part < kLanes / W; ++part) {
+      const auto shifted = load<W>(x + i + part * W) - largest;
+      const auto e = exp_vector<W>(shifted);
+      total.part[part] += e;
+      weighted.part[part] += e * shifted;
+    }
   }
-  if (i < size) {
-    const Lanes shifted = load_partial(x + i, size - i, 0) - largest;
-    Lanes e = exp_lanes(shifted);
-    for (std::size_t lane = size - i; lane < kLanes; ++lane) e[lane] = 0;
-    total += e;
-    weighted += e * shifted;
+  ExpSums sums{total.total(), weighted.total()};
+  for (; i < size; ++i) {
+    const double shifted = static_cast<double>(x[i]) - largest;
+    const double e = exp_non_positive(shifted);
+    sums.sum += e;
+    sums.weighted += e * shifted;
   }
-  return {sum(total), sum(weighted)};
+  return sums;
 }
 
 // sum_i exp(p_i - p_lse) ((p_i - p_lse) - (q_i - q_lse))
+template <int W>
 [[gnu::always_inline]] inline double kl_sum(const float* p, const float* q, std::size_t size, double p_lse,
                                             double q_lse) {
-  Lanes total{};
+  Sums<W> total;
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes) {
-    const Lanes log_p = load(p + i) - p_lse;
-    const Lanes log_q = load(q + i) - q_lse;
-    total += exp_lanes(log_p) * (log_p - log_q);
+    for (std::size_t part = 0; part < kLanes / W; ++part) {
+      const auto log_p = load<W>(p + i + part * W) - p_lse;
+      const auto log_q = load<W>(q + i + part * W) - q_lse;
+      total.part[part] += exp_vector<W>(log_p) * (log_p - log_q);
+    }
   }
-  if (i < size) {
-    const Lanes log_p = load_partial(p + i, size - i, 0) - p_lse;
-    const Lanes log_q = load_partial(q + i, size - i, 0) - q_lse;
-    Lanes term = exp_lanes(log_p) * (log_p - log_q);
-    for (std::size_t lane = size - i; lane < kLanes; ++lane) term[lane] = 0;
-    total += term;
+  double sum = total.total();
+  for (; i < size; ++i) {
+    const double log_p = static_cast<double>(p[i]) - p_lse;
+    sum += exp_non_positive(log_p) * (log_p - (static_cast<double>(q[i]) - q_lse));
   }
-  return sum(total);
+  return sum;
 }
 
 struct Largest {
@@ -157,22 +182,22 @@ struct Largest {
 
 // One copy of each kernel per instruction set, chosen when the program runs.
 #if defined(__x86_64__)
-#define RETORT_KERNEL(attributes, suffix)                                                                           \
+#define RETORT_KERNEL(attributes, suffix, width)                                                                    \
   attributes ExpSums exp_sums_##suffix(const float* x, std::size_t size, double largest) {                          \
-    return exp_sums(x, size, largest);                                                                              \
+    return exp_sums<width>(x, size, largest);                                                                       \
   }                                                                                                                 \
   attributes double kl_sum_##suffix(const float* p, const float* q, std::size_t size, double p_lse, double q_lse) { \
-    return kl_sum(p, q, size, p_lse, q_lse);                                                                        \
+    return kl_sum<width>(p, q, size, p_lse, q_lse);                                                                 \
   }                                                                                                                 \
   attributes Largest largest_##suffix(const float* x, std::size_t size) { return largest_of(x, size); }
 #define RETORT_TARGET(features) __attribute__((target(features)))
-RETORT_KERNEL(RETORT_TARGET("avx512f,avx512dq,avx512vl"), avx512)
-RETORT_KERNEL(RETORT_TARGET("avx2"), avx2)
-RETORT_KERNEL(, baseline)
+RETORT_KERNEL(RETORT_TARGET("avx512f,avx512dq,avx512vl"), avx512, 8)
+RETORT_KERNEL(RETORT_TARGET("avx2"), avx2, 4)
+RETORT_KERNEL(, baseline, 2)
 #else
-ExpSums exp_sums_baseline(const float* x, std::size_t size, double largest) { return exp_sums(x, size, largest); }
+ExpSums exp_sums_baseline(const float* x, std::size_t size, double largest) { return exp_sums<2>(x, size, largest); }
 double kl_sum_baseline(const float* p, const float* q, std::size_t size, double p_lse, double q_lse) {
-  return kl_sum(p, q, size, p_lse, q_lse);
+  return kl_sum<2>(p, q, size, p_lse, q_lse);
 }
 Largest largest_baseline(const float* x, std::size_t size) { return largest_of(x, size); }
 #endif
@@ -200,7 +225,7 @@ const Kernels& kernels() {
 
 }  // namespace
 
-double exp_non_positive(double x) { return exp_lanes(Lanes{} + x)[0]; }
+double exp_non_positive(double x) { return exp_vector<2>(Vectors<2>::Doubles{} + x)[0]; }
 
 RowSummary summarise_row(std::span<const float> logits) {
   RETORT_CHECK(!logits.empty());
