@@ -17,8 +17,8 @@ struct CurateOptions {
   bool drop_truncated = false;
   // Loops (exchange/repetition.h): a stretch that repeats itself.
   bool drop_repetition = true;
-  std::int64_t loop_tokens = 32;
-  double loop_repeats = 4;
+  std::int64_t loop_tokens = 24;
+  double loop_repeats = 3;
   // Share of the 4-grams of a text that occurred in it before.
   double max_repeated_share = 0.7;
   // "normalised": also when only case, spacing or punctuation differ; "exact"; "none".

@@ -26,10 +26,11 @@ struct Dataset {
   Json choices = Json::object();  // how it came about: options of curation, digest of curate.json, …; kept, not read
 };
 
-// Holds out `held_out` exchanges, the same ones for the same seed however many others there are besides; no prompt
-// stands on both sides, not even spelt differently. Exactly `held_out` when groups of equal prompts allow it, else
-// the nearest number below. Both lists keep the order of `curation.kept`. Error (kCaller): nothing would be left to
-// train on, with the numbers.
+// Holds out `held_out` exchanges; no prompt stands on both sides, not even spelt differently (Curation::prompt_groups).
+// Prompts are taken in the order of a digest of (seed, prompt), so that the choice doesn't depend on the order of the
+// exchanges, and more exchanges change few of those held out. Exactly `held_out` when the groups of equal prompts allow
+// it, else the nearest number below. Both lists keep the order of `curation.kept`. Error (kCaller): nothing would be
+// left to train on, with the numbers.
 Result<Dataset> split(const Curation& curation, std::int64_t held_out, std::uint64_t seed);
 
 Digest dataset_digest(const Dataset& dataset);

@@ -15,8 +15,8 @@
 namespace retort {
 
 struct RepetitionRule {
-  std::int64_t loop_tokens = 32;    // a loop is at least this long
-  double loop_repeats = 4;          // and repeats at least so often
+  std::int64_t loop_tokens = 24;    // a loop is at least this long
+  double loop_repeats = 3;          // and repeats at least so often
   double max_repeated_share = 0.7;  // of 4-grams, in a text of at least loop_tokens
 };
 
