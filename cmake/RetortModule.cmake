@@ -7,8 +7,8 @@
 #   TEST_DEPENDS  gguf               # modules only the tests use
 #   TORCH)                           # the module includes libtorch (precompiled headers, own warnings)
 #
-# Every module is a static library retort_NAME. The declared edges are written to <build>/modules.txt, which the
-# house test compares with the #include lines.
+# Every module is a static library retort_NAME. The declared edges are written to <build>/modules.txt as lines
+# "NAME: modules | modules of the tests", which tests/house/modules_test.py compares with the #include lines.
 set_property(GLOBAL PROPERTY RETORT_MODULE_EDGES "")
 
 function(retort_module name)
@@ -25,7 +25,9 @@ function(retort_module name)
     target_link_libraries(${target} PUBLIC Retort::torch)
     target_precompile_headers(${target} REUSE_FROM retort_torch_headers)
   endif()
-  set_property(GLOBAL APPEND PROPERTY RETORT_MODULE_EDGES "${name}: ${ARG_DEPENDS}")
+  list(JOIN ARG_DEPENDS " " uses)
+  list(JOIN ARG_TEST_DEPENDS " " test_uses)
+  set_property(GLOBAL APPEND PROPERTY RETORT_MODULE_EDGES "${name}: ${uses} | ${test_uses}")
 
   if(ARG_TESTS AND BUILD_TESTING)
     set(test retort_${name}_test)
@@ -48,6 +50,5 @@ endfunction()
 function(retort_write_module_edges)
   get_property(edges GLOBAL PROPERTY RETORT_MODULE_EDGES)
   list(JOIN edges "\n" text)
-  string(REPLACE ";" " " text "${text}")
   file(WRITE ${PROJECT_BINARY_DIR}/modules.txt "${text}\n")
 endfunction()

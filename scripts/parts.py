@@ -385,7 +385,7 @@ def build_part(pins, cache, name, section, folder):
     say(f"Building {name} for this processor (some minutes, once)")
     run_step(["cmake", "-G", "Ninja", "-S", str(REPOSITORY / section["build"]), "-B", str(tree),
               "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_C_COMPILER={compiler}", f"-DLLAMA_SOURCE_DIR={source}",
-              "--log-level=WARNING", *options], f"Configuring {name}")
+              "--log-level=ERROR", *options], f"Configuring {name}")
     build = ["cmake", "--build", str(tree), "-j", str(build_jobs())]
     if "target" in section:
         run_step(build + ["--target", section["target"]], f"Building {name}")
@@ -507,12 +507,13 @@ def command_list(pins, cache, as_json):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lock", default=LOCK_FILE, help="another lock file (for tests)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ensure").add_argument("names", nargs="*")
     commands.add_parser("path").add_argument("name")
     commands.add_parser("list").add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    pins, cache = Pins(), cache_folder()
+    pins, cache = Pins(arguments.lock), cache_folder()
     try:
         if arguments.command == "ensure":
             return command_ensure(pins, cache, arguments.names)

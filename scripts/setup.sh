@@ -27,7 +27,9 @@ done
 
 missing=()
 if command -v dpkg-query >/dev/null; then
-  installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null | awk '$2 == "installed" {print $1}')
+  # dpkg-query fails when it has never heard of one of them; what it knows it prints all the same.
+  known=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null) || true
+  installed=$(awk '$2 == "installed" {print $1}' <<<"$known")
   for package in "${wanted[@]}"; do
     grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
   done
