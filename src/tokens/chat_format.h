@@ -76,6 +76,10 @@ class ChatFormat {
  private:
   struct State;
   explicit ChatFormat(std::shared_ptr<const State> state);
+  // Up to where the user's text starts, with the system message's span.
+  Result<TokenizedConversation> before_user_text(std::span<const Message> system) const;
+  // The ids from the end of a user's text on; the first is the control token that ends it.
+  Result<std::vector<TokenId>> from_user_end(bool add_generation_prompt) const;
   std::shared_ptr<const State> state_;
 };
 

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/digest.h"
@@ -36,8 +37,8 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   // The bytes as they are: no trimming, no template. `as_file_says`: BOS/EOS added when the file's metadata says so.
-  // Any bytes are taken, also NUL and invalid UTF-8 (what llama.cpp's tokenizer makes of them). Error: the text is
-  // longer than 2^30 bytes.
+  // Valid UTF-8, NUL included, always has ids; other bytes are taken as llama.cpp's tokenizer takes them. Error
+  // (kCaller): bytes that it refuses (a code point beyond U+10FFFF), or a text of more than 2^30 bytes.
   Result<std::vector<TokenId>> encode(std::string_view text, SpecialTokens special = SpecialTokens::kAsText,
                                       bool bos_eos_as_file_says = false) const;
   // Bytes; may be invalid UTF-8 where ids were cut inside a character. Ids outside the vocabulary are skipped.
@@ -59,6 +60,8 @@ class Tokenizer {
   bool is_control(TokenId id) const;
   // The id whose exact special text this is ("<|im_start|>"), if there is one.
   std::optional<TokenId> special_id(std::string_view text) const;
+  // All of them, by text: control, user-defined and unknown tokens.
+  std::vector<std::pair<std::string, TokenId>> special_tokens() const;
 
   // Two tokenizers with one fingerprint give the same ids for every text: SHA-256 over vocabulary, token types, scores,
   // merges, kind of tokenizer, and special ids.
