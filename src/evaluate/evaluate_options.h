@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "recipe/option_set.h"
+
 namespace retort::evaluate {
 
 struct EvaluateOptions {
@@ -25,5 +27,7 @@ struct EvaluateOptions {
   std::int64_t resamples = 2000;
   std::int64_t seed = 1;
 };
+
+const recipe::OptionSet<EvaluateOptions>& evaluate_option_set();
 
 }  // namespace retort::evaluate

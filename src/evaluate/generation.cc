@@ -1,10 +1,10 @@
 #include "evaluate/generation.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "base/random.h"
+#include "exchange/repetition.h"
 
 namespace retort::evaluate {
 
@@ -50,18 +50,7 @@ class AnswersJob final : public GenerationJob {
 
 }  // namespace
 
-bool falls_into_a_loop(std::span<const TokenId> ids) {
-  for (std::size_t block = 1; block <= kLongestLoopBlock && block < ids.size(); ++block) {
-    // A run of n places that equal the one a block before is a block seen 1 + n / block times over n + block tokens.
-    const std::size_t needed = std::max(3 * block, kLoopTokens);
-    std::size_t run = 0;
-    for (std::size_t i = block; i < ids.size(); ++i) {
-      run = ids[i] == ids[i - block] ? run + 1 : 0;
-      if (run + block >= needed) return true;
-    }
-  }
-  return false;
-}
+bool falls_into_a_loop(std::span<const TokenId> ids) { return measure_repetition(ids).is_loop; }
 
 Result<GenerationStatistics> measure_generation(TokenGenerator& generator,
                                                 std::span<const std::vector<TokenId>> prompts,

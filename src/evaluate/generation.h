@@ -14,10 +14,7 @@
 
 namespace retort::evaluate {
 
-// A loop: some block of 1 to 64 tokens follows itself without a gap, at least three times in all, over at least
-// kLoopTokens tokens.
-inline constexpr std::size_t kLoopTokens = 24;
-inline constexpr std::size_t kLongestLoopBlock = 64;
+// By the rule that curation uses too (exchange/repetition.h), end token not counted.
 bool falls_into_a_loop(std::span<const TokenId> ids);
 
 // An untrained cut writes noise to the last token: it needn't be measured at length.
