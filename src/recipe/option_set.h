@@ -64,10 +64,20 @@ class OptionSet {
 
   template <class M>
   OptionSet& add(const std::string& key, M T::*member, OptionText text) {
+    return add_mapped<M>(
+        key, [member](const T& from) { return from.*member; },
+        [member](T& target, M value) { target.*member = std::move(value); }, std::move(text));
+  }
+
+  // For an option that isn't one member: how its value M is read from and put into the struct. The default is what
+  // `read` gives of a fresh T.
+  template <class M>
+  OptionSet& add_mapped(const std::string& key, const std::function<M(const T&)>& read, std::function<void(T&, M)> put,
+                        OptionText text) {
     Option option;
     option.key = prefix_.empty() ? key : prefix_ + "." + key;
     option.type_name = Codec<M>::type_name(text);
-    option.default_value = Codec<M>::write(T{}.*member);
+    option.default_value = Codec<M>::write(read(T{}));
     option.text = text;
     option.canonical = [text](const Node& node) -> Parsed<Node> {
       auto value = Codec<M>::parse(node, text);
@@ -77,10 +87,10 @@ class OptionSet {
     for (const Option& other : options_) RETORT_CHECK(other.key != option.key);
     RETORT_CHECK(text.required || option.canonical(option.default_value).has_value());
     options_.push_back(std::move(option));
-    assign_.push_back([member, text](T& target, const Node& node) {
+    assign_.push_back([put = std::move(put), text = std::move(text)](T& target, const Node& node) {
       auto value = Codec<M>::parse(node, text);
       RETORT_CHECK(value.has_value());  // a Recipe holds only values that were accepted
-      target.*member = std::move(*value);
+      put(target, std::move(*value));
     });
     return *this;
   }

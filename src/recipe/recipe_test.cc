@@ -264,6 +264,8 @@ TEST(Schema, DescribesOptionsAndSections) {
   EXPECT_THAT(known->describe("teacher").value(), HasSubstr("default: none: it must be given"));
   EXPECT_THAT(known->describe("collect.count").value(), HasSubstr("whole number of at least 1, in exchanges"));
   EXPECT_THAT(known->describe("train").value(), HasSubstr("  train.learning_rate  6e-04\n"));
+  const std::string all = known->describe("recipe").value();
+  for (const std::string& key : known->keys()) EXPECT_THAT(all, HasSubstr("  " + key + " "));
   const auto unknown = known->describe("train.epoch");
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("Did you mean 'train.epochs'?"));
@@ -274,6 +276,30 @@ TEST(Schema, ReferencePageHasEveryKeyAndIsStable) {
   for (const std::string& key : schema()->keys()) EXPECT_THAT(page, HasSubstr("| `" + key + "` |"));
   EXPECT_EQ(page, schema()->reference_page());
   EXPECT_THAT(page, HasSubstr("format: auto \\| jsonl \\| lines"));
+}
+
+TEST(OptionSet, MapsAKeyToSeveralMembers) {
+  struct Source {
+    std::string file;
+    std::string format = "auto";
+  };
+  const auto set = OptionSet<Source>("collect").add_mapped<WordOrFile>(
+      "prompts",
+      [](const Source& source) {
+        return source.file.empty() ? WordOrFile{"self_generated", "", ""} : WordOrFile{"", source.file, source.format};
+      },
+      [](Source& source, const WordOrFile& value) {
+        source.file = value.file;
+        if (value.is_file()) source.format = value.format;
+      },
+      {.choices = {"self_generated"}, .formats = {"auto", "lines"}});
+  auto one = std::make_shared<Schema>();
+  one->add(set);
+  EXPECT_EQ(Recipe::parse("", "r", one)->get(set).file, "");
+  const Source source = Recipe::parse("collect: {prompts: {file: a, format: lines}}", "r", one)->get(set);
+  EXPECT_EQ(source.file, "a");
+  EXPECT_EQ(source.format, "lines");
+  EXPECT_EQ(Recipe::parse("", "r", one)->effective_yaml(), "collect:\n  prompts: self_generated\n");
 }
 
 TEST(OptionSetDeathTest, RefusesAKeyDeclaredTwiceAndAnUnfitDefault) {

@@ -114,24 +114,31 @@ std::string Schema::nearest_key(std::string_view key) const {
   return nearest(key, all);
 }
 
+std::string Schema::describe_section(const Section& section) const {
+  std::string text = section.prefix.empty() ? "" : section.prefix + "\n";
+  if (!section.help.empty()) text += (section.prefix.empty() ? "" : "  ") + section.help + "\n";
+  std::size_t width = 0;
+  for (const std::string& name : section.keys) width = std::max(width, name.size());
+  for (const std::string& name : section.keys) {
+    const Option& option = *find(name);
+    text += "  " + name + std::string(width - name.size() + 2, ' ') + default_text(option) + "\n";
+  }
+  return text;
+}
+
 Result<std::string> Schema::describe(std::string_view key) const {
   if (const Option* option = find(key)) {
     std::string text = option->key + "\n  " + type_line(*option) + "\n  default: " + default_text(*option) + "\n";
     if (!option->text.help.empty()) text += "\n  " + option->text.help + "\n";
     return text;
   }
-  for (const Section& section : sections_) {
-    if (section.prefix != key || section.prefix.empty()) continue;
-    std::string text = section.prefix + "\n";
-    if (!section.help.empty()) text += "  " + section.help + "\n";
-    text += "\n";
-    std::size_t width = 0;
-    for (const std::string& name : section.keys) width = std::max(width, name.size());
-    for (const std::string& name : section.keys) {
-      const Option* option = find(name);
-      text += "  " + name + std::string(width - name.size() + 2, ' ') + default_text(*option) + "\n";
-    }
+  if (key == "recipe") {
+    std::string text = "The keys of a recipe and their defaults. `retort help KEY` says more about one.\n";
+    for (const Section& section : sections_) text += "\n" + describe_section(section);
     return text;
+  }
+  for (const Section& section : sections_) {
+    if (section.prefix == key && !section.prefix.empty()) return describe_section(section);
   }
   const std::string near = nearest_key(key);
   return caller_error("There is no recipe option '" + std::string(key) + "'." +

@@ -58,6 +58,7 @@ class Schema {
   std::string reference_page() const;
 
  private:
+  std::string describe_section(const Section& section) const;
   friend class RecipeReader;
   void add_options(const std::string& prefix, const std::string& help, const std::vector<Option>& options);
 

@@ -9,8 +9,10 @@ namespace {
 // In a URI these would end the path or be taken as an escape (SQLite, "Uniform Resource Identifiers").
 std::string uri_of(const std::filesystem::path& path, std::string_view query) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::error_code failed;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, failed);
   std::string uri = "file:";
-  for (const char c : std::filesystem::absolute(path).string()) {
+  for (const char c : (failed ? path : absolute).string()) {
     if (c == '%' || c == '?' || c == '#') {
       const auto byte = static_cast<unsigned char>(c);
       uri += '%';

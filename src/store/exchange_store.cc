@@ -105,7 +105,8 @@ ExchangeStore& ExchangeStore::operator=(ExchangeStore&&) noexcept = default;
 
 Result<ExchangeStore> ExchangeStore::open(const std::filesystem::path& path) {
   if (path.has_parent_path()) RETORT_TRY(make_folder(path.parent_path()));
-  if (std::filesystem::is_directory(path)) {
+  std::error_code code;  // what can't be looked at is told when it is opened
+  if (std::filesystem::is_directory(path, code)) {
     return caller_error("'" + path.string() + "' is a folder; expected the file of a store, or a path for a new one.");
   }
   RETORT_ASSIGN(Database database, Database::open(path, OpenMode::kReadWrite));
