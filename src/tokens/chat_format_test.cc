@@ -227,8 +227,21 @@ TEST_F(ChatFormatTest, BrokenAndHostileTemplatesAreErrors) {
   std::string chain = "{{ 1";
   for (int i = 0; i < 50000; ++i) chain += "+1";
   EXPECT_THAT(refusal(chain + " }}"), HasSubstr("refused"));
-  EXPECT_THAT(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), HasSubstr("calls itself"));
-  EXPECT_THAT(refusal("{% macro f(g) %}{{ g(g) }}{% endmacro %}{{ f(f) }}"), HasSubstr("used as a value"));
+  EXPECT_THAT(refusal("{% if true %}{% macro f() %}{% endmacro %}{% endif %}"), HasSubstr("inside another block"));
+  for (const std::string recursion :
+       {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ g() }}",
+        "{% macro f(g) %}{{ g(g) }}{% endmacro %}{{ f(f) }}"}) {
+    const auto endless = with(recursion);
+    ASSERT_TRUE(endless) << endless.error().message;
+    const auto stopped = endless->render(std::vector{user("a")}, true);
+    ASSERT_FALSE(stopped);
+    EXPECT_THAT(stopped.error().message, HasSubstr("too deeply"));
+  }
+  const auto counting = with(
+      "{% macro f(n) %}{{ n }}{% if n > 0 %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(3) }}"
+      "{% for m in messages %}{{ m['content'] }}{% endfor %}");
+  EXPECT_EQ(counting->render_text(std::vector{user("a")}, true).value(), "3210a");
   const auto raising = with("{{ raise_exception('Roles must alternate') }}");
   ASSERT_TRUE(raising);
   const auto raised = raising->render(std::vector{user("a")}, true);

@@ -22,6 +22,7 @@ constexpr std::size_t kMaxBytes = 256U << 10U;
 constexpr std::size_t kMaxTokensOfTag = 2000;
 constexpr std::size_t kMaxBrackets = 64;
 constexpr std::size_t kMaxBlocks = 64;
+constexpr int kMaxCalls = 32;
 constexpr std::int64_t kMaxRange = 10000;
 constexpr std::size_t kMaxRendered = 256U << 20U;
 // 2024-07-26: the date that Llama 3's templates themselves fall back to.
@@ -60,45 +61,13 @@ Result<void> check_bounds(const std::vector<jinja::token>& tokens) {
     if (++of_tag > kMaxTokensOfTag) return beyond("one of its tags has more than 2000 parts");
     if (tokens[i].t == Type::open_statement && i + 1 < tokens.size()) {
       const std::string& word = tokens[i + 1].value;
+      // Calls of outermost macros are counted while rendering, so that a macro may call itself, but not for ever.
+      if (word == "macro" && blocks != 0) return beyond("a macro is defined inside another block");
       if (kOpening.count(word) != 0 && ++blocks > kMaxBlocks) {
         return beyond("its blocks nest deeper than " + std::to_string(kMaxBlocks));
       }
       if (word.starts_with("end") && blocks > 0) --blocks;
     }
-  }
-  return {};
-}
-
-// A macro may call those defined before it, so that calls can't go round in a circle.
-Result<void> check_macros(const std::vector<jinja::token>& tokens) {
-  using Type = jinja::token::type;
-  std::map<std::string, std::size_t> macros;  // name -> place in the order of definition
-  for (std::size_t i = 0; i + 2 < tokens.size(); ++i) {
-    if (tokens[i].t == Type::open_statement && tokens[i + 1].value == "macro") {
-      const std::size_t order = macros.size();
-      if (!macros.emplace(tokens[i + 2].value, order).second) return beyond("a macro is defined twice");
-    }
-  }
-  constexpr std::size_t kOutside = static_cast<std::size_t>(-1);
-  std::size_t inside = kOutside;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].t == Type::open_statement && i + 2 < tokens.size()) {
-      if (tokens[i + 1].value == "macro") {
-        if (inside != kOutside) return beyond("a macro is defined inside another");
-        inside = macros.at(tokens[i + 2].value);
-        i += 2;
-        continue;
-      }
-      if (tokens[i + 1].value == "endmacro") inside = kOutside;
-    }
-    if (tokens[i].t != Type::identifier) continue;
-    const auto macro = macros.find(tokens[i].value);
-    if (macro == macros.end()) continue;
-    if (inside != kOutside && macro->second >= inside)
-      return beyond("its macro '" + macro->first.substr(0, 40) + "' calls itself");
-    const bool called = i + 1 < tokens.size() && tokens[i + 1].t == Type::open_paren;
-    const bool member = i > 0 && tokens[i - 1].t == Type::dot;
-    if (!called && !member) return beyond("its macro '" + macro->first.substr(0, 40) + "' is used as a value");
   }
   return {};
 }
@@ -125,6 +94,24 @@ void add_functions(jinja::context& context) {
   };
   context.set_val("strftime_now", jinja::mk_val<jinja::value_func>("strftime_now", strftime_now));
   context.set_val("range", jinja::mk_val<jinja::value_func>("range", range));
+}
+
+// Replaces the macro that was just defined by one that counts how deep its calls nest.
+void count_calls(jinja::context& context, const std::string& name, const std::shared_ptr<int>& depth) {
+  const jinja::value macro = context.get_val(name);
+  const auto counted = [macro, depth](const jinja::func_args& args) -> jinja::value {
+    if (*depth >= kMaxCalls) throw std::runtime_error("its macros call each other too deeply");
+    ++*depth;
+    try {
+      jinja::value result = macro->invoke(args);
+      --*depth;
+      return result;
+    } catch (...) {
+      --*depth;
+      throw;
+    }
+  };
+  context.set_val(name, jinja::mk_val<jinja::value_func>(name, counted));
 }
 
 }  // namespace
@@ -156,8 +143,14 @@ struct ChatTemplate::State {
       context.set_val("eos_token", text_value(eos_token));
       context.set_val("add_generation_prompt", jinja::mk_val<jinja::value_bool>(add_generation_prompt));
       add_functions(context);
-      jinja::runtime runtime(context);
-      const jinja::value result = runtime.execute(program);
+      auto result = jinja::mk_val<jinja::value_array>();
+      const auto depth = std::make_shared<int>(0);
+      for (const jinja::statement_ptr& statement : program.body) {
+        result->push_back(statement->execute(context));
+        if (const auto* macro = dynamic_cast<const jinja::macro_statement*>(statement.get()); macro != nullptr) {
+          count_calls(context, dynamic_cast<const jinja::identifier&>(*macro->name).val, depth);
+        }
+      }
       return jinja::runtime::gather_string_parts(result);
     } catch (const std::exception& error) {
       return caller_error(std::string("The model's chat template can't write this conversation: ") + error.what());
@@ -180,7 +173,6 @@ Result<ChatTemplate> ChatTemplate::parse(std::string text, std::string bos_token
     jinja::lexer lexer;
     const jinja::lexer_result tokens = lexer.tokenize(text);
     RETORT_TRY(check_bounds(tokens.tokens));
-    RETORT_TRY(check_macros(tokens.tokens));
     state->source = tokens.source;
     state->program = jinja::parse_from_tokens(tokens);
   } catch (const std::exception& error) {
