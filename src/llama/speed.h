@@ -13,7 +13,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "gguf/gguf.h"
+#include "gguf/file.h"
+#include "gguf/tensor_type.h"
 
 namespace retort::llama {
 
