@@ -41,9 +41,9 @@ struct Phase {
 };
 
 struct CollectSummary {
-  std::vector<Digest> ids;  // in slot order, without the slots that gave nothing
-  std::int64_t asked = 0;     // answered by the teacher in this call
-  std::int64_t reused = 0;    // were in the store
+  std::vector<Digest> ids;     // in slot order, without the slots that gave nothing
+  std::int64_t asked = 0;      // answered by the teacher in this call
+  std::int64_t reused = 0;     // were in the store
   std::int64_t from_file = 0;  // came with an answer
   // Self-generated user's turns that were drawn again, and slots that were given up.
   std::int64_t empty_user_turns = 0;

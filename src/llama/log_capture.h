@@ -1,7 +1,7 @@
 // Keeps llama.cpp quiet and remembers what it complained about.
 //
-// llama.cpp has one log callback per process; install() sets it (any number of times, any thread). The last complaint is
-// remembered per thread: ask on the thread that made the failing call.
+// llama.cpp has one log callback per process; install() sets it (any number of times, any thread). The last complaint
+// is remembered per thread: ask on the thread that made the failing call.
 #pragma once
 
 #include <string>

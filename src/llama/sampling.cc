@@ -1,7 +1,6 @@
 #include "llama/sampling.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -19,66 +18,71 @@
 namespace retort::llama {
 namespace {
 
+// GCC's and clang's vector extension: compiles to whatever registers the instruction set has.
 constexpr std::size_t kLanes = 16;
+typedef float Floats __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
+typedef std::int32_t Ints __attribute__((vector_size(kLanes * sizeof(std::int32_t)), aligned(4)));
 
 RETORT_VECTOR_CLONES
 float largest(const float* values, std::size_t count) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(-std::numeric_limits<float>::infinity());
+  float result = -std::numeric_limits<float>::infinity();
   std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+  if (count >= kLanes) {
+    Floats best = *reinterpret_cast<const Floats*>(values);
+    for (i = kLanes; i + kLanes <= count; i += kLanes) {
+      const Floats next = *reinterpret_cast<const Floats*>(values + i);
+      best = next > best ? next : best;
     }
+    for (std::size_t lane = 0; lane < kLanes; ++lane) result = best[lane] > result ? best[lane] : result;
   }
-  for (; i < count; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
-  float result = lanes[0];
-  for (const float lane : lanes) result = lane > result ? lane : result;
+  for (; i < count; ++i) result = values[i] > result ? values[i] : result;
   return result;
 }
 
-// e^x for x <= 0 with a relative error below 2e-7: 2^n times the Taylor series of e^r, |r| <= ln(2)/2.
-inline float exp_of_nonpositive(float x) {
+// weights[i] = exp((logits[i] - top) * scale), 0 below e^-87, with a relative error below 3e-7: 2^n times the Taylor
+// series of e^r, |r| <= ln(2)/2. Returns their sum: FP32 within a block, FP64 over blocks.
+RETORT_VECTOR_CLONES
+double exponentials(const float* logits, float* weights, std::size_t count, float top, float scale) {
   constexpr float kLog2E = 1.44269504F;
   constexpr float kLn2High = 0.693359375F;
   constexpr float kLn2Low = -2.12194440e-4F;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to a whole number
-  const float clamped = x < -87.0F ? -87.0F : x;
-  const float shifted = clamped * kLog2E + kRound;
-  const float n = shifted - kRound;
-  const float r = (clamped - n * kLn2High) - n * kLn2Low;
-  const float series =
-      1.0F +
-      r * (1.0F +
-           r * (0.5F + r * (0.166666667F + r * (0.0416666667F + r * (0.00833333333F + r * 0.00138888889F)))));
-  const auto exponent = (std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(kRound) + 127) << 23;
-  const float value = series * std::bit_cast<float>(exponent);
-  return x < -87.0F ? 0.0F : value;
-}
-
-// weights[i] = exp((logits[i] - top) * scale); returns their sum.
-RETORT_VECTOR_CLONES
-double exponentials(const float* logits, float* weights, std::size_t count, float top, float scale) {
-  constexpr std::size_t kBlock = 4096;  // summed in FP32 within a block, in FP64 over blocks
+  constexpr std::int32_t kRoundBits = std::bit_cast<std::int32_t>(kRound);
+  constexpr float kLowest = -87.0F;
+  constexpr std::size_t kBlock = 4096;
+  static_assert(kBlock % kLanes == 0);
+  const Floats lowest = Floats{} + kLowest;
   double total = 0;
   for (std::size_t begin = 0; begin < count; begin += kBlock) {
     const std::size_t end = begin + kBlock < count ? begin + kBlock : count;
-    std::array<float, kLanes> lanes{};
-    std::size_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        const float weight = exp_of_nonpositive((logits[i + lane] - top) * scale);
-        weights[i + lane] = weight;
-        lanes[lane] += weight;
+    Floats sums{};
+    for (std::size_t i = begin; i < end; i += kLanes) {
+      Floats x;
+      const std::size_t width = end - i < kLanes ? end - i : kLanes;
+      if (width == kLanes) {
+        x = *reinterpret_cast<const Floats*>(logits + i);
+      } else {
+        x = Floats{} - std::numeric_limits<float>::infinity();
+        for (std::size_t lane = 0; lane < width; ++lane) x[lane] = logits[i + lane];
       }
+      x = (x - top) * scale;
+      const Floats clamped = x > lowest ? x : lowest;
+      const Floats shifted = clamped * kLog2E + kRound;
+      const Floats n = shifted - kRound;
+      const Floats r = (clamped - n * kLn2High) - n * kLn2Low;
+      const Floats series =
+          1.0F + r * (1.0F + r * (0.5F + r * (0.166666667F +
+                                              r * (0.0416666667F + r * (0.00833333333F + r * 0.00138888889F)))));
+      const Ints power = ((Ints)shifted - kRoundBits + 127) << 23;
+      const Floats value = x > lowest ? series * (Floats)power : Floats{};
+      if (width == kLanes) {
+        *reinterpret_cast<Floats*>(weights + i) = value;
+      } else {
+        for (std::size_t lane = 0; lane < width; ++lane) weights[i + lane] = value[lane];
+      }
+      sums += value;
     }
-    double block = 0;
-    for (; i < end; ++i) {
-      weights[i] = exp_of_nonpositive((logits[i] - top) * scale);
-      block += static_cast<double>(weights[i]);
-    }
-    for (const float lane : lanes) block += static_cast<double>(lane);
-    total += block;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) total += static_cast<double>(sums[lane]);
   }
   return total;
 }
@@ -125,6 +129,37 @@ double Sampler::candidates_above(std::span<const float> weights, float threshold
   return mass;
 }
 
+// Keeps the fewest best candidates of which enough(count, mass) holds (all, if it never does), in the order of their
+// ids. Halves the range in which the last of them lies, as selection of the n-th element does: linear, nothing sorted.
+template <class Enough>
+void Sampler::keep_best(const Enough& enough) {
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
+  };
+  selection_ = candidates_;
+  auto begin = selection_.begin();
+  auto end = selection_.end();
+  std::size_t count = 0;  // of the candidates before `begin`, which are all kept
+  double mass = 0;
+  while (end - begin > 1) {
+    const auto middle = begin + (end - begin) / 2;
+    std::nth_element(begin, middle, end, better);
+    double half = 0;
+    for (auto it = begin; it != middle; ++it) half += static_cast<double>(it->weight);
+    const std::size_t half_count = count + static_cast<std::size_t>(middle - begin);
+    if (enough(half_count, mass + half)) {
+      end = middle;
+    } else {
+      begin = middle;
+      count = half_count;
+      mass += half;
+    }
+  }
+  if (begin == selection_.end()) return;
+  const Candidate last = *begin;
+  std::erase_if(candidates_, [&](const Candidate& candidate) { return better(last, candidate); });
+}
+
 TokenId Sampler::sample(std::span<const float> logits, const SamplingOptions& options, Random& random) {
   const float top = largest(logits.data(), logits.size());
   if (!std::isfinite(top)) return -1;
@@ -162,36 +197,14 @@ TokenId Sampler::sample(std::span<const float> logits, const SamplingOptions& op
     mass = candidates_above(weights_, std::max(threshold, kSmallest));
   }
 
-  const auto better = [](const Candidate& a, const Candidate& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
-  };
-  if (cut_k && candidates_.size() > wanted_count) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(wanted_count) - 1,
-                     candidates_.end(), better);
-    candidates_.resize(wanted_count);
-  }
-  std::size_t kept = candidates_.size();
   if (cut_k) {
+    keep_best([&](std::size_t count, double) { return count >= wanted_count; });
     total = 0;
     for (const Candidate& candidate : candidates_) total += static_cast<double>(candidate.weight);
   }
   if (cut_p) {
-    // A heap gives the largest first without sorting the rest; they gather at the vector's end.
-    const auto worse = [&](const Candidate& a, const Candidate& b) { return better(b, a); };
-    std::make_heap(candidates_.begin(), candidates_.end(), worse);
-    auto end = candidates_.end();
-    double reached = 0;
-    while (end != candidates_.begin() && (reached < options.top_p * total || end == candidates_.end())) {
-      std::pop_heap(candidates_.begin(), end, worse);
-      --end;
-      reached += static_cast<double>(end->weight);
-    }
-    kept = static_cast<std::size_t>(candidates_.end() - end);
-    std::reverse(end, candidates_.end());
-    std::move(end, candidates_.end(), candidates_.begin());
-    candidates_.resize(kept);
-  } else {
-    std::sort(candidates_.begin(), candidates_.end(), better);
+    const double enough = options.top_p * total;
+    keep_best([&](std::size_t, double weight) { return weight >= enough; });
   }
   if (floor > 0) std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.weight < floor; });
 

@@ -1,11 +1,12 @@
 // Draws the next token from a row of logits.
 //
 // The order is the usual one: temperature, then top-k, top-p and min-p on the tempered distribution; each keeps at
-// least the most likely token, and the rest is renormalised. Equal logits are ordered by id, so that a seed means the
-// same everywhere. Temperature 0 takes the most likely token and draws nothing.
+// least the most likely token, and the rest is renormalised. Among equal logits the lower id is kept first, and the
+// draw runs over ids in ascending order, so that a seed means the same everywhere. Temperature 0 takes the most likely
+// token and draws nothing.
 //
-// Written for vocabularies of 10^5: passes over the row are linear and simple enough for vector instructions, and only
-// the few tokens that carry top_p of the mass are ever sorted. A Sampler keeps scratch memory: one thread.
+// Written for vocabularies of 10^5: passes over the row are linear and simple enough for vector instructions, and
+// nothing is sorted. A Sampler keeps scratch memory: one thread.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +33,13 @@ class Sampler {
     float weight;  // exp((logit - max) / temperature)
     TokenId id;
   };
+  template <class Enough>
+  void keep_best(const Enough& enough);
   double candidates_above(std::span<const float> weights, float threshold);
 
   std::vector<float> weights_;
-  std::vector<Candidate> candidates_;
+  std::vector<Candidate> candidates_;  // ascending by id
+  std::vector<Candidate> selection_;
 };
 
 }  // namespace retort::llama

@@ -43,7 +43,7 @@ class Sequences {
     std::size_t pending() const { return request.prompt_ids.size() + sampled.size() - cached.size(); }
     TokenId next_id() const {
       return cached.size() < request.prompt_ids.size() ? request.prompt_ids[cached.size()]
-                                                        : sampled[cached.size() - request.prompt_ids.size()];
+                                                       : sampled[cached.size() - request.prompt_ids.size()];
     }
   };
 

@@ -116,8 +116,8 @@ Result<Session> Session::open(const std::filesystem::path& path, const EngineOpt
 
     const std::size_t wanted_context = options.context_tokens == 0 ? trained_context : options.context_tokens;
     const std::size_t cells = (wanted_context + kContextStep - 1) / kContextStep * kContextStep;
-    session.max_outputs_ =
-        std::max(options.parallel, std::min({kMostLogits / session.vocabulary_, kMostOutputRows, options.batch_tokens}));
+    session.max_outputs_ = std::max(
+        options.parallel, std::min({kMostLogits / session.vocabulary_, kMostOutputRows, options.batch_tokens}));
 
     llama_context_params params = llama_context_default_params();
     params.n_ctx = static_cast<std::uint32_t>(cells * options.parallel);
@@ -127,8 +127,7 @@ Result<Session> Session::open(const std::filesystem::path& path, const EngineOpt
     params.n_outputs_max = static_cast<std::uint32_t>(session.max_outputs_);
     params.n_threads = session.threads_;
     params.n_threads_batch = session.threads_;
-    params.flash_attn_type =
-        options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.flash_attn_type = options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.type_k = params.type_v = options.kv == KvType::kF32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
     params.no_perf = true;
     // A sequence attends to its own cells only; in one shared buffer each would walk over all.
@@ -215,8 +214,8 @@ void Session::truncate(std::size_t sequence, std::size_t position) {
 }
 
 void Session::copy(std::size_t from, std::size_t to) {
-  llama_memory_seq_cp(llama_get_memory(context_.get()), static_cast<llama_seq_id>(from),
-                      static_cast<llama_seq_id>(to), -1, -1);
+  llama_memory_seq_cp(llama_get_memory(context_.get()), static_cast<llama_seq_id>(from), static_cast<llama_seq_id>(to),
+                      -1, -1);
 }
 
 }  // namespace retort::llama

@@ -32,10 +32,10 @@ enum class Use { kOutputs, kLogprobs, kWeights };
 std::string_view name_of(Use use);
 
 struct Licence {
-  std::string_view id;                     // as in Hugging Face metadata: "apache-2.0"
-  std::string_view name;                   // for people
-  std::vector<std::string_view> aliases;   // other spellings found in files, lower case
-  Verdict outputs = Verdict::kUnknown;     // outputs or logprobs train a model that is not made of the teacher's weights
+  std::string_view id;                    // as in Hugging Face metadata: "apache-2.0"
+  std::string_view name;                  // for people
+  std::vector<std::string_view> aliases;  // other spellings found in files, lower case
+  Verdict outputs = Verdict::kUnknown;    // outputs or logprobs train a model that is not made of the teacher's weights
   Verdict derivative = Verdict::kUnknown;  // the student is made of the teacher's weights
   std::string_view clause;                 // in short, our words
   std::vector<std::string_view> obligations;
@@ -79,9 +79,7 @@ struct Decision {
   // Why it is so and, when it stops a run, what to write in the recipe. Whole sentences.
   std::string explanation;
 
-  bool may_proceed() const {
-    return verdict == Verdict::kAllowed || verdict == Verdict::kAllowedWithObligations;
-  }
+  bool may_proceed() const { return verdict == Verdict::kAllowed || verdict == Verdict::kAllowedWithObligations; }
   // One line for a Provenance: "apache-2.0: allowed_with_obligations (accepted by …)".
   std::string record() const;
 };

@@ -1,0 +1,97 @@
+#include "llama/speed.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "llama/session.h"
+
+namespace retort::llama {
+namespace {
+
+// Token ids for a measurement: any will do, the same every time.
+TokenId token_at(std::size_t i, std::size_t vocabulary) { return static_cast<TokenId>((i * 7919 + 13) % vocabulary); }
+
+// Runs body `repetitions` times after one warm-up; the shortest time counts, since other work on the machine only adds.
+template <class Body>
+Result<double> best_seconds(std::size_t repetitions, const Clock& clock, const Body& body) {
+  double best = 0;
+  for (std::size_t i = 0; i <= repetitions; ++i) {
+    const double start = clock.monotonic_s();
+    RETORT_TRY(body());
+    const double seconds = clock.monotonic_s() - start;
+    if (i > 0 && (best == 0 || seconds < best)) best = seconds;
+  }
+  return std::max(best, 1e-9);
+}
+
+Result<void> prefill(Session& session, std::size_t tokens, const std::stop_token& stop) {
+  session.clear();
+  Batch batch;
+  for (std::size_t i = 0; i < tokens; ++i) batch.add(token_at(i, session.vocabulary()), i, 0, i + 1 == tokens);
+  return session.decode(batch, stop);
+}
+
+Result<void> decode_one_by_one(Session& session, std::size_t tokens, const std::stop_token& stop) {
+  session.clear();
+  Batch batch;
+  for (std::size_t i = 0; i < tokens; ++i) {
+    batch.clear();
+    batch.add(token_at(i, session.vocabulary()), i, 0, true);
+    RETORT_TRY(session.decode(batch, stop));
+  }
+  return {};
+}
+
+Result<void> decode_batched(Session& session, std::size_t length, const std::stop_token& stop) {
+  session.clear();
+  Batch batch;
+  for (std::size_t i = 0; i < length; ++i) {
+    batch.clear();
+    for (std::size_t s = 0; s < session.parallel(); ++s) {
+      batch.add(token_at(i * session.parallel() + s, session.vocabulary()), i, s, true);
+    }
+    RETORT_TRY(session.decode(batch, stop));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Speed> measure_speed(const std::filesystem::path& gguf, const SpeedOptions& options, const Clock& clock,
+                            std::stop_token stop) {
+  if (options.prefill_tokens < 1 || options.decode_tokens < 1 || options.repetitions < 1) {
+    return caller_error("A speed measurement needs at least one token to read, one to decode and one repetition.");
+  }
+  EngineOptions engine;
+  engine.threads = options.threads;
+  engine.parallel = 1;
+  engine.context_tokens = std::max(options.prefill_tokens, options.decode_tokens);
+  engine.batch_tokens = std::max<std::size_t>(options.prefill_tokens, 1);
+  RETORT_ASSIGN(Session session, Session::open(gguf, engine));
+  RETORT_ASSIGN(const double prefill_s, best_seconds(options.repetitions, clock,
+                                                     [&] { return prefill(session, options.prefill_tokens, stop); }));
+  RETORT_ASSIGN(const double decode_s, best_seconds(options.repetitions, clock, [&] {
+                  return decode_one_by_one(session, options.decode_tokens, stop);
+                }));
+  return Speed{static_cast<double>(options.prefill_tokens) / prefill_s,
+               static_cast<double>(options.decode_tokens) / decode_s};
+}
+
+Result<double> measure_batched_decode(const std::filesystem::path& gguf, std::size_t parallel, std::size_t length,
+                                      int threads, const Clock& clock, std::stop_token stop) {
+  if (length < 1) return caller_error("A speed measurement needs at least one token to decode.");
+  EngineOptions engine;
+  engine.threads = threads;
+  engine.parallel = parallel;
+  engine.context_tokens = std::max<std::size_t>(length, 1);
+  engine.batch_tokens = std::max<std::size_t>(parallel, 64);
+  RETORT_ASSIGN(Session session, Session::open(gguf, engine));
+  RETORT_TRY(decode_batched(session, 2, stop));  // warm-up: pages of the weights and of the cache
+  const double start = clock.monotonic_s();
+  RETORT_TRY(decode_batched(session, length, stop));
+  const double seconds = std::max(clock.monotonic_s() - start, 1e-9);
+  return static_cast<double>(parallel * length) / seconds;
+}
+
+}  // namespace retort::llama
