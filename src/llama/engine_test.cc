@@ -39,7 +39,7 @@ const std::filesystem::path& tiny_model() {
 
 EngineOptions small_options(std::size_t parallel = 4) {
   EngineOptions options;
-  options.threads = 2;
+  options.threads = 1;
   options.context_tokens = 256;
   options.parallel = parallel;
   options.batch_tokens = 64;
