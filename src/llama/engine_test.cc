@@ -346,15 +346,16 @@ TEST(EngineTest, FilesAndOptionsAreCheckedBeforeLlamaSeesThem) {
 TEST(EngineTest, TheTeacherAnswersTheSameAloneAndInACrowd) {
   NEED_TEACHER();
   EngineOptions options;
+  options.threads = 1;  // two that share a busy core wait for each other
   options.context_tokens = 256;
   options.parallel = 8;
   options.batch_tokens = 128;
   auto engine = open_or_die(kTeacher, options);
   // "<|im_start|>user\n<words><|im_end|>\n<|im_start|>assistant\n" in SmolLM2's ids, words by their numbers.
   std::vector<TokenRequest> requests;
-  for (TokenId i = 0; i < 10; ++i) {
+  for (TokenId i = 0; i < 9; ++i) {
     std::vector<TokenId> prompt = {1, 4093, 198, 1780 + 37 * i, 314, 260 + i, 30, 2, 198, 1, 520, 9531, 198};
-    requests.push_back(request_of(static_cast<std::uint64_t>(i), prompt, 24, 0, {2}));
+    requests.push_back(request_of(static_cast<std::uint64_t>(i), prompt, 12, 0, {2}));
   }
   ListJob crowd(requests);
   ASSERT_TRUE(engine->generate(crowd, {}));
