@@ -133,6 +133,8 @@ class Decoder {
 
  private:
   Decoder() = default;
+  // Uninitialised weights of the right shapes.
+  static Decoder allocate(DecoderConfig config, ComputeType compute);
   DecoderConfig config_;
   ComputeType compute_ = ComputeType::kFloat32;
   torch::Tensor embedding_, final_norm_, head_;

@@ -1,5 +1,6 @@
 // A Decoder as TokenGenerator: many sequences at a time with a key-value cache each. Shares the decoder's weights. One
-// thread at a time. Same seed, same tokens, whatever else is in flight (each request draws from its own stream).
+// thread at a time. Each request draws from its own stream, so what else is in flight doesn't shift its draws.
+// max_tokens <= 0: until the context is full.
 #pragma once
 
 #include <cstddef>

@@ -1,0 +1,221 @@
+#include "model/decoder.h"
+
+#include <torch/torch.h>
+
+#include <map>
+#include <utility>
+
+#include "gguf/file.h"
+#include "model/rotary_layout.h"
+
+namespace retort::model {
+
+namespace {
+
+// Runs what calls libtorch and turns its exceptions (memory, mostly) into errors.
+template <class F>
+auto guarded(const F& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return world_error("There is not enough memory for the model's weights.");
+  } catch (const c10::Error& error) {
+    return world_error("The model's weights could not be made ready: " + std::string(error.what_without_backtrace()));
+  }
+}
+
+torch::Tensor frequencies(const DecoderConfig& config) {
+  const std::int64_t half = config.head_dim / 2;
+  torch::Tensor result = torch::empty({half}, torch::kFloat64);
+  auto* values = result.data_ptr<double>();
+  for (std::int64_t i = 0; i < half; ++i) {
+    // arXiv 2104.09864, section 3.4.2; divided by linear interpolation (arXiv 2306.15595) and the file's own factors.
+    const double plain =
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    const double factor = config.rope_factors.empty() ? 1.0 : config.rope_factors[static_cast<std::size_t>(i)];
+    values[i] = plain / config.rope_scale / factor;
+  }
+  return result;
+}
+
+torch::Tensor wrap(std::vector<float>& values, const std::vector<std::int64_t>& shape) {
+  return torch::from_blob(values.data(), shape, torch::kFloat32);
+}
+
+Result<void> check_finite(const torch::Tensor& values, const std::string& name) {
+  // A sum is not finite when a value isn't; when it overflows without, the slow test decides.
+  if (std::isfinite(values.sum(torch::kFloat64).item<double>())) return {};
+  if (torch::isfinite(values).all().item<bool>()) return {};
+  return caller_error("The tensor '" + name +
+                      "' holds NaN or infinity; a model with broken weights cannot be used. Fetch the file again.");
+}
+
+}  // namespace
+
+torch::Dtype dtype_of(ComputeType type) { return type == ComputeType::kBFloat16 ? torch::kBFloat16 : torch::kFloat32; }
+
+TokenBatch single_document(std::span<const std::int32_t> ids) {
+  const auto length = static_cast<std::int64_t>(ids.size());
+  TokenBatch batch;
+  batch.ids = torch::empty({1, length}, torch::kInt64);
+  std::copy(ids.begin(), ids.end(), batch.ids.data_ptr<std::int64_t>());
+  batch.positions = torch::arange(length, torch::kInt64).view({1, length});
+  batch.documents = torch::zeros({1, length}, torch::kInt64);
+  return batch;
+}
+
+Decoder Decoder::allocate(DecoderConfig config, ComputeType compute) {
+  Decoder decoder;
+  decoder.config_ = std::move(config);
+  decoder.compute_ = compute;
+  const auto& c = decoder.config_;
+  const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
+    return torch::empty({rows, columns}, dtype_of(compute));
+  };
+  const auto norm = [&] { return torch::empty({c.hidden}, torch::kFloat32); };
+  // detach(): a leaf of its own on the same memory.
+  const auto part = [](const torch::Tensor& whole, std::int64_t first, std::int64_t rows) {
+    return whole.narrow(0, first, rows).detach();
+  };
+  const std::int64_t queries = c.heads * c.head_dim;
+  const std::int64_t keys = c.kv_heads * c.head_dim;
+  decoder.embedding_ = matrix(c.vocabulary, c.hidden);
+  decoder.final_norm_ = norm();
+  if (!c.tied_head) decoder.head_ = matrix(c.vocabulary, c.hidden);
+  decoder.blocks_.resize(static_cast<std::size_t>(c.layers));
+  for (auto& block : decoder.blocks_) {
+    block.attention_norm = norm();
+    block.query_key_value = matrix(queries + 2 * keys, c.hidden);
+    block.query = part(block.query_key_value, 0, queries);
+    block.key = part(block.query_key_value, queries, keys);
+    block.value = part(block.query_key_value, queries + keys, keys);
+    block.output = matrix(c.hidden, queries);
+    block.feed_forward_norm = norm();
+    block.gate_up = matrix(2 * c.intermediate, c.hidden);
+    block.gate = part(block.gate_up, 0, c.intermediate);
+    block.up = part(block.gate_up, c.intermediate, c.intermediate);
+    block.down = matrix(c.hidden, c.intermediate);
+  }
+  decoder.inverse_frequencies_ = frequencies(c);
+  return decoder;
+}
+
+std::vector<NamedTensor> Decoder::named_parameters() const {
+  std::vector<NamedTensor> result = {{"token_embd.weight", embedding_}};
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const auto& block = blocks_[layer];
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    result.push_back({prefix + "attn_norm.weight", block.attention_norm});
+    result.push_back({prefix + "attn_q.weight", block.query});
+    result.push_back({prefix + "attn_k.weight", block.key});
+    result.push_back({prefix + "attn_v.weight", block.value});
+    result.push_back({prefix + "attn_output.weight", block.output});
+    result.push_back({prefix + "ffn_norm.weight", block.feed_forward_norm});
+    result.push_back({prefix + "ffn_gate.weight", block.gate});
+    result.push_back({prefix + "ffn_up.weight", block.up});
+    result.push_back({prefix + "ffn_down.weight", block.down});
+  }
+  result.push_back({"output_norm.weight", final_norm_});
+  if (!config_.tied_head) result.push_back({"output.weight", head_});
+  return result;
+}
+
+void Decoder::set_requires_grad(bool enabled) {
+  for (auto& parameter : named_parameters()) parameter.tensor.set_requires_grad(enabled);
+}
+
+Result<Decoder> Decoder::from_gguf(const gguf::File& file, const LoadOptions& options) {
+  RETORT_ASSIGN(const DecoderConfig whole, decoder_config(file));
+  DecoderConfig config = whole;
+  if (options.layers) {
+    RETORT_ASSIGN(config, cut_config(whole, *options.layers));
+  }
+  return guarded([&]() -> Result<Decoder> {
+    const torch::NoGradGuard no_gradient;
+    Decoder decoder = allocate(config, options.compute);
+    for (auto& [name, tensor] : decoder.named_parameters()) {
+      // A cut model's block N is block source_layers[N] of the file.
+      std::string source = name;
+      if (name.starts_with("blk.")) {
+        const auto dot = name.find('.', 4);
+        const auto layer = static_cast<std::size_t>(std::stoll(name.substr(4, dot - 4)));
+        source = "blk." + std::to_string(config.source_layers[layer]) + name.substr(dot);
+      }
+      const auto* found = file.find(source);
+      RETORT_CHECK(found != nullptr);  // decoder_config() has looked
+      RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
+      if (is_rotary_tensor(name)) {
+        values = interleaved_to_half_split(values, rotary_heads(name, config.heads, config.kv_heads), config.head_dim);
+      }
+      const torch::Tensor wrapped = wrap(values, tensor_shape(config, name));
+      const auto finite = check_finite(wrapped, source);
+      if (!finite) return with_context(finite.error(), "'" + file.path().string() + "'");
+      tensor.copy_(wrapped);
+    }
+    return decoder;
+  });
+}
+
+Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
+                                      ComputeType compute) {
+  std::map<std::string, torch::Tensor> given;
+  for (const auto& [name, tensor] : tensors) given[name] = tensor;
+  for (const auto& name : tensor_names(config)) {
+    const auto found = given.find(name);
+    if (found == given.end()) return caller_error("The tensor '" + name + "' is missing.");
+    if (found->second.sizes() != c10::IntArrayRef(tensor_shape(config, name)) || !found->second.is_floating_point()) {
+      return caller_error("The tensor '" + name + "' does not have the shape or type the config says.");
+    }
+  }
+  if (given.size() != tensor_names(config).size()) {
+    for (const auto& [name, tensor] : given) {
+      if (tensor_shape(config, name).empty() || (config.tied_head && name == "output.weight")) {
+        return caller_error("The tensor '" + name + "' is not part of the model that the config describes.");
+      }
+    }
+    return caller_error("There are more tensors than the config describes.");
+  }
+  return guarded([&]() -> Result<Decoder> {
+    const torch::NoGradGuard no_gradient;
+    Decoder decoder = allocate(config, compute);
+    for (auto& [name, tensor] : decoder.named_parameters()) {
+      const torch::Tensor& source = given.at(name);
+      RETORT_TRY(check_finite(source, name));
+      tensor.copy_(source);
+    }
+    return decoder;
+  });
+}
+
+Decoder Decoder::clone(ComputeType compute) const {
+  const torch::NoGradGuard no_gradient;
+  Decoder copy = allocate(config_, compute);
+  const auto from = named_parameters();
+  auto to = copy.named_parameters();
+  for (std::size_t i = 0; i < from.size(); ++i) to[i].tensor.copy_(from[i].tensor);
+  return copy;
+}
+
+Result<Decoder> Decoder::keep_layers(std::span<const std::int64_t> layers) const {
+  RETORT_ASSIGN(DecoderConfig config, cut_config(config_, layers));
+  return guarded([&]() -> Result<Decoder> {
+    const torch::NoGradGuard no_gradient;
+    Decoder cut = allocate(std::move(config), compute_);
+    cut.embedding_.copy_(embedding_);
+    cut.final_norm_.copy_(final_norm_);
+    if (!config_.tied_head) cut.head_.copy_(head_);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const auto& from = blocks_[static_cast<std::size_t>(layers[i])];
+      auto& to = cut.blocks_[i];
+      to.attention_norm.copy_(from.attention_norm);
+      to.query_key_value.copy_(from.query_key_value);
+      to.output.copy_(from.output);
+      to.feed_forward_norm.copy_(from.feed_forward_norm);
+      to.gate_up.copy_(from.gate_up);
+      to.down.copy_(from.down);
+    }
+    return cut;
+  });
+}
+
+}  // namespace retort::model

@@ -1,0 +1,117 @@
+#include <torch/torch.h>
+
+#include "model/block.h"
+#include "model/decoder.h"
+
+namespace retort::model {
+
+namespace {
+
+BlockShape shape_of(const DecoderConfig& config) {
+  return {config.heads, config.kv_heads, config.head_dim, config.rms_epsilon};
+}
+
+void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies) {
+  const torch::Tensor angles = positions.to(torch::kFloat64).unsqueeze(1) * inverse_frequencies;
+  layout.cosine = angles.cos().to(torch::kFloat32).contiguous();
+  layout.sine = angles.sin().to(torch::kFloat32).contiguous();
+}
+
+}  // namespace
+
+Decoder::Layout Decoder::layout(const TokenBatch& batch) const {
+  RETORT_CHECK(batch.ids.dim() == 2 && batch.positions.sizes() == batch.ids.sizes() &&
+               batch.documents.sizes() == batch.ids.sizes());
+  const torch::NoGradGuard no_gradient;
+  Layout result;
+  const std::int64_t rows = batch.ids.size(0);
+  const std::int64_t length = batch.ids.size(1);
+  const torch::Tensor documents = batch.documents.to(torch::kInt64).contiguous();
+  const auto* document = documents.const_data_ptr<std::int64_t>();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t begin = 0; begin < length;) {
+      const std::int64_t value = document[row * length + begin];
+      std::int64_t end = begin + 1;
+      while (end < length && document[row * length + end] == value) ++end;
+      if (value >= 0) result.segments.push_back({row * length + begin, row * length + end});
+      begin = end;
+    }
+  }
+  set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_);
+  return result;
+}
+
+torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::embedding(embedding_, ids); }
+
+torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const {
+  const auto& block = blocks_.at(static_cast<std::size_t>(layer));
+  const BlockShape shape = shape_of(config_);
+  if (torch::GradMode::is_enabled() && (input.requires_grad() || block.query.requires_grad())) {
+    return block_with_gradient(input, block, shape, layout);
+  }
+  torch::Tensor output = input.detach().clone();
+  BlockScratch scratch;
+  block_in_place(output, block, shape, layout, scratch);
+  return output;
+}
+
+torch::Tensor Decoder::apply_final_norm(const torch::Tensor& input) const {
+  return rms_norm(input, final_norm_, config_.rms_epsilon);
+}
+
+torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& observer) const {
+  const Layout packed = layout(batch);
+  torch::Tensor x = embed(batch.ids.reshape({-1}));
+  const bool recorded = torch::GradMode::is_enabled() && x.requires_grad();
+  const BlockShape shape = shape_of(config_);
+  BlockScratch scratch;
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    torch::Tensor input;
+    if (observer) input = recorded ? x : x.clone();
+    if (recorded) {
+      x = block_with_gradient(x, blocks_[layer], shape, packed);
+    } else {
+      block_in_place(x, blocks_[layer], shape, packed, scratch);
+    }
+    if (observer) observer(static_cast<std::int64_t>(layer), input, x);
+  }
+  return apply_final_norm(x).view({batch.ids.size(0), batch.ids.size(1), config_.hidden});
+}
+
+torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const std::int64_t> counts,
+                              std::span<KeyValueCache* const> caches) const {
+  RETORT_CHECK(counts.size() == caches.size());
+  const torch::NoGradGuard no_gradient;
+  const auto total = static_cast<std::int64_t>(ids.size());
+  torch::Tensor id_tensor = torch::empty({total}, torch::kInt64);
+  std::copy(ids.begin(), ids.end(), id_tensor.data_ptr<std::int64_t>());
+  torch::Tensor positions = torch::empty({total}, torch::kInt64);
+  auto* position = positions.data_ptr<std::int64_t>();
+  Layout packed;
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    auto& cache = *caches[i];
+    cache.keys.resize(blocks_.size());
+    cache.values.resize(blocks_.size());
+    for (std::int64_t j = 0; j < counts[i]; ++j) position[begin + j] = cache.length + j;
+    packed.segments.push_back({begin, begin + counts[i]});
+    begin += counts[i];
+  }
+  RETORT_CHECK(begin == total);
+  set_rotation(packed, positions, inverse_frequencies_);
+
+  torch::Tensor x = embed(id_tensor);
+  const BlockShape shape = shape_of(config_);
+  BlockScratch scratch;
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    block_with_caches(x, blocks_[layer], shape, packed, static_cast<std::int64_t>(layer), caches, scratch);
+  }
+  for (std::size_t i = 0; i < counts.size(); ++i) caches[i]->length += counts[i];
+  return apply_final_norm(x);
+}
+
+torch::Tensor Decoder::logits(const torch::Tensor& hidden) const {
+  return at::mm(hidden, head_weight().t()).to(torch::kFloat32);
+}
+
+}  // namespace retort::model
