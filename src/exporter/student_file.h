@@ -1,0 +1,47 @@
+// The student as a GGUF file: FP32 masters in, F16 or quantised out, with the teacher's tokenizer, template and
+// hyper-parameters, and with licence, base model, lineage and recipe in its metadata (docs/formats/gguf-metadata.md).
+//
+// No libtorch is needed. One thread.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "exporter/lineage.h"
+#include "gguf/file.h"
+#include "gguf/tensor_type.h"
+#include "model/decoder_config.h"
+
+namespace retort::exporter {
+
+// A student's weights: tensors in GGUF's names with rows half-split, as model::Decoder and checkpoints have them.
+struct Student {
+  model::DecoderConfig config;
+  // The values of one tensor of model::tensor_names(config), row by row.
+  std::function<Result<std::vector<float>>(const std::string& name)> values;
+};
+
+// The weights of a checkpoint (docs/formats/checkpoint.md), read as they are asked for.
+// Error (kCaller): missing, damaged, or not weights of ours.
+Result<Student> student_from_checkpoint(const std::filesystem::path& path);
+
+// The untrained cut: the teacher's own weights, only `layers` (ascending). `teacher` must outlive it.
+Result<Student> student_from_teacher(const gguf::File& teacher, const std::vector<std::int64_t>& layers);
+
+// What beside the weights goes into the file.
+struct StudentMetadata {
+  Lineage lineage;
+  std::string recipe_yaml;  // effective
+};
+
+// Matrices in `type` (gguf::fitting_type() where rows don't divide by its blocks), norms in F32; query and key rows
+// permuted back for llama.cpp's interleaved rotation; no output.weight when the head is tied; rope_freqs kept.
+// Atomic. Error: kCaller when the student doesn't fit the teacher's file (name and numbers are said) or a weight isn't
+// finite, kWorld for the disk.
+Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,
+                           gguf::TensorType type, const std::filesystem::path& target);
+
+}  // namespace retort::exporter
