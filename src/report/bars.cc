@@ -60,12 +60,15 @@ std::string draw_bars(const Json& block, const std::vector<Bar>& bars, bool wide
     text_width = std::max(text_width, width_of(bar.text, 6.9));
   }
   const Scale scale = Scale::fit(lowest, highest, false, true, wide ? 6 : 4);
+  // Many bars are drawn thin; short labels then stand beside them on a phone too.
+  const bool dense = bars.size() > 14;
+  const bool beside = wide || (dense && label_width < 90);
   const double width = wide ? 760 : 360;
-  const double left = wide ? std::min(label_width, 250.0) + 12 : 2;
-  const double right = wide ? std::min(text_width, 190.0) + 12 : 10;
+  const double left = beside ? std::min(label_width, 250.0) + 12 : 2;
+  const double right = beside ? std::min(text_width, 190.0) + 12 : 10;
   const double plot = width - left - right;
-  const double row = wide ? 30 : 46;
-  const double thick = 14;
+  const double row = beside ? (dense ? 19 : 30) : 46;
+  const double thick = dense && beside ? 9 : 14;
 
   // Rows, with room for the name of a group before its first.
   double y = 4;
@@ -78,13 +81,13 @@ std::string draw_bars(const Json& block, const std::vector<Bar>& bars, bool wide
       body += "<text x=\"2\" y=\"" + coordinate(y + 10) + "\" class=\"group\">" + escape(group) + "</text>";
       y += 18;
     }
-    const double bar_y = wide ? y + (row - thick) / 2 : y + 20;
+    const double bar_y = beside ? y + (row - thick) / 2 : y + 20;
     const double zero = left + scale.share(0) * plot;
     const double end = left + scale.share(bar.value) * plot;
     body += "<g class=\"" + bar.css + (bar.hollow ? " hollow" : "") + "\"><title>" + escape(bar.label) + ": " +
             escape(bar.text) + "</title>";
-    if (wide) {
-      body += "<text x=\"" + coordinate(left - 10) + "\" y=\"" + coordinate(bar_y + 11) +
+    if (beside) {
+      body += "<text x=\"" + coordinate(left - 10) + "\" y=\"" + coordinate(bar_y + thick / 2 + 4) +
               "\" class=\"bar-label\" text-anchor=\"end\">" + escape(bar.label) + "</text>";
     } else {
       body += "<text x=\"2\" y=\"" + coordinate(y + 13) + "\" class=\"bar-label\">" + escape(bar.label) + "</text>";
@@ -104,8 +107,8 @@ std::string draw_bars(const Json& block, const std::vector<Bar>& bars, bool wide
               "v8\"/>";
       text_from = std::max(end, b);
     }
-    if (wide) {
-      body += "<text x=\"" + coordinate(text_from + 8) + "\" y=\"" + coordinate(bar_y + 11) +
+    if (beside) {
+      body += "<text x=\"" + coordinate(text_from + 8) + "\" y=\"" + coordinate(bar_y + thick / 2 + 4) +
               "\" class=\"bar-value\">" + escape(bar.text) + "</text>";
     }
     body += "</g>";

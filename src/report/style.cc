@@ -97,7 +97,7 @@ tr.emphasis th,tr.emphasis td{font-weight:650;background:var(--shade)}
 .k1{background:rgba(var(--heat),.08)}.k2{background:rgba(var(--heat),.16)}.k3{background:rgba(var(--heat),.27)}
 .k4{background:rgba(var(--heat),.4)}.k5{background:rgba(var(--heat),.56)}.k6{background:rgba(var(--heat),.74)}
 .differs{text-decoration:underline;text-decoration-style:dotted;text-decoration-thickness:2px;text-underline-offset:4px;text-decoration-color:var(--ink)}
-.tokens .scale{display:flex;flex-wrap:wrap;gap:4px 3px;font-size:12px;color:var(--soft);margin:12px 0 6px;align-items:center}
+.tokens .scale{display:flex;flex-wrap:wrap;gap:4px 3px;font-size:12px;color:var(--soft);margin:12px 0 6px;align-items:center;max-width:none}
 .tokens .scale span{padding:0 7px;border-radius:3px}
 .tokens .scale .k5,.tokens .scale .k6{color:var(--ink)}
 details{font-size:14px;margin:4px 0}summary{cursor:pointer;color:var(--soft);padding:4px 0}
@@ -126,6 +126,6 @@ h2{break-after:avoid}*{-webkit-print-color-adjust:exact;print-color-adjust:exact
 )css";
 
 const std::string_view kEmblem =
-    R"svg(<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"><path d="M20.6 6.3C17.5 3.6 12.400 3.300 8.900 6.200a9.300 9.300 0 1 0 13 13.100c1.700-2.600 1.900-5.400 1.300-7.900L30 27"/><path d="M20.600 6.300c3.100 1.600 5.600 5 6.900 9"/><path d="M4.600 15.200h19" opacity=".55"/><path d="M30.500 29.600v.2" stroke-width="2.600"/></svg>)svg";
+    R"svg(<svg viewBox="0 0 40 32" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"><path d="M37.500 23.500C35 14.500 30.500 5.500 20.500 4.200 9.500 3 3.200 10 3.200 17.400a11 11 0 0 0 22 .6c0-3.600.6-6.400 2.600-6.200 2.600.3 5.200 7 6.800 13.200"/><path d="M4.200 19.500h20" opacity=".6"/><path d="M36.600 28.600v.3" stroke-width="3"/></svg>)svg";
 
 }  // namespace retort::report
