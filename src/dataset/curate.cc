@@ -16,7 +16,7 @@ namespace retort::dataset {
 namespace {
 
 constexpr int kFormatVersion = 1;
-constexpr std::string_view kWhat = "curate.json";
+constexpr std::string_view kWhat = "The curation";
 constexpr std::array<std::string_view, kDropReasons.size()> kReasonNames = {
     "empty", "truncated", "too_short", "too_long", "repetition", "exact_duplicate", "normalised_duplicate"};
 
@@ -212,7 +212,7 @@ Json to_json(const Curation& curation) {
 Result<Curation> curation_from_json(const Json& json) {
   RETORT_ASSIGN(const int version, member<int>(json, "version", kWhat));
   if (version != kFormatVersion) {
-    return caller_error("curate.json is of format version " + std::to_string(version) +
+    return caller_error("The curation is of format version " + std::to_string(version) +
                         "; this program reads version " + std::to_string(kFormatVersion) +
                         ". Use the program that wrote it, or a newer one.");
   }
@@ -228,7 +228,7 @@ Result<Curation> curation_from_json(const Json& json) {
     curation.prompt_groups.push_back(group);
   }
   if (curation.prompt_groups.size() != curation.kept.size()) {
-    return caller_error("curate.json has " + std::to_string(kept.size()) + " kept exchanges but " +
+    return caller_error("The curation has " + std::to_string(kept.size()) + " kept exchanges but " +
                         std::to_string(groups.size()) + " prompt groups; expected one for each. It is damaged.");
   }
   RETORT_ASSIGN(const auto dropped, member<std::vector<Json>>(json, "dropped", kWhat));

@@ -44,7 +44,7 @@ struct Dropped {
   std::string detail;  // "3 tokens", "same as 0123456789ab"
 };
 
-// The outcome: runs/NAME/curate.json.
+// The outcome: curation.json of a run (docs/formats/dataset.md).
 struct Curation {
   std::vector<Digest> kept;  // in the order given
   std::vector<Dropped> dropped;

@@ -6,7 +6,7 @@ const recipe::OptionSet<CurateOptions>& curate_option_set() {
   static const auto set =
       recipe::OptionSet<CurateOptions>("curate",
                                        "Which exchanges are fit to learn from. What is dropped is counted by "
-                                       "reason, and the reason is kept in `curate.json`.")
+                                       "reason, and the reason is kept in `curation.json`.")
           .add("min_tokens", &CurateOptions::min_tokens,
                {.unit = "tokens", .help = "Drop answers shorter than this, their end token included.", .minimum = 1})
           .add("max_tokens", &CurateOptions::max_tokens,

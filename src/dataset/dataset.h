@@ -23,7 +23,7 @@ struct Dataset {
   std::vector<Digest> train;
   std::vector<Digest> held_out;
   std::uint64_t seed = 0;
-  Json choices = Json::object();  // how it came about: options of curation, digest of curate.json, …; kept, not read
+  Json choices = Json::object();  // how it came about: options of curation, digest of curation.json, …; kept, not read
 };
 
 // Holds out `held_out` exchanges; no prompt stands on both sides, not even spelt differently (Curation::prompt_groups).

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "exchange/scorecard.h"
 
@@ -36,6 +37,17 @@ TEST(Exchange, CanonicalBytesReadBack) {
 // The golden id: if this changes, the format changed, and old stores need to stay readable.
 TEST(Exchange, TheIdIsStable) {
   EXPECT_EQ(exchange_id(example()).hex(), "74f288439c28ec5be4c1ef20e28215f87a61594d1347e08b7d0c5b52c7c5bd56");
+}
+
+// The format's page must not lie.
+TEST(Exchange, TheExampleOfThePageIsCanonical) {
+  const std::string page = read_file(RETORT_SOURCE_DIR "/docs/formats/exchange.md").value();
+  const std::size_t begin = page.find("```json\n") + 8;
+  std::string bytes = page.substr(begin, page.find("\n```", begin) - begin);
+  std::erase(bytes, '\n');
+  const auto exchange = from_canonical_bytes(bytes);
+  ASSERT_TRUE(exchange) << exchange.error().message;
+  EXPECT_EQ(exchange->tokens.spans.size(), 2U);
 }
 
 TEST(Exchange, EveryFieldMovesTheId) {
