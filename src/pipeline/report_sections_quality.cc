@@ -27,7 +27,9 @@ std::optional<double> ratio(const std::optional<Estimate>& over, const std::opti
   return over->value / under->value;
 }
 
-std::string rate_text(const Estimate& estimate) { return fixed_text(estimate.value, estimate.value < 10 ? 1 : 0); }
+std::string rate_text(const Estimate& estimate) {
+  return estimate.value < 10 ? fixed_text(estimate.value, 1) : human_count(std::llround(estimate.value));
+}
 
 Json size_line(const Scorecard& card, const std::vector<EqualType>& pairs) {
   const auto as_shipped = ratio(card.teacher.size_bytes, card.student.size_bytes);
@@ -159,6 +161,12 @@ std::string model_text(const ModelScore& score, const std::string& name) {
   std::string inside = score.type;
   if (score.layers > 0) inside += (inside.empty() ? "" : ", ") + std::to_string(score.layers) + " layers";
   return inside.empty() ? text : text + " (" + inside + ")";
+}
+
+Json model_cell(const ModelScore& score, const std::string& name) {
+  std::string inside = score.type;
+  if (score.layers > 0) inside += (inside.empty() ? "" : ", ") + std::to_string(score.layers) + " layers";
+  return {{"text", name}, {"note", inside}};
 }
 
 Json bar(const std::string& label, const Estimate& estimate, const char* role, const std::string& text) {
@@ -341,7 +349,7 @@ Json before_after_section(const RunFacts& facts) {
   columns.push_back({{"title", "Loops"}, {"note", "% of answers"}, {"numeric", true}});
   Json rows = Json::array();
   for (const NamedScore& model : compared_models(card)) {
-    Json cells = {model_text(*model.score, model.label), metric_cell(model.score->kl_nats, 1, 3),
+    Json cells = {model_cell(*model.score, model.label), metric_cell(model.score->kl_nats, 1, 3),
                   metric_cell(model.score->top1_agreement, 100, 1), metric_cell(model.score->perplexity, 1, 2)};
     if (with_text) cells.push_back(metric_cell(model.score->text_perplexity, 1, 2));
     cells.push_back(metric_cell(model.score->generated_tokens, 1, 0));

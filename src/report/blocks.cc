@@ -59,12 +59,11 @@ std::string render_cell(const Json& cell) {
 }
 
 std::string render_table(const Json& block) {
-  std::string html = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" +
-                     (html_of(block, "caption").empty() ? std::string("table") : html_of(block, "caption")) +
-                     "\"><table>";
-  if (const std::string caption = html_of(block, "caption"); !caption.empty()) {
-    html += "<caption>" + caption + "</caption>";
-  }
+  const std::string caption = html_of(block, "caption");
+  std::string html = "<figure>";
+  if (!caption.empty()) html += "<figcaption>" + caption + "</figcaption>";
+  html += "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" +
+          (caption.empty() ? std::string("table") : caption) + "\"><table>";
   html += "<thead><tr>";
   const Json& columns = block["columns"];
   for (const Json& column : columns) {
@@ -86,7 +85,7 @@ std::string render_table(const Json& block) {
     }
     html += "</tr>";
   }
-  return html + "</tbody></table></div>";
+  return html + "</tbody></table></div></figure>";
 }
 
 std::string render_code(const Json& block) {

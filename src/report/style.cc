@@ -53,13 +53,12 @@ figcaption span{display:block}
 .provenance div{display:grid;grid-template-columns:170px 1fr;gap:2px 20px;padding:9px 0;border-top:1px solid var(--rule)}
 .provenance dd{margin:0;overflow-wrap:anywhere;min-width:0}
 .provenance code{display:block;font-size:12px;color:var(--soft)}
-.scroll{overflow-x:auto;margin:16px 0;border-radius:6px}
+.scroll{overflow-x:auto;margin:8px 0;border-radius:6px}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums;line-height:1.45}
-caption{text-align:left;font-size:14px;color:var(--soft);padding-bottom:8px}
-th,td{text-align:left;padding:8px 16px 8px 0;vertical-align:top;border-bottom:1px solid var(--rule)}
+th,td{text-align:left;padding:8px 12px 8px 0;vertical-align:top;border-bottom:1px solid var(--rule)}
 thead th{font-weight:600;font-size:13px;color:var(--soft);vertical-align:bottom;border-bottom-color:var(--soft)}
-tbody th{font-weight:500}
-.num{text-align:right;white-space:nowrap}
+tbody th{font-weight:500;min-width:128px}
+.num{text-align:right;white-space:nowrap}thead .num{white-space:normal}
 th.num{padding-left:8px}
 td:last-child,th:last-child{padding-right:4px}
 tr.emphasis th,tr.emphasis td{font-weight:650;background:var(--shade)}
