@@ -94,10 +94,11 @@ TEST(Report, NeedsNoNetworkAndNoScript) {
 }
 
 TEST(Report, HostileTextStaysText) {
-  const Json clean = poisoned(example(), "words");
   const std::string poison =
       "</style></title></pre></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"' "
       "onmouseover='alert(1)\"&#60;b";
+  // As long, so that nothing is laid out in another way.
+  const Json clean = poisoned(example(), std::string(poison.size(), 'w'));
   const std::string html = render(poisoned(example(), poison));
   // Not one tag more, of any kind.
   EXPECT_EQ(tags_of(html), tags_of(render(clean)));
