@@ -48,9 +48,11 @@ struct CollectSummary {
   // Self-generated user's turns that were drawn again, and slots that were given up.
   std::int64_t empty_user_turns = 0;
   std::int64_t long_user_turns = 0;
+  std::int64_t broken_user_turns = 0;  // not a text
   std::int64_t slots_given_up = 0;
-  std::int64_t truncated_answers = 0;  // cut at max_tokens, of those asked
-  std::int64_t user_tokens = 0;        // sampled and kept
+  // Over all ids, also those of earlier calls.
+  std::int64_t truncated_answers = 0;  // cut at max_tokens
+  std::int64_t user_tokens = 0;        // sampled by the teacher
   std::int64_t answer_tokens = 0;
   Phase full;  // while there was always another request to fill the batch
   Phase tail;  // while the last ones finished

@@ -4,21 +4,21 @@
 #include <cstdint>
 #include <string>
 
+#include "recipe/choices.h"
 #include "recipe/option_set.h"
 
 namespace retort::collect {
 
 struct CollectOptions {
-  // Where prompts come from: empty means that the teacher writes the user's turn too (`self_generated`).
-  std::string prompts_file;
-  // "jsonl" (rows with `messages` or `prompt`), "lines", or "auto" (by the file's name: .jsonl, .ndjson, .json).
-  std::string prompts_format = "auto";
+  // Where prompts come from: the word `self_generated` (the teacher writes the user's turn too), or a file with its
+  // format: "jsonl" (rows with `messages` or `prompt`), "lines", or "auto" (by the file's name or first character).
+  recipe::WordOrFile prompts{.word = "self_generated", .file = {}, .format = {}};
   // Exchanges to collect. 0: every row of the file; self-generated prompts need a number.
-  std::int64_t count = 0;
+  std::int64_t count = 280;
   // An answer is cut here.
   std::int64_t max_tokens = 160;
   // A self-generated user's turn that doesn't end within so many tokens is thrown away and drawn again.
-  std::int64_t max_user_tokens = 128;
+  std::int64_t max_user_tokens = 160;
   double temperature = 0.8;
   double top_p = 0.95;
   std::int64_t top_k = 0;
@@ -29,7 +29,9 @@ struct CollectOptions {
   // Draws of a self-generated user's turn before its slot is given up.
   std::int64_t attempts = 4;
 
-  bool self_generated() const { return prompts_file.empty(); }
+  bool self_generated() const { return !prompts.is_file(); }
+  const std::string& prompts_file() const { return prompts.file; }
+  const std::string& prompts_format() const { return prompts.format; }
 };
 
 // Who accepted which licence, for teachers whose file doesn't say or whose licence needs a permission.
