@@ -140,7 +140,7 @@ TEST_F(CollectTest, SelfGeneratedExchangesKeepTheSampledIdsAndTheirProvenance) {
                                      exchange->tokens.ids.begin() + span.end);
       std::vector<TokenId> expected =
           ids_of(span.kind == SpanKind::kUser ? exchange->prompt.messages[0].content : exchange->completion.text);
-      expected.push_back(format_->end_ids().front());
+      expected.push_back(span.kind == SpanKind::kUser ? format_->user_end_ids()->front() : format_->end_ids().front());
       EXPECT_EQ(ids, expected);
     }
     EXPECT_EQ(sampled_spans, 2);
