@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/random.h"
 #include "recipe/choices.h"
 
 namespace retort::recipe {
@@ -150,7 +151,7 @@ TEST(Recipe, RefusesWhatIsNoRecipe) {
   EXPECT_THAT(error_of("- a\n- b\n"), HasSubstr("is a list of 2 values; expected keys and values"));
   EXPECT_THAT(error_of("just text"), HasSubstr("is the text \"just text\""));
   EXPECT_THAT(error_of("a: [1\nb: 2"), HasSubstr("is not valid YAML at line"));
-  EXPECT_THAT(error_of("a: 1\n---\nb: 2\n"), HasSubstr("holds 2 YAML documents"));
+  EXPECT_THAT(error_of("a: 1\n---\nb: 2\n"), HasSubstr("more than one YAML document"));
   EXPECT_THAT(error_of("train: 3\nteacher: t\n"),
               HasSubstr("line 1: train is the number 3; expected a section with options such as train.objective"));
   EXPECT_THAT(error_of("teacher: a\nteacher: b\n"), HasSubstr("line 2: teacher is written a second time"));
@@ -172,6 +173,37 @@ TEST(Recipe, SurvivesHostileYaml) {
   EXPECT_THAT(error_of("a: " + std::string(40, '[') + std::string(40, ']')), HasSubstr("nested deeper"));
   EXPECT_NE(error_of(std::string(100000, '[')), "accepted");
   EXPECT_NE(error_of("\xff\xfe\x01"), "accepted");
+  EXPECT_NE(error_of(",teacher: t\n"), "accepted");
+}
+
+// Whatever stands in the file, the answer is a recipe or a sentence.
+TEST(Recipe, SurvivesRandomDamage) {
+  const std::string good =
+      "name: &a x\nteacher: \"t\"\nstudent: {layers: [0, 1, 29]}\ncollect:\n  prompts:\n    file: |\n      a\n"
+      "train:\n  learning_rate: 5e-4 # c\n  limit: ~\n";
+  const std::string alphabet = "{}[]:,&*!|>'\"%@`#-?\n \t\\~0.9eax\xff\xc3";
+  Random random(11);
+  for (int i = 0; i < 3000; ++i) {
+    std::string text = good;
+    for (std::uint64_t edits = 1 + random.below(6); edits > 0; --edits) {
+      const std::size_t at = random.below(text.size());
+      const char byte = alphabet[random.below(alphabet.size())];
+      switch (random.below(4)) {
+        case 0: text[at] = byte; break;
+        case 1: text.insert(at, 1, byte); break;
+        case 2: text.erase(at, 1 + random.below(4)); break;
+        default: text.insert(at, text.substr(random.below(text.size()), random.below(20))); break;
+      }
+      if (text.empty()) text = "x";
+    }
+    const auto recipe = parse(text);
+    if (recipe) {
+      EXPECT_TRUE(parse(recipe->effective_yaml())) << text;
+    } else {
+      EXPECT_EQ(recipe.error().fault, Fault::kCaller);
+      EXPECT_FALSE(recipe.error().message.empty());
+    }
+  }
 }
 
 TEST(Recipe, OverridesAreTypedTheSameWay) {

@@ -1,9 +1,11 @@
 #include "recipe/yaml_reader.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <limits>
+#include <sstream>
 
 namespace retort::recipe {
 
@@ -120,19 +122,38 @@ class Converter {
   int nodes_ = 0;
 };
 
+// For counting documents.
+class Ignore final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
 }  // namespace
 
 Result<Node> read_yaml(std::string_view text, std::vector<YamlFault>& faults) {
   if (text.size() > kMaxBytes) return caller_error("is larger than 1 MB; expected a recipe of a few hundred bytes.");
   if (text.find('\0') != std::string_view::npos) return caller_error("holds a zero byte; expected YAML text.");
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty()) return Node::null();
-    if (documents.size() > 1) {
-      return caller_error("holds " + std::to_string(documents.size()) +
-                          " YAML documents (separated by `---`); expected one.");
+    // Documents are asked for one by one: YAML::LoadAll never ends on a text that begins with a comma.
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    Ignore ignore;
+    const bool has_one = parser.HandleNextDocument(ignore);
+    if (!has_one) return Node::null();
+    if (parser.HandleNextDocument(ignore)) {
+      return caller_error(
+          "holds more than one YAML document (`---` parts them), or something behind its end; expected "
+          "one map of keys and values.");
     }
-    return Converter(faults).convert(documents.front(), "", 0);
+    return Converter(faults).convert(YAML::Load(std::string(text)), "", 0);
   } catch (const YAML::Exception& error) {
     const std::string place = error.mark.is_null() ? ""
                                                    : " at line " + std::to_string(error.mark.line + 1) + ", column " +
