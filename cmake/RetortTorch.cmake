@@ -18,6 +18,17 @@ if(NOT EXISTS "${torch_dir}/lib/libtorch_cpu.so")
   message(FATAL_ERROR "libtorch was not found (looked for lib/libtorch_cpu.so in '${torch_dir}'). "
                       "Run `make setup`, or pass -DRETORT_TORCH_DIR=<folder of libtorch>.")
 endif()
+set(torch_version_file "${torch_dir}/include/torch/headeronly/version.h")
+if(NOT EXISTS "${torch_version_file}")
+  set(torch_version_file "${torch_dir}/include/torch/csrc/api/include/torch/version.h")
+endif()
+file(STRINGS "${torch_version_file}" torch_version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
+string(REGEX REPLACE "[^0-9]*([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+).*" "\\1.\\2.\\3" RETORT_TORCH_VERSION "${torch_version_lines}")
+if(RETORT_TORCH_VERSION VERSION_LESS 2.6)
+  message(FATAL_ERROR "libtorch ${RETORT_TORCH_VERSION} in '${torch_dir}' is too old: 2.6 or later is needed. "
+                      "Run `make setup`, which fetches the tested one, or pass -DRETORT_TORCH_DIR=<folder of libtorch>.")
+endif()
+set(RETORT_TORCH_PATH "${torch_dir}")
 
 add_library(retort_torch INTERFACE)
 add_library(Retort::torch ALIAS retort_torch)
@@ -39,7 +50,7 @@ endforeach()
 list(REMOVE_DUPLICATES torch_rpath)
 list(JOIN torch_rpath ":" torch_rpath_text)
 target_link_options(retort_torch INTERFACE "-Wl,--disable-new-dtags" "-Wl,-rpath,${torch_rpath_text}")
-message(STATUS "libtorch: ${torch_dir}")
+message(STATUS "libtorch ${RETORT_TORCH_VERSION}: ${torch_dir}")
 
 # libtorch's headers take 7-22 s a file: one precompiled header serves every module that includes them.
 add_library(retort_torch_headers STATIC ${PROJECT_SOURCE_DIR}/cmake/torch_headers.cc)
