@@ -7,6 +7,7 @@ JOBS ?= $(shell scripts/jobs.sh)
 BUILD = $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 TESTS ?= .
 RECIPE ?= recipes/quickstart.yaml
+BENCH ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup configure build quickstart test bench lint format asan ubsan tsan clang doctor clean
@@ -52,7 +53,7 @@ clang: ## all tests, built by Clang 16
 bench: configure ## speed side by side with llama.cpp and PyTorch (benchmarks/README.md)
 	cmake --build $(BUILD) -j $(JOBS)
 	@scripts/setup.sh bench
-	benchmarks/run.sh $(BUILD)
+	BENCH="$(BENCH)" benchmarks/run.sh $(BUILD)
 
 lint: configure ## clang-format and clang-tidy on what changed (ALL=1: on everything)
 	@scripts/setup.sh lint

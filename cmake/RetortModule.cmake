@@ -11,6 +11,17 @@
 # "NAME: modules | modules of the tests", which tests/house/modules_test.py compares with the #include lines.
 set_property(GLOBAL PROPERTY RETORT_MODULE_EDGES "")
 
+# libtorch and llama.cpp are built without the sanitizers: containers that cross the border, and memory that they keep
+# for the life of the process, are not mistakes.
+set(retort_test_environment "")
+if(RETORT_SANITIZE)
+  set(retort_test_environment
+      "ASAN_OPTIONS=detect_container_overflow=0"
+      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/sanitizers/lsan.supp:print_suppressions=0"
+      "UBSAN_OPTIONS=print_stacktrace=1"
+      "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/sanitizers/tsan.supp:ignore_noninstrumented_modules=1")
+endif()
+
 function(retort_module name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;TESTS;DEPENDS;PUBLIC;PRIVATE;TEST_DEPENDS" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS)
@@ -43,7 +54,7 @@ function(retort_module name)
       target_compile_options(${test} PRIVATE -fPIC)
     endif()
     add_test(NAME ${name} COMMAND ${test})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 900)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT "${retort_test_environment}")
   endif()
 endfunction()
 

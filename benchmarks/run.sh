@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Speed side by side with peers on this machine, in one run: what `make bench` prints (benchmarks/README.md).
+#
+#   run.sh [BUILD]     a built build folder; default: build
+#
+# Peers are fetched and built once, into the cache: llama.cpp's llama-batched-bench, and an environment with the pinned
+# PyTorch. BENCH="collect train" chooses what runs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build}
+read -r -a chosen <<<"${BENCH:-micro collect train}"
+model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
+out=$build/bench
+mkdir -p "$out"
+
+echo "machine: $(awk -F': ' '/^model name/ {print $2; exit}' /proc/cpuinfo), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
+if awk '{exit !($1 > 0.5)}' /proc/loadavg; then
+  echo "warning: this machine is busy; the figures below are not to be quoted" >&2
+fi
+
+for bench in "${chosen[@]}"; do
+  printf '\n== %s\n' "$bench"
+  case $bench in
+  micro)
+    for program in "$build"/bin/retort_*_benchmark; do
+      [ -x "$program" ] || continue
+      "$program" --benchmark_min_time=0.3
+    done
+    ;;
+  collect)
+    python3 -B scripts/parts.py ensure llama-tools
+    tools=$(python3 -B scripts/parts.py path llama-tools)/bin
+    python3 -B benchmarks/collect.py --program "$build/bin/retort" --peer "$tools/llama-batched-bench" --model "$model" --out "$out"
+    ;;
+  train)
+    python=$(scripts/pytorch_environment.sh)
+    python3 -B benchmarks/train.py --program "$build/bin/retort" --python "$python" --model "$model" --out "$out"
+    ;;
+  *)
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train)" >&2
+    exit 2
+    ;;
+  esac
+done
