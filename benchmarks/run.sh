@@ -30,11 +30,12 @@ for bench in "${chosen[@]}"; do
   collect)
     python3 -B scripts/parts.py ensure llama-tools
     tools=$(python3 -B scripts/parts.py path llama-tools)/bin
-    python3 -B benchmarks/collect.py --program "$build/bin/retort" --peer "$tools/llama-batched-bench" --model "$model" --out "$out"
+    python3 -B benchmarks/collect.py --program "$build/bin/collect_bench" --peer "$tools/llama-batched-bench" --model "$model" --out "$out"
     ;;
   train)
-    python=$(scripts/pytorch_environment.sh)
-    python3 -B benchmarks/train.py --program "$build/bin/retort" --python "$python" --model "$model" --out "$out"
+    python3 -B scripts/parts.py ensure pytorch
+    "$build/bin/train_step" --json | tee "$out/train_step.json"
+    benchmarks/torch_python.sh benchmarks/pytorch_loop.py --json | tee "$out/pytorch_loop.json"
     ;;
   *)
     echo "run.sh: there is no benchmark '$bench' (micro, collect, train)" >&2
