@@ -39,8 +39,8 @@ class AdamW {
  public:
   explicit AdamW(AdamWOptions options) : options_(options) {}
 
-  // `compute` is updated in place by step(). The master starts as its FP32 value, or as `master` when given (more exact
-  // than BF16). Returns the index.
+  // `compute` is updated in place by step(). The master starts as its FP32 value; or `master` (FP32, contiguous) is
+  // taken over, which is more exact than BF16 and costs no memory. Returns the index.
   std::size_t add(std::string name, at::Tensor compute, const at::Tensor& master = {});
 
   void zero_gradients();

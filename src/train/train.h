@@ -8,12 +8,16 @@
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
 // complete returns its summary at once. A checkpoint of other options, data or models is refused.
 //
-// One thread at a time; uses libtorch's threads inside. Owns the student; the teacher and the dataset are borrowed.
+// The student arrives in FP32 (its weights become the masters) and is computed in the teacher's type.
+//
+// One thread at a time; uses libtorch's threads inside. Owns the student; everything else is borrowed.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <stop_token>
+#include <string>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -24,7 +28,7 @@ namespace retort::model {
 class Decoder;
 }
 namespace retort::dataset {
-struct Dataset;
+struct Example;
 }
 
 namespace retort::train {
@@ -43,10 +47,15 @@ struct TrainSummary {
   std::filesystem::path checkpoint;  // student.safetensors
 };
 
+struct TrainExamples {
+  std::span<const dataset::Example> train;
+  std::span<const dataset::Example> held_out;  // may be empty: nothing is measured while training
+};
+
 // Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
 // checkpoint; kWorld for the disk and for a loss that is not finite; kInterrupted after saving when `stop` is
 // requested.
-Result<TrainSummary> train(model::Decoder& teacher, model::Decoder student, const dataset::Dataset& dataset,
+Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop);
 

@@ -1,0 +1,30 @@
+// Packed rows as the decoder takes them: one long row without padding, every document a segment of its own.
+//
+// The padding of the rows is left out, so no work is done for it. A value; any thread.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dataset/pack.h"
+#include "model/decoder.h"
+
+namespace retort::train {
+
+struct Batch {
+  model::TokenBatch tokens;      // [1, used tokens of all rows]
+  at::Tensor supervised;         // int64: places (in that row) that have a label, ascending
+  std::vector<TokenId> targets;  // the label of each
+  std::int64_t size() const { return tokens.ids.size(1); }
+};
+
+Batch make_batch(std::span<const dataset::PackedRow> rows);
+
+// Adds each row of `gradient` [n, width] (BF16 or FP32) to the row of `sum` [vocabulary, width] (FP32) that its id
+// names: the gradient of an embedding look-up.
+void add_embedding_gradient(const at::Tensor& ids, const at::Tensor& gradient, at::Tensor& sum);
+
+}  // namespace retort::train

@@ -1,0 +1,137 @@
+#include "train/checkpoint.h"
+
+#include <bit>
+#include <cstring>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "model/safetensors.h"
+
+namespace retort::train {
+namespace {
+
+constexpr const char* kFormat = "retort-training";
+constexpr const char* kVersion = "1";
+
+std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+struct State {
+  std::string name;
+  at::Tensor tensor;
+};
+
+std::vector<State> states(const AdamW& optimiser) {
+  std::vector<State> all;
+  for (const AdamWParameter& parameter : optimiser.parameters()) {
+    all.push_back({parameter.name, parameter.master});
+    all.push_back({"adamw.m/" + parameter.name, parameter.m});
+    all.push_back({"adamw.v/" + parameter.name, parameter.v});
+  }
+  return all;
+}
+
+class Checksum {
+ public:
+  void add(const std::string& name, std::span<const std::byte> bytes) {
+    text_ += name + " " + std::to_string(checksum64(bytes)) + "\n";
+  }
+  std::string value() const { return sha256(std::string_view(text_)).hex(); }
+
+ private:
+  std::string text_;
+};
+
+Result<TrainPosition> position_from(const std::map<std::string, std::string>& metadata, const std::string& path) {
+  const auto text = [&](const char* key) {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string() : found->second;
+  };
+  if (text("format") != kFormat) {
+    return caller_error(path + " is not a training checkpoint: its metadata says the format '" + text("format") +
+                        "'; expected '" + kFormat + "'. Remove it to start the training anew.");
+  }
+  if (text("version") != kVersion) {
+    return caller_error(path + " is a checkpoint of version " + text("version") + "; this program reads version " +
+                        kVersion + ". Continue with the program that wrote it, or remove it to start anew.");
+  }
+  RETORT_ASSIGN(const Json json, parse_json(text("position"), path));
+  TrainPosition position;
+  RETORT_ASSIGN(position.step, member<std::int64_t>(json, "step", path));
+  RETORT_ASSIGN(position.tokens, member<std::int64_t>(json, "tokens", path));
+  RETORT_ASSIGN(position.supervised_tokens, member<std::int64_t>(json, "supervised_tokens", path));
+  RETORT_ASSIGN(position.seconds, member<double>(json, "seconds", path));
+  RETORT_ASSIGN(position.step_seconds, member<double>(json, "step_seconds", path));
+  RETORT_ASSIGN(position.first_loss, member<double>(json, "first_loss", path));
+  RETORT_ASSIGN(position.held_out_kl_before, member<double>(json, "held_out_kl_before", path));
+  RETORT_ASSIGN(position.fingerprint, member<std::string>(json, "fingerprint", path));
+  return position;
+}
+
+}  // namespace
+
+Result<void> save_checkpoint(const std::filesystem::path& path, const AdamW& optimiser, const TrainPosition& position) {
+  Checksum checksum;
+  const std::vector<State> all = states(optimiser);
+  for (const State& state : all) checksum.add(state.name, bytes_of(state.tensor));
+  const Json json = {{"step", position.step},
+                     {"tokens", position.tokens},
+                     {"supervised_tokens", position.supervised_tokens},
+                     {"seconds", position.seconds},
+                     {"step_seconds", position.step_seconds},
+                     {"first_loss", position.first_loss},
+                     {"held_out_kl_before", position.held_out_kl_before},
+                     {"fingerprint", position.fingerprint}};
+  model::SafetensorsWriter writer(
+      {{"format", kFormat}, {"version", kVersion}, {"position", canonical_json(json)}, {"checksum", checksum.value()}});
+  for (const State& state : all) {
+    const auto sizes = state.tensor.sizes();
+    writer.add(state.name, model::StoredType::kF32, {sizes.begin(), sizes.end()},
+               [tensor = state.tensor] { return bytes_of(tensor); });
+  }
+  return writer.write(path);
+}
+
+Result<TrainPosition> read_position(const std::filesystem::path& path) {
+  RETORT_ASSIGN(const model::SafetensorsReader reader, model::SafetensorsReader::open(path));
+  return position_from(reader.metadata(), path.string());
+}
+
+Result<TrainPosition> load_checkpoint(const std::filesystem::path& path, AdamW& optimiser) {
+  RETORT_ASSIGN(const model::SafetensorsReader reader, model::SafetensorsReader::open(path));
+  RETORT_ASSIGN(TrainPosition position, position_from(reader.metadata(), path.string()));
+  const std::vector<State> all = states(optimiser);
+  if (reader.tensors().size() != all.size()) {
+    return caller_error(path.string() + " holds " + std::to_string(reader.tensors().size()) +
+                        " tensors; this student needs " + std::to_string(all.size()) +
+                        ". It belongs to another training: remove it to start anew.");
+  }
+  Checksum checksum;
+  for (const State& state : all) {
+    const model::StoredTensor* stored = reader.find(state.name);
+    const auto sizes = state.tensor.sizes();
+    if (stored == nullptr || stored->type != model::StoredType::kF32 ||
+        stored->shape != std::vector<std::int64_t>(sizes.begin(), sizes.end())) {
+      return caller_error(path.string() + " has no tensor '" + state.name +
+                          "' of this student's shape. It belongs to another training: remove it to start anew.");
+    }
+    const std::span<const std::byte> bytes = reader.bytes(*stored);
+    checksum.add(state.name, bytes);
+    std::memcpy(state.tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+  }
+  const auto expected = reader.metadata().find("checksum");
+  if (expected == reader.metadata().end() || expected->second != checksum.value()) {
+    return caller_error(path.string() +
+                        " is damaged: its tensors do not have the checksum that was written with them. "
+                        "Remove it to start the training anew.");
+  }
+  optimiser.set_steps_done(position.step);
+  optimiser.refresh_compute();
+  return position;
+}
+
+}  // namespace retort::train

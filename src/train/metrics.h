@@ -1,0 +1,45 @@
+// metrics.jsonl: one line a step, appended as training goes (docs/formats/metrics.md).
+//
+// A line that a kill left unfinished is dropped when the file is opened again, and so are lines after the step that
+// training goes on from. One thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+
+namespace retort::train {
+
+struct StepMetrics {
+  std::int64_t step = 0;    // from 1
+  std::int64_t epoch = 0;   // from 1
+  std::int64_t tokens = 0;  // through the student so far, padding excluded
+  std::int64_t supervised_tokens = 0;
+  double loss = 0;           // mean over the step's supervised tokens
+  double kl = 0;             // nats per supervised token
+  double cross_entropy = 0;  // nats per supervised token
+  double learning_rate = 0;
+  double gradient_norm = 0;           // before clipping
+  double tokens_per_s = 0;            // of this step
+  double elapsed_s = 0;               // training so far, all sessions
+  std::optional<double> held_out_kl;  // nats per supervised token, when measured after this step
+};
+
+class MetricsFile {
+ public:
+  // Keeps the lines of steps 1..last_step. Error: kWorld.
+  static Result<MetricsFile> open(const std::filesystem::path& path, std::int64_t last_step);
+  Result<void> append(const StepMetrics& metrics);
+
+ private:
+  explicit MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+// The whole lines of a file; an unfinished last line is left out. Error: kCaller when a line isn't one of ours.
+Result<std::vector<StepMetrics>> read_metrics(const std::filesystem::path& path);
+
+}  // namespace retort::train

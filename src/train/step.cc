@@ -1,0 +1,112 @@
+#include "train/step.h"
+
+#include <torch/torch.h>
+
+#include "base/error.h"
+
+namespace retort::train {
+namespace {
+
+AdamWOptions adamw_options(const TrainOptions& options) {
+  return {options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip_norm};
+}
+
+}  // namespace
+
+StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options)
+    : teacher_(teacher),
+      student_(student.clone(teacher.compute_type())),
+      options_(options),
+      optimiser_(adamw_options(options)),
+      objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
+                 options.cross_entropy_weight),
+      parameters_(student_.named_parameters()) {
+  RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
+  RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
+  const std::vector<model::NamedTensor> masters = student.named_parameters();
+  RETORT_CHECK(masters.size() == parameters_.size());
+  student_.set_requires_grad(true);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    RETORT_CHECK(masters[i].name == parameters_[i].name);
+    optimiser_.add(parameters_[i].name, parameters_[i].tensor, masters[i].tensor);
+    const bool embedding = parameters_[i].name == "token_embd.weight";
+    const bool head = parameters_[i].name == "output.weight";
+    if (embedding) embedding_ = i;
+    if (head || (embedding && student_.config().tied_head)) head_ = i;
+    // Their gradients are made by hand: autograd knows nothing of them.
+    if (embedding || head) parameters_[i].tensor.set_requires_grad(false);
+  }
+}
+
+at::Tensor StepRunner::teacher_hidden(const Batch& batch) const {
+  const torch::NoGradGuard no_gradient;
+  return teacher_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
+}
+
+LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidden) {
+  const torch::NoGradGuard no_gradient;
+  const at::Tensor hidden = student_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
+  return objective_.measure(hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), batch.targets);
+}
+
+LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step) {
+  const at::Tensor teacher = teacher_hidden(batch);
+  const at::Tensor ids = batch.tokens.ids.flatten();
+  const model::Decoder::Layout layout = student_.layout(batch.tokens);
+  at::Tensor embedded;
+  {
+    const torch::NoGradGuard no_gradient;
+    embedded = student_.embed(ids);
+  }
+  embedded.set_requires_grad(true);
+  at::Tensor hidden = embedded;
+  for (std::int64_t layer = 0; layer < student_.config().layers; ++layer) {
+    hidden = student_.apply_block(layer, hidden, layout);
+  }
+  hidden = student_.apply_final_norm(hidden);
+
+  at::Tensor gradient;
+  LossSums sums;
+  {
+    const torch::NoGradGuard no_gradient;
+    const at::Tensor supervised = hidden.detach().index_select(0, batch.supervised);
+    at::Tensor supervised_gradient = at::empty_like(supervised);
+    at::Tensor& head_gradient = optimiser_.parameters()[head_].gradient;
+    sums = objective_.backward(supervised, student_.head_weight(), teacher, teacher_.head_weight(), batch.targets,
+                               targets_in_step, supervised_gradient, head_gradient);
+    gradient = at::zeros(hidden.sizes(), supervised.options());
+    gradient.index_copy_(0, batch.supervised, supervised_gradient);
+  }
+  hidden.backward(gradient);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (i == embedding_ || i == head_) continue;
+    at::Tensor& own = parameters_[i].tensor.mutable_grad();
+    RETORT_CHECK(own.defined());
+    optimiser_.accumulate(i, own);
+    own.reset();
+  }
+  add_embedding_gradient(ids, embedded.grad(), optimiser_.parameters()[embedding_].gradient);
+  return sums;
+}
+
+StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double learning_rate) {
+  std::int64_t targets = 0;
+  for (const dataset::PackedRow& row : rows) targets += row.targets;
+  RETORT_CHECK(targets > 0);
+  StepResult result;
+  optimiser_.zero_gradients();
+  for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
+    const Batch batch = make_batch(micro_batch);
+    if (!batch.targets.empty()) result.sums += accumulate(batch, targets);
+  }
+  result.gradient_norm = optimiser_.step(learning_rate);
+  return result;
+}
+
+std::vector<model::NamedTensor> StepRunner::masters() const {
+  std::vector<model::NamedTensor> all;
+  for (const AdamWParameter& parameter : optimiser_.parameters()) all.push_back({parameter.name, parameter.master});
+  return all;
+}
+
+}  // namespace retort::train

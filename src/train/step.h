@@ -1,0 +1,58 @@
+// One step of training: forward and backward of a global batch, and the update.
+//
+// The student's forward and backward run through autograd block by block; embedding and head are done by hand, so that
+// a tied head has one gradient and (tokens, vocabulary) never exists. Owns the student and the optimiser; borrows the
+// teacher. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dataset/pack.h"
+#include "model/decoder.h"
+#include "train/adamw.h"
+#include "train/batch.h"
+#include "train/objective.h"
+#include "train/step_plan.h"
+#include "train/train_options.h"
+
+namespace retort::train {
+
+struct StepResult {
+  LossSums sums;             // before the update
+  double gradient_norm = 0;  // before clipping
+};
+
+class StepRunner {
+ public:
+  // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
+  // Both must have the same vocabulary.
+  StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options);
+
+  StepResult step(std::span<const dataset::PackedRow> rows, double learning_rate);
+
+  // The teacher's hidden states at the supervised places [n, hidden].
+  at::Tensor teacher_hidden(const Batch& batch) const;
+  // The loss without gradient or update; `teacher_hidden` as above.
+  LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
+
+  const model::Decoder& student() const { return student_; }
+  AdamW& optimiser() { return optimiser_; }
+  // The masters under GGUF's names, sharing memory with the optimiser.
+  std::vector<model::NamedTensor> masters() const;
+
+ private:
+  LossSums accumulate(const Batch& batch, std::int64_t targets_in_step);
+
+  const model::Decoder& teacher_;
+  model::Decoder student_;
+  TrainOptions options_;
+  AdamW optimiser_;
+  ForwardKl objective_;
+  std::vector<model::NamedTensor> parameters_;  // in the optimiser's order
+  std::size_t embedding_ = 0;                   // indices into them
+  std::size_t head_ = 0;
+};
+
+}  // namespace retort::train

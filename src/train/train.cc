@@ -1,0 +1,389 @@
+#include "train/train.h"
+
+#include <c10/util/Exception.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "dataset/example.h"
+#include "model/decoder.h"
+#include "model/safetensors.h"
+#include "model/weights.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/schedule.h"
+#include "train/step.h"
+#include "train/step_plan.h"
+
+namespace retort::train {
+namespace {
+
+std::string weights_digest(const model::Decoder& decoder) {
+  Sha256 digest;
+  digest.update(canonical_json(to_json(decoder.config())));
+  for (const model::NamedTensor& named : decoder.named_parameters()) {
+    const at::Tensor values = named.tensor.detach().contiguous();
+    const auto bytes = std::span(static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes());
+    digest.update(named.name + " " + std::to_string(checksum64(bytes)) + "\n");
+  }
+  return digest.finish().hex();
+}
+
+std::string examples_digest(std::span<const dataset::Example> examples) {
+  Sha256 digest;
+  for (const dataset::Example& example : examples) {
+    digest.update(std::to_string(example.ids.size()) + "\n");
+    digest.update(std::as_bytes(std::span(example.ids)));
+    digest.update(std::as_bytes(std::span(example.supervised)));
+  }
+  return digest.finish().hex();
+}
+
+// Everything that decides the losses. What only decides how often something is saved or measured isn't in it.
+std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
+                        const TrainOptions& o) {
+  const Json json = {{"objective", o.objective},
+                     {"cross_entropy_weight", o.cross_entropy_weight},
+                     {"epochs", o.tokens > 0 ? 0 : o.epochs},
+                     {"tokens", o.tokens},
+                     {"learning_rate", o.learning_rate},
+                     {"final_learning_rate_fraction", o.final_learning_rate_fraction},
+                     {"warmup_fraction", o.warmup_fraction},
+                     {"tokens_per_step", o.tokens_per_step},
+                     {"micro_batch_tokens", o.micro_batch_tokens},
+                     {"head_rows", o.head_rows},
+                     {"max_length", o.max_length},
+                     {"weight_decay", o.weight_decay},
+                     {"beta1", o.beta1},
+                     {"beta2", o.beta2},
+                     {"epsilon", o.epsilon},
+                     {"clip_norm", o.clip_norm},
+                     {"seed", o.seed},
+                     {"compute", std::string(name_of(teacher.compute_type()))},
+                     {"examples", examples_digest(examples.train)},
+                     {"teacher", weights_digest(teacher)},
+                     {"student", weights_digest(student)}};
+  return sha256(std::string_view(canonical_json(json))).hex();
+}
+
+std::int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+Json to_json(const TrainSummary& summary, const std::string& own_fingerprint) {
+  return {{"steps", summary.steps},
+          {"tokens", summary.tokens},
+          {"supervised_tokens", summary.supervised_tokens},
+          {"seconds", summary.seconds},
+          {"tokens_per_s", summary.tokens_per_s},
+          {"first_loss", summary.first_loss},
+          {"final_loss", summary.final_loss},
+          {"held_out_kl_before", summary.held_out_kl_before},
+          {"held_out_kl", summary.held_out_kl},
+          {"peak_rss_bytes", summary.peak_rss_bytes},
+          {"compute", summary.compute},
+          {"fingerprint", own_fingerprint}};
+}
+
+Result<TrainSummary> summary_from_json(const Json& json, const std::string& what) {
+  TrainSummary summary;
+  RETORT_ASSIGN(summary.steps, member<std::int64_t>(json, "steps", what));
+  RETORT_ASSIGN(summary.tokens, member<std::int64_t>(json, "tokens", what));
+  RETORT_ASSIGN(summary.supervised_tokens, member<std::int64_t>(json, "supervised_tokens", what));
+  RETORT_ASSIGN(summary.seconds, member<double>(json, "seconds", what));
+  RETORT_ASSIGN(summary.tokens_per_s, member<double>(json, "tokens_per_s", what));
+  RETORT_ASSIGN(summary.first_loss, member<double>(json, "first_loss", what));
+  RETORT_ASSIGN(summary.final_loss, member<double>(json, "final_loss", what));
+  RETORT_ASSIGN(summary.held_out_kl_before, member<double>(json, "held_out_kl_before", what));
+  RETORT_ASSIGN(summary.held_out_kl, member<double>(json, "held_out_kl", what));
+  RETORT_ASSIGN(summary.peak_rss_bytes, member<std::int64_t>(json, "peak_rss_bytes", what));
+  RETORT_ASSIGN(summary.compute, member<std::string>(json, "compute", what));
+  return summary;
+}
+
+// The fixed part of the held-out examples, with the teacher's hidden states worked out once.
+class HeldOut {
+ public:
+  HeldOut(const StepRunner& runner, std::span<const dataset::Example> examples, const TrainOptions& options) {
+    std::int64_t tokens = 0;
+    std::size_t count = 0;
+    while (count < examples.size() && tokens < options.held_out_tokens) {
+      tokens += static_cast<std::int64_t>(examples[count++].ids.size());
+    }
+    dataset::PackOptions pack;
+    pack.max_length = static_cast<std::size_t>(options.max_length);
+    const dataset::Packing packing = dataset::pack(examples.first(count), pack);
+    for (const auto rows : micro_batches(packing.rows, options.micro_batch_tokens)) {
+      Batch batch = make_batch(rows);
+      if (batch.targets.empty()) continue;
+      at::Tensor hidden = runner.teacher_hidden(batch);
+      parts_.push_back({std::move(batch), std::move(hidden)});
+    }
+  }
+
+  bool empty() const { return parts_.empty(); }
+  double kl(StepRunner& runner) const {
+    LossSums sums;
+    for (const Part& part : parts_) sums += runner.measure(part.batch, part.teacher);
+    return sums.tokens == 0 ? -1 : sums.kl / static_cast<double>(sums.tokens);
+  }
+
+ private:
+  struct Part {
+    Batch batch;
+    at::Tensor teacher;
+  };
+  std::vector<Part> parts_;
+};
+
+struct Files {
+  std::filesystem::path metrics, checkpoint, student;
+  explicit Files(const std::filesystem::path& folder)
+      : metrics(folder / "metrics.jsonl"),
+        checkpoint(folder / "checkpoint.safetensors"),
+        student(folder / "student.safetensors") {}
+};
+
+// What can be said before anything is spent.
+Result<void> check(const model::Decoder& teacher, const model::Decoder& student, const StepPlan& plan,
+                   const TrainExamples& examples, const TrainOptions& options) {
+  if (teacher.config().vocabulary != student.config().vocabulary) {
+    return caller_error("The teacher's vocabulary has " + std::to_string(teacher.config().vocabulary) +
+                        " tokens and the student's " + std::to_string(student.config().vocabulary) +
+                        "; forward KL needs the same one. Take a student cut from this teacher.");
+  }
+  if (plan.steps().empty()) {
+    return caller_error(
+        "There is nothing to train on: of " + std::to_string(examples.train.size()) +
+        " exchanges none has a supervised token within train.max_length = " + std::to_string(options.max_length) +
+        ". Collect more, raise train.max_length, or see train.supervise.");
+  }
+  const auto vocabulary = static_cast<TokenId>(teacher.config().vocabulary);
+  for (const auto& part : {examples.train, examples.held_out}) {
+    for (const dataset::Example& example : part) {
+      for (const TokenId id : example.ids) {
+        if (id >= 0 && id < vocabulary) continue;
+        return caller_error("The exchange " + example.exchange_id.short_hex() + " holds the token id " +
+                            std::to_string(id) + "; the teacher's vocabulary ends at " +
+                            std::to_string(vocabulary - 1) + ". It was made with another tokenizer: collect anew.");
+      }
+    }
+  }
+  return {};
+}
+
+std::string detail(const StepMetrics& metrics, double held_out_kl) {
+  char text[96];
+  if (held_out_kl >= 0) {
+    std::snprintf(text, sizeof(text), "loss %.3f, held-out KL %.3f", metrics.loss, held_out_kl);
+  } else {
+    std::snprintf(text, sizeof(text), "loss %.3f", metrics.loss);
+  }
+  return text;
+}
+
+class Training {
+ public:
+  Training(const model::Decoder& teacher, const TrainExamples& examples, const TrainOptions& options, Files files,
+           Clock& clock, Progress& progress, std::stop_token stop)
+      : teacher_(teacher),
+        examples_(examples),
+        options_(options),
+        files_(std::move(files)),
+        clock_(clock),
+        progress_(progress),
+        stop_(std::move(stop)),
+        plan_(examples.train, options) {}
+
+  Result<TrainSummary> run(model::Decoder student) {
+    RETORT_TRY(check(teacher_, student, plan_, examples_, options_));
+    position_.fingerprint = fingerprint(teacher_, student, examples_, options_);
+    if (std::filesystem::exists(files_.student)) return finished();
+    const model::DecoderConfig config = student.config();
+    StepRunner runner(teacher_, student, options_);
+    RETORT_TRY(resume(runner));
+    started_s_ = clock_.monotonic_s() - position_.seconds;
+    const HeldOut held_out(runner, examples_.held_out, options_);
+    if (position_.step == 0 && !held_out.empty()) position_.held_out_kl_before = held_out.kl(runner);
+    held_out_kl_ = position_.held_out_kl_before;
+    RETORT_ASSIGN(MetricsFile metrics, MetricsFile::open(files_.metrics, position_.step));
+    RETORT_TRY(steps(runner, held_out, metrics));
+    return complete(runner, config);
+  }
+
+ private:
+  Result<TrainSummary> finished() const {
+    RETORT_ASSIGN(const model::SafetensorsReader reader, model::SafetensorsReader::open(files_.student));
+    const std::string what = files_.student.string();
+    const auto found = reader.metadata().find("training");
+    RETORT_ASSIGN(const Json json, parse_json(found == reader.metadata().end() ? "{}" : found->second, what));
+    RETORT_ASSIGN(const std::string made_by, member<std::string>(json, "fingerprint", what));
+    if (made_by != position_.fingerprint) return another_training(files_.student);
+    RETORT_ASSIGN(TrainSummary summary, summary_from_json(json, what));
+    summary.checkpoint = files_.student;
+    return summary;
+  }
+
+  static Failure another_training(const std::filesystem::path& path) {
+    return caller_error(path.string() +
+                        " belongs to a training with other options, data or models. Train in another folder, or remove "
+                        "the file to start anew.");
+  }
+
+  Result<void> resume(StepRunner& runner) {
+    if (!std::filesystem::exists(files_.checkpoint)) return {};
+    RETORT_ASSIGN(const TrainPosition saved, read_position(files_.checkpoint));
+    if (saved.fingerprint != position_.fingerprint) return another_training(files_.checkpoint);
+    RETORT_ASSIGN(position_, load_checkpoint(files_.checkpoint, runner.optimiser()));
+    progress_.note("Training goes on from step " + std::to_string(position_.step) + " of " +
+                   std::to_string(plan_.steps().size()) + ".");
+    return {};
+  }
+
+  Result<void> save(StepRunner& runner) {
+    position_.seconds = clock_.monotonic_s() - started_s_;
+    return save_checkpoint(files_.checkpoint, runner.optimiser(), position_);
+  }
+
+  Result<void> steps(StepRunner& runner, const HeldOut& held_out, MetricsFile& metrics) {
+    const auto total_steps = static_cast<std::int64_t>(plan_.steps().size());
+    std::int64_t total_tokens = 0;
+    for (const PlannedStep& step : plan_.steps()) total_tokens += step.tokens;
+    const Schedule schedule{
+        options_.learning_rate, options_.final_learning_rate_fraction,
+        static_cast<std::int64_t>(std::ceil(options_.warmup_fraction * static_cast<double>(total_steps))), total_steps};
+    if (plan_.cut_examples() > 0) {
+      progress_.note(human_count(plan_.cut_examples()) +
+                     " exchanges are longer than train.max_length = " + std::to_string(options_.max_length) +
+                     " and lose " + human_count(plan_.cut_tokens()) + " tokens at their ends.");
+    }
+    progress_.begin("train", static_cast<double>(total_tokens), "tokens");
+    while (position_.step < total_steps) {
+      if (stop_.stop_requested()) {
+        RETORT_TRY(save(runner));
+        progress_.end("stopped at step " + std::to_string(position_.step));
+        return interrupted("Training was stopped after step " + std::to_string(position_.step) + " of " +
+                           std::to_string(total_steps) + " and saved; the same command goes on from there.");
+      }
+      RETORT_TRY(one_step(runner, held_out, metrics, schedule));
+      const bool last = position_.step == total_steps;
+      if (!last && options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0) {
+        RETORT_TRY(save(runner));
+      }
+    }
+    return {};
+  }
+
+  Result<void> one_step(StepRunner& runner, const HeldOut& held_out, MetricsFile& metrics, const Schedule& schedule) {
+    const auto index = static_cast<std::size_t>(position_.step);
+    const PlannedStep& planned = plan_.steps()[index];
+    StepMetrics line;
+    line.learning_rate = schedule.learning_rate(position_.step);
+    const double before_s = clock_.monotonic_s();
+    const StepResult result = runner.step(plan_.rows(index), line.learning_rate);
+    const double step_s = clock_.monotonic_s() - before_s;
+
+    const auto targets = static_cast<double>(result.sums.tokens);
+    line.kl = result.sums.kl / targets;
+    line.cross_entropy = result.sums.cross_entropy / targets;
+    line.loss = (1.0 - options_.cross_entropy_weight) * line.kl + options_.cross_entropy_weight * line.cross_entropy;
+    line.gradient_norm = result.gradient_norm;
+    if (!std::isfinite(line.loss) || !std::isfinite(line.gradient_norm)) {
+      return world_error("The loss is no longer a finite number at step " + std::to_string(position_.step + 1) +
+                         " (learning rate " + std::to_string(line.learning_rate) +
+                         "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
+    }
+    position_.step += 1;
+    position_.tokens += planned.tokens;
+    position_.supervised_tokens += result.sums.tokens;
+    position_.step_seconds += step_s;
+    if (position_.step == 1) position_.first_loss = line.loss;
+    line.step = position_.step;
+    line.epoch = planned.epoch + 1;
+    line.tokens = position_.tokens;
+    line.supervised_tokens = position_.supervised_tokens;
+    line.tokens_per_s = step_s > 0 ? static_cast<double>(planned.tokens) / step_s : 0;
+    const bool last = index + 1 == plan_.steps().size();
+    const bool due = options_.held_out_every > 0 && position_.step % options_.held_out_every == 0;
+    if (!held_out.empty() && (last || due)) {
+      held_out_kl_ = held_out.kl(runner);
+      line.held_out_kl = held_out_kl_;
+    }
+    line.elapsed_s = clock_.monotonic_s() - started_s_;
+    RETORT_TRY(metrics.append(line));
+    progress_.advance(static_cast<double>(position_.tokens), detail(line, held_out_kl_));
+    return {};
+  }
+
+  Result<TrainSummary> complete(StepRunner& runner, const model::DecoderConfig& config) {
+    TrainSummary summary;
+    summary.steps = position_.step;
+    summary.tokens = position_.tokens;
+    summary.supervised_tokens = position_.supervised_tokens;
+    summary.seconds = clock_.monotonic_s() - started_s_;
+    summary.tokens_per_s =
+        position_.step_seconds > 0 ? static_cast<double>(position_.tokens) / position_.step_seconds : 0;
+    summary.first_loss = position_.first_loss;
+    RETORT_ASSIGN(const std::vector<StepMetrics> lines, read_metrics(files_.metrics));
+    const std::size_t tail = std::min(lines.size(), std::max<std::size_t>(1, lines.size() / 10));
+    for (std::size_t i = lines.size() - tail; i < lines.size(); ++i) {
+      summary.final_loss += lines[i].loss / static_cast<double>(tail);
+    }
+    summary.held_out_kl_before = position_.held_out_kl_before;
+    summary.held_out_kl = held_out_kl_;
+    summary.peak_rss_bytes = peak_rss_bytes();
+    summary.compute = std::string(name_of(teacher_.compute_type()));
+    summary.checkpoint = files_.student;
+    const std::vector<model::NamedTensor> masters = runner.masters();
+    RETORT_TRY(model::save_weights(files_.student, config, masters,
+                                   {{"training", canonical_json(to_json(summary, position_.fingerprint))}}));
+    std::error_code ignored;  // the state between steps has no further use
+    std::filesystem::remove(files_.checkpoint, ignored);
+    progress_.end(human_count(summary.tokens) + " tokens in " + human_seconds(summary.seconds) + ", " +
+                  human_count(std::llround(summary.tokens_per_s)) + " tokens/s");
+    return summary;
+  }
+
+  const model::Decoder& teacher_;
+  TrainExamples examples_;
+  TrainOptions options_;
+  Files files_;
+  Clock& clock_;
+  Progress& progress_;
+  std::stop_token stop_;
+  StepPlan plan_;
+  TrainPosition position_;
+  double started_s_ = 0;
+  double held_out_kl_ = -1;
+};
+
+}  // namespace
+
+Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
+                           const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
+                           Progress& progress, std::stop_token stop) {
+  RETORT_TRY(make_folder(folder));
+  try {
+    Training training(teacher, examples, options, Files(folder), clock, progress, std::move(stop));
+    return training.run(std::move(student));
+  } catch (const std::bad_alloc&) {
+    return world_error("There is not enough memory to train. Lower train.micro_batch_tokens or train.head_rows.");
+  } catch (const c10::Error& error) {
+    return world_error("The training could not be computed: " + std::string(error.what_without_backtrace()));
+  }
+}
+
+}  // namespace retort::train

@@ -1,0 +1,95 @@
+#include "train/train_options.h"
+
+#include "recipe/option_set.h"
+
+namespace retort::train {
+
+const recipe::OptionSet<TrainOptions>& train_option_set() {
+  using O = TrainOptions;
+  static const auto set =
+      recipe::OptionSet<O>("train", "How the student learns from the teacher.")
+          .add("objective", &O::objective,
+               {.help = "What is minimised: forward_kl is KL(teacher || student) over the whole vocabulary at every "
+                        "supervised token.",
+                .choices = {"forward_kl"}})
+          .add("cross_entropy_weight", &O::cross_entropy_weight,
+               {.help = "Share w of the sampled token's cross-entropy in the loss: (1 - w) KL + w cross-entropy.",
+                .minimum = 0,
+                .maximum = 1})
+          .add("epochs", &O::epochs,
+               {.unit = "passes",
+                .help = "Passes over the training exchanges; train.tokens, when set, decides instead.",
+                .minimum = 1,
+                .maximum = 1000})
+          .add("tokens", &O::tokens,
+               {.unit = "tokens",
+                .help = "Train until so many tokens (prompts included, padding excluded) have been learnt from, in as "
+                        "many passes as that takes. 0: train.epochs decides.",
+                .minimum = 0})
+          .add("learning_rate", &O::learning_rate,
+               {.help = "The highest learning rate, reached at the end of warm-up.",
+                .minimum = 0,
+                .maximum = 1,
+                .above_minimum = true})
+          .add("final_learning_rate_fraction", &O::final_learning_rate_fraction,
+               {.help = "Where the cosine ends, as a fraction of the highest learning rate.",
+                .minimum = 0,
+                .maximum = 1})
+          .add("warmup_fraction", &O::warmup_fraction,
+               {.help = "Share of the steps in which the learning rate rises linearly.", .minimum = 0, .maximum = 1})
+          .add("tokens_per_step", &O::tokens_per_step,
+               {.unit = "tokens",
+                .help = "Tokens of one update of the weights (the global batch), in whole rows of train.max_length.",
+                .minimum = 1,
+                .maximum = 1 << 24})
+          .add("micro_batch_tokens", &O::micro_batch_tokens,
+               {.unit = "tokens",
+                .help = "At most so many tokens are computed at once, for the sake of memory; gradients of more are "
+                        "summed in FP32. Changes no result but rounding.",
+                .minimum = 1,
+                .maximum = 1 << 20})
+          .add("max_length", &O::max_length,
+               {.unit = "tokens",
+                .help = "Length of a packed row; a longer exchange is cut at its end.",
+                .minimum = 2,
+                .maximum = 1 << 17})
+          .add("supervise", &O::supervise,
+               {.help =
+                    "Which tokens have a loss: assistant is the assistant's turns with their end token; sampled adds "
+                    "every other token the teacher sampled, such as the self-generated user's turn.",
+                .choices = {"assistant", "sampled"}})
+          .add("weight_decay", &O::weight_decay,
+               {.help = "Decoupled weight decay, not applied to norms.", .minimum = 0, .maximum = 1})
+          .add("beta1", &O::beta1, {.help = "AdamW's decay of the mean gradient.", .minimum = 0, .maximum = 0.9999})
+          .add("beta2", &O::beta2, {.help = "AdamW's decay of the mean square.", .minimum = 0, .maximum = 0.999999})
+          .add("epsilon", &O::epsilon,
+               {.help = "AdamW's term against division by zero.", .minimum = 0, .maximum = 1, .above_minimum = true})
+          .add("clip_norm", &O::clip_norm,
+               {.help = "The global gradient is scaled down to this norm when it is larger. 0: never.", .minimum = 0})
+          .add("seed", &O::seed, {.help = "Decides the order of the exchanges.", .minimum = 0})
+          .add("checkpoint_every", &O::checkpoint_every,
+               {.unit = "steps",
+                .help = "How often the state of training is saved, besides when it is stopped. 0: not in between.",
+                .minimum = 0})
+          .add("held_out_every", &O::held_out_every,
+               {.unit = "steps",
+                .help = "How often the KL is measured on held-out exchanges. 0: only before and after.",
+                .minimum = 0})
+          .add("held_out_tokens", &O::held_out_tokens,
+               {.unit = "tokens",
+                .help = "Size of the fixed part of the held-out exchanges that is measured while training.",
+                .minimum = 1,
+                .maximum = 1 << 24})
+          .add("head_rows", &O::head_rows,
+               {.unit = "rows",
+                .help = "Rows of logits that exist at a time; each takes 4 bytes a word of the vocabulary in bf16.",
+                .minimum = 1,
+                .maximum = 1 << 16})
+          .add("compute", &O::compute,
+               {.help = "Type of matrices and activations; auto takes the one the probe measures as faster. Master "
+                        "weights are FP32 either way.",
+                .choices = {"auto", "bf16", "fp32"}});
+  return set;
+}
+
+}  // namespace retort::train

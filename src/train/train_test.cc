@@ -1,0 +1,360 @@
+#include "train/train.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "base/files.h"
+#include "dataset/example.h"
+#include "model/decoder.h"
+#include "model/weights.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/step.h"
+
+namespace retort::train {
+namespace {
+
+using testing::HasSubstr;
+
+model::DecoderConfig tiny_config(bool tied, std::int64_t layers, std::int64_t vocabulary = 61) {
+  model::DecoderConfig config;
+  config.layers = layers;
+  config.hidden = 32;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 8;
+  config.intermediate = 48;
+  config.vocabulary = vocabulary;
+  config.context = 128;
+  config.tied_head = tied;
+  for (std::int64_t layer = 0; layer < layers; ++layer) config.source_layers.push_back(layer);
+  return config;
+}
+
+model::Decoder tiny_decoder(const model::DecoderConfig& config, std::uint64_t seed, model::ComputeType compute) {
+  torch::manual_seed(seed);
+  std::vector<model::NamedTensor> tensors;
+  for (const std::string& name : model::tensor_names(config)) {
+    const auto shape = model::tensor_shape(config, name);
+    auto values = shape.size() == 1 ? 1 + 0.1 * torch::randn(shape)
+                                    : torch::randn(shape) * (name == "token_embd.weight" ? 0.3 : 0.15);
+    tensors.push_back({name, values});
+  }
+  auto decoder = model::Decoder::from_tensors(config, tensors, compute);
+  RETORT_CHECK(decoder.has_value());
+  return std::move(*decoder);
+}
+
+// Documents with something to learn: the next token follows from the one before.
+std::vector<dataset::Example> tiny_examples(std::size_t count, std::size_t first = 0) {
+  std::vector<dataset::Example> all;
+  for (std::size_t i = first; i < first + count; ++i) {
+    dataset::Example example;
+    std::size_t id = i * 17 % 61;
+    for (std::size_t j = 0; j < 6 + i * 5 % 11; ++j) {
+      example.ids.push_back(static_cast<TokenId>(id));
+      example.supervised.push_back(j >= 2 ? 1 : 0);
+      id = (id * 7 + 3) % 61;
+    }
+    all.push_back(example);
+  }
+  return all;
+}
+
+TrainOptions tiny_options() {
+  TrainOptions options;
+  options.max_length = 24;
+  options.tokens_per_step = 96;
+  options.epochs = 2;
+  options.learning_rate = 3e-3;
+  options.head_rows = 16;
+  options.held_out_every = 2;
+  options.checkpoint_every = 0;
+  return options;
+}
+
+// Calls a function after every step.
+class Watch final : public Progress {
+ public:
+  explicit Watch(std::function<void(int)> after_step = {}) : after_step_(std::move(after_step)) {}
+  void begin(std::string_view, double, std::string_view) override {}
+  void advance(double, std::string_view) override {
+    ++steps_;
+    if (after_step_) after_step_(steps_);
+  }
+  void end(std::string_view) override {}
+  void note(std::string_view) override {}
+  int steps() const { return steps_; }
+
+ private:
+  std::function<void(int)> after_step_;
+  int steps_ = 0;
+};
+
+class TrainTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = std::filesystem::temp_directory_path() /
+            ("retort_train_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::remove_all(root_);
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  struct Setting {
+    bool tied = true;
+    model::ComputeType compute = model::ComputeType::kFloat32;
+    TrainOptions options = tiny_options();
+  };
+
+  Result<TrainSummary> run(const std::string& name, const Setting& setting, int stop_after = 0) {
+    const auto teacher = tiny_decoder(tiny_config(setting.tied, 3), 1, setting.compute);
+    auto student = tiny_decoder(tiny_config(setting.tied, 2), 2, model::ComputeType::kFloat32);
+    const auto train_examples = tiny_examples(40);
+    const auto held_out = tiny_examples(8, 100);
+    std::stop_source stop;
+    Watch watch([&](int steps) {
+      if (steps == stop_after) stop.request_stop();
+    });
+    auto result = train(teacher, std::move(student), {train_examples, held_out}, setting.options, root_ / name, clock_,
+                        watch, stop.get_token());
+    steps_ = watch.steps();
+    return result;
+  }
+
+  std::vector<StepMetrics> metrics(const std::string& name) {
+    auto read = read_metrics(root_ / name / "metrics.jsonl");
+    RETORT_CHECK(read.has_value());
+    return *read;
+  }
+
+  std::filesystem::path root_;
+  SystemClock clock_;
+  int steps_ = 0;
+};
+
+void expect_same(const std::vector<StepMetrics>& a, const std::vector<StepMetrics>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].step, b[i].step);
+    EXPECT_EQ(a[i].epoch, b[i].epoch);
+    EXPECT_EQ(a[i].tokens, b[i].tokens);
+    EXPECT_EQ(a[i].loss, b[i].loss) << i;  // to the last bit
+    EXPECT_EQ(a[i].cross_entropy, b[i].cross_entropy);
+    EXPECT_EQ(a[i].gradient_norm, b[i].gradient_norm);
+    EXPECT_EQ(a[i].learning_rate, b[i].learning_rate);
+    EXPECT_EQ(a[i].held_out_kl, b[i].held_out_kl);
+  }
+}
+
+TEST_F(TrainTest, LearnsTheTeachersDistribution) {
+  for (const auto compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
+    Setting setting;
+    setting.compute = compute;
+    setting.options.epochs = 40;
+    const auto summary = run("learn" + std::string(name_of(compute)), setting);
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_LT(summary->final_loss, 0.4 * summary->first_loss);
+    EXPECT_GT(summary->held_out_kl_before, 0);
+    EXPECT_LT(summary->held_out_kl, summary->held_out_kl_before);
+    EXPECT_GT(summary->tokens_per_s, 0);
+    EXPECT_GT(summary->peak_rss_bytes, 0);
+    EXPECT_FALSE(std::filesystem::exists(root_ / ("learn" + std::string(name_of(compute))) / "checkpoint.safetensors"));
+    const auto weights = model::load_weights(summary->checkpoint);
+    ASSERT_TRUE(weights) << weights.error().message;
+    EXPECT_EQ(weights->config, tiny_config(true, 2));
+  }
+}
+
+TEST_F(TrainTest, GoesOnAsIfItHadNeverStopped) {
+  for (const bool tied : {true, false}) {
+    for (const auto compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
+      Setting setting;
+      setting.tied = tied;
+      setting.compute = compute;
+      setting.options.cross_entropy_weight = 0.2;
+      const std::string kind = std::string(name_of(compute)) + (tied ? "_tied" : "_untied");
+      const auto whole = run("whole" + kind, setting);
+      ASSERT_TRUE(whole) << whole.error().message;
+      ASSERT_GE(whole->steps, 6);
+      const auto stopped = run("parts" + kind, setting, 3);
+      ASSERT_FALSE(stopped);
+      EXPECT_EQ(stopped.error().fault, Fault::kInterrupted);
+      EXPECT_EQ(metrics("parts" + kind).size(), 3U);
+      const auto resumed = run("parts" + kind, setting);
+      ASSERT_TRUE(resumed) << resumed.error().message;
+      EXPECT_EQ(steps_, whole->steps - 3);
+      expect_same(metrics("whole" + kind), metrics("parts" + kind));
+      EXPECT_EQ(whole->final_loss, resumed->final_loss);
+      EXPECT_EQ(whole->held_out_kl_before, resumed->held_out_kl_before);
+      const auto a = model::load_weights(whole->checkpoint);
+      const auto b = model::load_weights(resumed->checkpoint);
+      ASSERT_TRUE(a && b);
+      for (std::size_t i = 0; i < a->tensors.size(); ++i) {
+        EXPECT_TRUE(torch::equal(a->tensors[i].tensor, b->tensors[i].tensor)) << a->tensors[i].name;
+      }
+      // Complete: the same call does nothing and says the same.
+      const auto again = run("parts" + kind, setting);
+      ASSERT_TRUE(again);
+      EXPECT_EQ(steps_, 0);
+      EXPECT_EQ(again->final_loss, resumed->final_loss);
+      EXPECT_EQ(again->checkpoint, resumed->checkpoint);
+    }
+  }
+}
+
+// Killed between a checkpoint and the next: what was measured after the checkpoint is measured again, the same.
+TEST_F(TrainTest, GoesOnFromAnOlderCheckpoint) {
+  Setting setting;
+  ASSERT_TRUE(run("whole", setting));
+  ASSERT_FALSE(run("killed", setting, 2));
+  std::filesystem::copy(root_ / "killed", root_ / "older");
+  ASSERT_FALSE(run("killed", setting, 2));  // four steps now
+  std::filesystem::copy_file(root_ / "older" / "checkpoint.safetensors", root_ / "killed" / "checkpoint.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(metrics("killed").size(), 4U);
+  ASSERT_TRUE(run("killed", setting));
+  expect_same(metrics("whole"), metrics("killed"));
+}
+
+TEST_F(TrainTest, TheSeedDecidesTheLosses) {
+  Setting setting;
+  ASSERT_TRUE(run("first", setting));
+  ASSERT_TRUE(run("second", setting));
+  expect_same(metrics("first"), metrics("second"));
+  setting.options.seed = 2;
+  ASSERT_TRUE(run("other", setting));
+  EXPECT_NE(metrics("first")[0].loss, metrics("other")[0].loss);
+}
+
+// Pitfall: normalising by what a micro-batch holds.
+TEST_F(TrainTest, AccumulationChangesNothingButRounding) {
+  Setting setting;
+  ASSERT_TRUE(run("at_once", setting));
+  setting.options.micro_batch_tokens = 1;  // a row at a time
+  setting.options.head_rows = 5;
+  ASSERT_TRUE(run("in_parts", setting));
+  const auto a = metrics("at_once");
+  const auto b = metrics("in_parts");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_NEAR(a[i].loss, b[i].loss, 2e-4 * a[i].loss) << i;
+    EXPECT_NEAR(a[i].gradient_norm, b[i].gradient_norm, 1e-3 * a[i].gradient_norm) << i;
+  }
+}
+
+TEST_F(TrainTest, RefusesWhatIsNotItsOwn) {
+  Setting setting;
+  ASSERT_FALSE(run("run", setting, 2));
+  setting.options.learning_rate *= 2;
+  auto result = run("run", setting);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, Fault::kCaller);
+  EXPECT_THAT(result.error().message, HasSubstr("another"));
+  setting.options.learning_rate /= 2;
+
+  // One byte of a tensor differs.
+  const auto path = root_ / "run" / "checkpoint.safetensors";
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(-100, std::ios::end);
+    const char byte = static_cast<char>(file.get() ^ 1);
+    file.seekp(-100, std::ios::end);
+    file.put(byte);
+  }
+  result = run("run", setting);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("damaged"));
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 8);
+  EXPECT_FALSE(run("run", setting));
+}
+
+TEST_F(TrainTest, SaysWhatIsMissingBeforeSpendingAnything) {
+  const auto teacher = tiny_decoder(tiny_config(true, 1), 1, model::ComputeType::kFloat32);
+  const auto examples = tiny_examples(3);
+  SilentProgress progress;
+  const auto attempt = [&](const model::DecoderConfig& config, std::vector<dataset::Example> given) {
+    return train(teacher, tiny_decoder(config, 2, model::ComputeType::kFloat32), {given, {}}, tiny_options(),
+                 root_ / "run", clock_, progress, {});
+  };
+  auto result = attempt(tiny_config(true, 1, 64), examples);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("vocabulary"));
+  auto unsupervised = examples;
+  for (auto& example : unsupervised) std::fill(example.supervised.begin(), example.supervised.end(), 0);
+  result = attempt(tiny_config(true, 1), unsupervised);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("nothing to train on"));
+  auto foreign = examples;
+  foreign[1].ids[2] = 61;
+  result = attempt(tiny_config(true, 1), foreign);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("61"));
+}
+
+TEST_F(TrainTest, StopsWithASentenceWhenTheLossIsNotANumber) {
+  const auto teacher = tiny_decoder(tiny_config(true, 1), 1, model::ComputeType::kFloat32);
+  auto student = tiny_decoder(tiny_config(true, 1), 2, model::ComputeType::kFloat32);
+  student.named_parameters()[3].tensor.fill_(std::numeric_limits<float>::quiet_NaN());
+  const auto examples = tiny_examples(3);
+  SilentProgress progress;
+  const auto result =
+      train(teacher, std::move(student), {examples, {}}, tiny_options(), root_ / "run", clock_, progress, {});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, Fault::kWorld);
+  EXPECT_THAT(result.error().message, HasSubstr("finite"));
+}
+
+// The gradient of every kind of tensor, the tied embedding among them, is the slope of the measured loss.
+TEST(Step, GradientIsTheSlopeOfTheLoss) {
+  for (const bool tied : {true, false}) {
+    const auto teacher = tiny_decoder(tiny_config(tied, 2), 1, model::ComputeType::kFloat32);
+    const auto student = tiny_decoder(tiny_config(tied, 2), 2, model::ComputeType::kFloat32);
+    const auto examples = tiny_examples(6);
+    dataset::PackOptions pack_options;
+    pack_options.max_length = 40;
+    const dataset::Packing packing = dataset::pack(examples, pack_options);
+    TrainOptions options = tiny_options();
+    StepRunner runner(teacher, student, options);
+    runner.step(packing.rows, 0.0);  // a learning rate of 0: gradients without an update
+    const Batch batch = make_batch(packing.rows);
+    const torch::Tensor hidden = runner.teacher_hidden(batch);
+    const auto loss = [&] {
+      const LossSums sums = runner.measure(batch, hidden);
+      return sums.kl / static_cast<double>(sums.tokens);
+    };
+    for (AdamWParameter& parameter : runner.optimiser().parameters()) {
+      // Along the gradient itself the slope is its norm: every entry takes part.
+      const torch::Tensor direction = parameter.gradient / parameter.gradient.norm();
+      const torch::Tensor saved = parameter.master.clone();
+      constexpr double kStep = 4e-3;
+      parameter.master.copy_(saved + kStep * direction);
+      const double above = loss();
+      parameter.master.copy_(saved - kStep * direction);
+      const double below = loss();
+      parameter.master.copy_(saved);
+      const double norm = parameter.gradient.norm().item<double>();
+      EXPECT_NEAR((above - below) / (2 * kStep), norm, 0.01 * norm + 2e-4) << parameter.name;
+    }
+  }
+}
+
+TEST(Step, ATiedHeadIsOneParameter) {
+  const auto teacher = tiny_decoder(tiny_config(true, 1), 1, model::ComputeType::kFloat32);
+  const auto student = tiny_decoder(tiny_config(true, 1), 2, model::ComputeType::kFloat32);
+  StepRunner runner(teacher, student, tiny_options());
+  int with_embedding_shape = 0;
+  for (const AdamWParameter& parameter : runner.optimiser().parameters()) {
+    EXPECT_NE(parameter.name, "output.weight");
+    if (parameter.master.size(0) == 61) ++with_embedding_shape;
+  }
+  EXPECT_EQ(with_embedding_shape, 1);
+}
+
+}  // namespace
+}  // namespace retort::train
