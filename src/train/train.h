@@ -45,6 +45,7 @@ struct TrainSummary {
   double held_out_kl = 0;
   std::int64_t peak_rss_bytes = 0;   // of the process
   std::filesystem::path checkpoint;  // student.safetensors
+  std::string compute;               // "bfloat16" or "float32"
 };
 
 struct TrainExamples {
