@@ -41,8 +41,9 @@ struct TrainSummary {
   double tokens_per_s = 0;             // tokens / seconds of training steps alone
   double first_loss = 0;
   double final_loss = 0;          // mean of the last tenth of the steps
-  double held_out_kl_before = 0;  // nats per supervised token
-  double held_out_kl = 0;
+  // Nats per supervised token on the fixed part of the held-out examples; negative when there are none.
+  double held_out_kl_before = -1;
+  double held_out_kl = -1;
   std::int64_t peak_rss_bytes = 0;   // of the process
   std::filesystem::path checkpoint;  // student.safetensors
   std::string compute;               // "bfloat16" or "float32"
