@@ -1,0 +1,18 @@
+// Names of a bundle's files: what bundle.cc writes and verify_bundle.cc reads (docs/formats/bundle.md).
+#pragma once
+
+#include <cstdint>
+
+namespace retort::exporter {
+
+inline constexpr const char* kCardFile = "README.md";
+inline constexpr const char* kLineageFile = "lineage.json";
+inline constexpr const char* kDatasetFile = "dataset.json";
+inline constexpr const char* kRecipeFile = "recipe.yaml";
+inline constexpr const char* kScorecardFile = "scorecard.json";
+inline constexpr const char* kBundleFile = "bundle.json";
+inline constexpr const char* kSumsFile = "SHA256SUMS";
+inline constexpr const char* kBundleFormat = "retort-bundle";
+inline constexpr std::int64_t kBundleVersion = 1;
+
+}  // namespace retort::exporter

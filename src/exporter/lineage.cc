@@ -1,0 +1,85 @@
+#include "exporter/lineage.h"
+
+namespace retort::exporter {
+namespace {
+
+constexpr std::int64_t kVersion = 1;
+
+Result<Digest> digest_member(const Json& json, std::string_view key, const std::string& what) {
+  RETORT_ASSIGN(const auto text, member<std::string>(json, key, what));
+  auto digest = Digest::from_hex(text);
+  if (!digest) return with_context(digest.error(), what + ", " + std::string(key));
+  return digest;
+}
+
+Json to_json(const TeacherOrigin& teacher) {
+  return {{"name", teacher.name},
+          {"file", teacher.file},
+          {"type", teacher.type},
+          {"repository", teacher.repository},
+          {"licence", teacher.licence},
+          {"layers", teacher.layers},
+          {"sha256", teacher.file_digest.hex()},
+          {"template_sha256", teacher.template_digest.hex()}};
+}
+
+Result<TeacherOrigin> teacher_from_json(const Json& json, const std::string& what) {
+  TeacherOrigin teacher;
+  RETORT_ASSIGN(teacher.name, member<std::string>(json, "name", what));
+  RETORT_ASSIGN(teacher.file, member<std::string>(json, "file", what));
+  RETORT_ASSIGN(teacher.type, member<std::string>(json, "type", what));
+  RETORT_ASSIGN(teacher.repository, member<std::string>(json, "repository", what));
+  RETORT_ASSIGN(teacher.licence, member<std::string>(json, "licence", what));
+  RETORT_ASSIGN(teacher.layers, member<std::int64_t>(json, "layers", what));
+  RETORT_ASSIGN(teacher.file_digest, digest_member(json, "sha256", what));
+  RETORT_ASSIGN(teacher.template_digest, digest_member(json, "template_sha256", what));
+  return teacher;
+}
+
+}  // namespace
+
+Json to_json(const Lineage& lineage) {
+  return {{"format", "retort-lineage"},
+          {"version", kVersion},
+          {"name", lineage.name},
+          {"code_version", lineage.code_version},
+          {"teacher", to_json(lineage.teacher)},
+          {"layers", lineage.layers},
+          {"tokenizer_fingerprint", lineage.tokenizer_fingerprint.hex()},
+          {"weights_sha256", lineage.weights.hex()},
+          {"dataset", lineage.dataset.hex()},
+          {"train_exchanges", lineage.train_exchanges},
+          {"held_out_exchanges", lineage.held_out_exchanges},
+          {"recipe_sha256", lineage.recipe.hex()},
+          {"training", lineage.training},
+          {"terms", lineage.terms}};
+}
+
+Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
+  if (!json.is_object() || json.value("format", Json()) != Json("retort-lineage")) {
+    return caller_error(what + " is no lineage of Retort (its member 'format' doesn't say retort-lineage).");
+  }
+  RETORT_ASSIGN(const auto version, member<std::int64_t>(json, "version", what));
+  if (version != kVersion) {
+    return caller_error(what + " is of version " + std::to_string(version) + "; this program reads version " +
+                        std::to_string(kVersion) + ". Use the program that wrote it, or a newer one.");
+  }
+  Lineage lineage;
+  RETORT_ASSIGN(lineage.name, member<std::string>(json, "name", what));
+  RETORT_ASSIGN(lineage.code_version, member<std::string>(json, "code_version", what));
+  RETORT_ASSIGN(const Json teacher, member<Json>(json, "teacher", what));
+  if (!teacher.is_object()) return caller_error(what + ": the member 'teacher' isn't an object.");
+  RETORT_ASSIGN(lineage.teacher, teacher_from_json(teacher, what + ", teacher"));
+  RETORT_ASSIGN(lineage.layers, member<std::vector<std::int64_t>>(json, "layers", what));
+  RETORT_ASSIGN(lineage.tokenizer_fingerprint, digest_member(json, "tokenizer_fingerprint", what));
+  RETORT_ASSIGN(lineage.weights, digest_member(json, "weights_sha256", what));
+  RETORT_ASSIGN(lineage.dataset, digest_member(json, "dataset", what));
+  RETORT_ASSIGN(lineage.train_exchanges, member<std::int64_t>(json, "train_exchanges", what));
+  RETORT_ASSIGN(lineage.held_out_exchanges, member<std::int64_t>(json, "held_out_exchanges", what));
+  RETORT_ASSIGN(lineage.recipe, digest_member(json, "recipe_sha256", what));
+  RETORT_ASSIGN(lineage.training, member<Json>(json, "training", what));
+  RETORT_ASSIGN(lineage.terms, member<Json>(json, "terms", what));
+  return lineage;
+}
+
+}  // namespace retort::exporter

@@ -1,0 +1,153 @@
+#include "exporter/model_card.h"
+
+#include <array>
+#include <cstdio>
+
+#include "base/text.h"
+
+namespace retort::exporter {
+namespace {
+
+std::string fixed(double value, int digits) {
+  std::array<char, 64> buffer{};
+  std::snprintf(buffer.data(), buffer.size(), "%.*f", digits, value);
+  return buffer.data();
+}
+
+// A YAML scalar that any text may stand in.
+std::string quoted(const std::string& text) { return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// Text in a table's cell or a line of Markdown.
+std::string plain(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|' || c == '<' || c == '`') out += '\\';
+    out += c == '\n' || c == '\r' ? ' ' : c;
+  }
+  return out;
+}
+
+std::string estimate(const std::optional<Estimate>& value, int digits, double scale = 1, const std::string& unit = "") {
+  if (!value) return "-";
+  std::string text = fixed(value->value * scale, digits);
+  if (value->low != value->high) {
+    text += " (" + fixed(value->low * scale, digits) + " to " + fixed(value->high * scale, digits) + ")";
+  }
+  return text + unit;
+}
+
+std::string front_matter(const CardFacts& facts) {
+  const Lineage& lineage = facts.lineage;
+  const bool known_repository =
+      !lineage.teacher.repository.empty() && lineage.teacher.repository.find("://") == std::string::npos;
+  std::string out = "---\n";
+  out += "license: " + quoted(lineage.teacher.licence.empty() ? "other" : lineage.teacher.licence) + "\n";
+  if (known_repository) {
+    out += "base_model: " + quoted(lineage.teacher.repository) + "\n";
+    out += "base_model_relation: finetune\n";
+  }
+  if (!facts.languages.empty()) {
+    out += "language:\n";
+    for (const std::string& language : facts.languages) out += "- " + quoted(language) + "\n";
+  }
+  out += "library_name: gguf\npipeline_tag: text-generation\n";
+  out += "tags:\n- distillation\n- layer-pruning\n- gguf\n- llama.cpp\n- retort\n---\n";
+  return out;
+}
+
+std::string results(const Scorecard& scorecard) {
+  std::string out = "## What was kept and what was lost\n\n";
+  out += "Measured on " + human_count(scorecard.held_out.exchanges) + " held-out exchanges (" +
+         human_count(scorecard.held_out.tokens) + " tokens, sampled from the teacher at temperature " +
+         fixed(scorecard.held_out.temperature, 2) + ", top-p " + fixed(scorecard.held_out.top_p, 2) + ", cut at " +
+         human_count(scorecard.held_out.max_tokens) +
+         " tokens) on these files in llama.cpp. In brackets: 95 % bootstrap interval over exchanges.\n\n";
+  out +=
+      "| model | type | layers | KL(teacher ‖ model), nats/token | top-1 agreement | perplexity | size | prefill tok/s "
+      "| decode tok/s |\n|---|---|---|---|---|---|---|---|---|\n";
+  const auto row = [&](const std::string& role, const ModelScore& score) {
+    out += "| " + role + " | " + plain(score.type) + " | " + std::to_string(score.layers) + " | " +
+           estimate(score.kl_nats, 3) + " | " + estimate(score.top1_agreement, 1, 100, " %") + " | " +
+           estimate(score.perplexity, 2) + " | " +
+           (score.size_bytes ? human_bytes(static_cast<std::uint64_t>(score.size_bytes->value)) : "-") + " | " +
+           estimate(score.prefill_tokens_per_s, 0) + " | " + estimate(score.decode_tokens_per_s, 0) + " |\n";
+  };
+  row("teacher", scorecard.teacher);
+  row("untrained cut", scorecard.before);
+  row("**student**", scorecard.student);
+  for (const ModelScore& other : scorecard.others) row(plain(other.name), other);
+  return out + "\n";
+}
+
+std::string terms_section(const Lineage& lineage) {
+  std::string out =
+      "## Licence and terms\n\nThe teacher's licence is " +
+      (lineage.teacher.licence.empty() ? std::string("not stated in its file") : "`" + lineage.teacher.licence + "`") +
+      "; the student is derived from its weights and stands under it.";
+  const auto text_member = [&](const char* key) {
+    const auto found = lineage.terms.is_object() ? lineage.terms.find(key) : lineage.terms.end();
+    return found != lineage.terms.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  if (const std::string explanation = text_member("explanation"); !explanation.empty()) out += " " + plain(explanation);
+  out += "\n";
+  if (const std::string by = text_member("accepted_by"); !by.empty()) out += "\nAccepted by: " + plain(by) + ".\n";
+  const auto obligations = lineage.terms.is_object() ? lineage.terms.find("obligations") : lineage.terms.end();
+  if (obligations != lineage.terms.end() && obligations->is_array() && !obligations->empty()) {
+    out += "\nWhat is asked of whoever passes this model on:\n\n";
+    for (const Json& obligation : *obligations) {
+      if (obligation.is_string()) out += "- " + plain(obligation.get<std::string>()) + "\n";
+    }
+  }
+  return out + "\n";
+}
+
+}  // namespace
+
+std::string model_card(const CardFacts& facts) {
+  const Lineage& lineage = facts.lineage;
+  std::string out = front_matter(facts);
+  out += "\n# " + plain(lineage.name) + "\n\n";
+  out += "A smaller student of **" + plain(lineage.teacher.name) + "**: " + std::to_string(lineage.layers.size()) +
+         " of its " + std::to_string(lineage.teacher.layers) +
+         " layers, trained on the teacher's own distribution (knowledge distillation) with Retort " +
+         plain(lineage.code_version) + ". Everything below was recorded or measured in the run that made it.\n\n";
+  if (lineage.teacher.repository.find("://") != std::string::npos) {
+    out += "Base model: <" + lineage.teacher.repository + ">\n\n";
+  }
+  out += "## Files\n\n| file | type | size |\n|---|---|---|\n";
+  for (const CardFile& file : facts.files) {
+    out += "| `" + file.name + "` | " + file.type + " | " + human_bytes(file.size_bytes) + " |\n";
+  }
+  out += "\n```\nllama-cli -m " + (facts.files.empty() ? std::string("FILE") : facts.files.back().name) +
+         "          # llama.cpp\nretort chat " + (facts.files.empty() ? std::string("FILE") : facts.files.back().name) +
+         "\n```\n\n";
+  if (facts.scorecard) out += results(*facts.scorecard);
+  out += "## Training data\n\n" + human_count(lineage.train_exchanges) + " exchanges to train on, " +
+         human_count(lineage.held_out_exchanges) + " held out; no prompt stands on both sides. ";
+  out += facts.prompt_source == "self_generated"
+             ? "The teacher wrote both turns itself (self-generation, arXiv 2406.08464); no other data was used.\n\n"
+             : "Prompts: " + plain(facts.prompt_source) + ".\n\n";
+  out += "`dataset.json` names every exchange by its digest.\n\n";
+  out += terms_section(lineage);
+  out += "## Where it comes from\n\n";
+  out += "| what | SHA-256 |\n|---|---|\n";
+  out += "| teacher, `" + plain(lineage.teacher.file) + "` (" + plain(lineage.teacher.type) + ") | `" +
+         lineage.teacher.file_digest.hex() + "` |\n";
+  out += "| weights after training | `" + lineage.weights.hex() + "` |\n";
+  out += "| dataset | `" + lineage.dataset.hex() + "` |\n";
+  out += "| recipe | `" + lineage.recipe.hex() + "` |\n\n";
+  out += "Layers kept of the teacher's:";
+  for (std::size_t i = 0; i < lineage.layers.size(); ++i)
+    out += (i == 0 ? " " : ", ") + std::to_string(lineage.layers[i]);
+  out += ". Quality is said against the teacher's file named above, which is of type " + plain(lineage.teacher.type) +
+         ".\n\n";
+  if (!facts.command.empty()) out += "To make it again:\n\n```\n" + facts.command + "\n```\n\n";
+  out += "To check every digest and walk this lineage: `retort verify FOLDER`.\n\n";
+  out +=
+      "## Limits\n\nThe student inherits the teacher's limits and biases and adds errors of its own: see the table, "
+      "and "
+      "try it on your own text before relying on it.\n";
+  return out;
+}
+
+}  // namespace retort::exporter

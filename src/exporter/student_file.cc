@@ -1,0 +1,169 @@
+#include "exporter/student_file.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <numeric>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/version.h"
+#include "gguf/architecture.h"
+#include "gguf/writer.h"
+#include "model/rotary_layout.h"
+#include "model/safetensors.h"
+
+namespace retort::exporter {
+namespace {
+
+constexpr const char* kRopeFactors = "rope_freqs.weight";
+
+// Keys that say what the teacher is, and would be wrong of the student.
+bool is_teachers_own(std::string_view key) {
+  static constexpr std::array<std::string_view, 12> kKeys = {
+      "general.name",       "general.author",   "general.version",     "general.organization",
+      "general.finetune",   "general.basename", "general.description", "general.quantized_by",
+      "general.size_label", "general.url",      "general.uuid",        "general.doi"};
+  static constexpr std::array<std::string_view, 6> kFamilies = {
+      "general.base_model.", "general.source.", "general.repo_", "retort.", "quantize.", "mradermacher."};
+  return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end() ||
+         std::any_of(kFamilies.begin(), kFamilies.end(), [&](std::string_view f) { return key.starts_with(f); });
+}
+
+// "99M", "1.2B": as general.size_label is written.
+std::string size_label(std::int64_t parameters) {
+  if (parameters < 1'000'000) return std::to_string((parameters + 500) / 1000) + "K";
+  if (parameters < 1'000'000'000) return std::to_string((parameters + 500'000) / 1'000'000) + "M";
+  const std::int64_t tenths = (parameters + 50'000'000) / 100'000'000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "B";
+}
+
+// The student is the teacher with fewer layers and nothing else: whatever the kept metadata says must be true of it.
+Result<void> check_fits(const model::DecoderConfig& student, const model::DecoderConfig& teacher) {
+  model::DecoderConfig expected = teacher;
+  expected.layers = student.layers;
+  expected.source_layers = student.source_layers;
+  if (student == expected) return {};
+  return caller_error("The student's shape (" + canonical_json(model::to_json(student)) +
+                      ") isn't the teacher's with fewer layers (" + canonical_json(model::to_json(teacher)) +
+                      "), so it can't be written with this teacher's metadata. Give the teacher it was cut from.");
+}
+
+gguf::Metadata student_metadata(const gguf::File& teacher, const Student& student, const StudentMetadata& input,
+                                gguf::TensorType type) {
+  const Lineage& lineage = input.lineage;
+  gguf::Metadata metadata;
+  metadata.set("general.architecture", std::string("llama"));
+  metadata.set("general.type", std::string("model"));
+  metadata.set("general.name", lineage.name);
+  metadata.set("general.size_label", size_label(model::parameter_count(student.config)));
+  metadata.set("general.description", "Distilled by Retort " + lineage.code_version + " from " + lineage.teacher.name +
+                                          ": " + std::to_string(student.config.layers) + " of its " +
+                                          std::to_string(lineage.teacher.layers) + " layers.");
+  metadata.set("general.base_model.count", std::uint32_t{1});
+  metadata.set("general.base_model.0.name", lineage.teacher.name);
+  if (!lineage.teacher.repository.empty()) {
+    const bool address = lineage.teacher.repository.find("://") != std::string::npos;
+    metadata.set("general.base_model.0.repo_url",
+                 (address ? "" : "https://huggingface.co/") + lineage.teacher.repository);
+  }
+  for (const auto& [key, value] : teacher.metadata().entries()) {
+    if (!metadata.contains(key) && !is_teachers_own(key)) metadata.set(key, value);
+  }
+  if (!lineage.teacher.licence.empty()) metadata.set("general.license", lineage.teacher.licence);
+  metadata.set("general.tags", std::vector<std::string>{"distillation", "retort", "text-generation"});
+  metadata.set("general.file_type", gguf::file_type_number(type));
+  metadata.set("general.quantization_version", std::uint32_t{2});
+  metadata.set("llama.block_count", static_cast<std::uint32_t>(student.config.layers));
+  metadata.set("retort.format", std::uint32_t{1});
+  metadata.set("retort.version", std::string(kVersion));
+  metadata.set("retort.layers", std::vector<std::int32_t>(lineage.layers.begin(), lineage.layers.end()));
+  metadata.set("retort.lineage", canonical_json(to_json(lineage)));
+  metadata.set("retort.recipe", input.recipe_yaml);
+  return metadata;
+}
+
+}  // namespace
+
+Result<Student> student_from_checkpoint(const std::filesystem::path& path) {
+  auto opened = model::SafetensorsReader::open(path);
+  if (!opened) return Failure(opened.error());
+  const auto reader = std::make_shared<const model::SafetensorsReader>(std::move(*opened));
+  const std::string what = path.string();
+  const auto config = reader->metadata().find("config");
+  if (config == reader->metadata().end()) {
+    return caller_error(what + ": this safetensors file isn't a checkpoint of Retort (its metadata has no 'config'). " +
+                        "Expected the student.safetensors that training writes.");
+  }
+  RETORT_ASSIGN(const Json json, parse_json(config->second, what + ", config"));
+  Student student;
+  RETORT_ASSIGN(student.config, model::decoder_config_from_json(json, what));
+  student.values = [reader, what, shape_of = student.config](const std::string& name) -> Result<std::vector<float>> {
+    const model::StoredTensor* tensor = reader->find(name);
+    if (tensor == nullptr) return caller_error(what + ": the tensor '" + name + "' is missing from the checkpoint.");
+    if (tensor->shape != model::tensor_shape(shape_of, name)) {
+      return caller_error(what + ": the tensor '" + name + "' of the checkpoint has an unexpected shape.");
+    }
+    return reader->floats(*tensor);
+  };
+  return student;
+}
+
+Result<Student> student_from_teacher(const gguf::File& teacher, const std::vector<std::int64_t>& layers) {
+  RETORT_ASSIGN(const model::DecoderConfig whole, model::decoder_config(teacher));
+  Student student;
+  RETORT_ASSIGN(student.config, model::cut_config(whole, layers));
+  student.values = [&teacher, layers, whole](const std::string& name) -> Result<std::vector<float>> {
+    std::string source = name;
+    if (name.starts_with("blk.")) {
+      const std::size_t dot = name.find('.', 4);
+      const auto layer = static_cast<std::size_t>(std::stoll(name.substr(4, dot - 4)));
+      source = "blk." + std::to_string(layers.at(layer)) + name.substr(dot);
+    }
+    const gguf::TensorInfo* tensor = teacher.find(source);
+    if (tensor == nullptr) return caller_error("The teacher's file has no tensor '" + source + "'.");
+    RETORT_ASSIGN(std::vector<float> values, teacher.floats(*tensor));
+    if (!model::is_rotary_tensor(source)) return values;
+    return model::interleaved_to_half_split(values, model::rotary_heads(source, whole.heads, whole.kv_heads),
+                                            whole.head_dim);
+  };
+  return student;
+}
+
+Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,
+                           gguf::TensorType type, const std::filesystem::path& target) {
+  RETORT_TRY(gguf::check_model(teacher));
+  RETORT_ASSIGN(const model::DecoderConfig whole, model::decoder_config(teacher));
+  RETORT_TRY(check_fits(student.config, whole));
+  if (!gguf::can_quantise_to(type)) {
+    return caller_error("A student can't be written as " + std::string(gguf::name_of(type)) +
+                        ": the type needs an importance matrix. Use Q8_0, Q4_0 or F16.");
+  }
+  gguf::Writer writer(student_metadata(teacher, student, metadata, type));
+  const model::DecoderConfig& config = student.config;
+  if (const gguf::TensorInfo* factors = teacher.find(kRopeFactors); factors != nullptr) {
+    writer.add_bytes(factors->name, factors->shape, factors->type,
+                     [&teacher, factors]() -> Result<std::span<const std::byte>> { return teacher.bytes(*factors); });
+  }
+  for (const std::string& name : model::tensor_names(config)) {
+    // Rows first here, row length first in the file.
+    std::vector<std::int64_t> shape = model::tensor_shape(config, name);
+    std::reverse(shape.begin(), shape.end());
+    const auto stored = shape.size() < 2 ? gguf::TensorType::kF32 : gguf::fitting_type(type, shape.front());
+    writer.add(name, shape, stored, [&student, &config, name]() -> Result<std::vector<float>> {
+      RETORT_ASSIGN(std::vector<float> values, student.values(name));
+      const auto expected = model::tensor_shape(config, name);
+      const auto count = std::accumulate(expected.begin(), expected.end(), std::int64_t{1}, std::multiplies<>());
+      if (static_cast<std::int64_t>(values.size()) != count) {
+        return caller_error("It has " + std::to_string(values.size()) + " values; expected " + std::to_string(count) +
+                            ".");
+      }
+      if (!model::is_rotary_tensor(name)) return values;
+      return model::half_split_to_interleaved(values, model::rotary_heads(name, config.heads, config.kv_heads),
+                                              config.head_dim);
+    });
+  }
+  return writer.write(target);
+}
+
+}  // namespace retort::exporter
