@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of a write, not the end
-  const retort::app::SignalStop signals;
+  retort::app::SignalStop signals;
   std::ios::sync_with_stdio(false);
   retort::SystemClock clock;
   retort::app::TerminalProgress progress(stderr, isatty(STDERR_FILENO) != 0, clock);
@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
                                .progress = progress,
                                .clock = clock,
                                .stop = signals.token(),
+                               .pieces = &signals,
                                .cache_folder = retort::catalogue::default_cache_folder(
                                    std::getenv("RETORT_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"))};
   return retort::app::run_program(arguments, context, std::cerr);

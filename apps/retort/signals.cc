@@ -32,6 +32,7 @@ SignalStop::SignalStop() {
     while (true) {
       int signal_number = 0;
       if (sigwait(&set, &signal_number) != 0 || signal_number == SIGUSR2) return;
+      if (signal_number == SIGINT && stop_piece()) continue;
       if (source_.stop_requested()) {
         say("\n");
         _exit(130);
@@ -40,6 +41,21 @@ SignalStop::SignalStop() {
       source_.request_stop();
     }
   });
+}
+
+std::stop_token SignalStop::begin_piece() {
+  const std::lock_guard lock(mutex_);
+  return piece_.emplace().get_token();
+}
+
+void SignalStop::end_piece() {
+  const std::lock_guard lock(mutex_);
+  piece_.reset();
+}
+
+bool SignalStop::stop_piece() {
+  const std::lock_guard lock(mutex_);
+  return piece_ && piece_->request_stop();
 }
 
 SignalStop::~SignalStop() {

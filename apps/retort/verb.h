@@ -36,6 +36,15 @@
 
 namespace retort::app {
 
+// Lets Ctrl-C end one piece of the work, such as an answer of a chat, and not the program. A second Ctrl-C within the
+// piece counts for the program.
+class PieceStop {
+ public:
+  virtual ~PieceStop() = default;
+  virtual std::stop_token begin_piece() = 0;
+  virtual void end_piece() = 0;
+};
+
 struct Context {
   bool json = false;     // --json: the result on `out` is one JSON document
   std::istream& in;      // standard input, exact bytes
@@ -44,6 +53,7 @@ struct Context {
   Progress& progress;    // bars and notes, on standard error
   Clock& clock;
   std::stop_token stop;                // SIGINT, SIGTERM
+  PieceStop* pieces = nullptr;         // null: there are no signals (tests)
   std::filesystem::path cache_folder;  // the user's: $RETORT_CACHE, $XDG_CACHE_HOME/retort or ~/.cache/retort
 
   // One line of JSON on `out`. For --json.
