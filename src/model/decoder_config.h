@@ -44,7 +44,7 @@ struct DecoderConfig {
 Result<DecoderConfig> decoder_config(const gguf::File& file);
 
 // The names of the tensors a decoder of this shape consists of, in GGUF's names and in file order
-// (docs/formats/checkpoint.md): token_embd.weight, blk.N.…, output_norm.weight, output.weight when untied. rope_freqs
+// (docs/formats/weights.md): token_embd.weight, blk.N.…, output_norm.weight, output.weight when untied. rope_freqs
 // is part of the config instead.
 std::vector<std::string> tensor_names(const DecoderConfig& config);
 

@@ -1,4 +1,4 @@
-// Safetensors files: a JSON header and aligned raw tensors (docs/formats/checkpoint.md). No libtorch here, so that
+// Safetensors files: a JSON header and aligned raw tensors (docs/formats/weights.md). No libtorch here, so that
 // export and inspect can read checkpoints without it.
 //
 // The format (https://huggingface.co/docs/safetensors, "Format"): 8 bytes little-endian header length, the JSON header

@@ -1,4 +1,4 @@
-// Weights of a checkpoint: FP32 masters in a safetensors file, the config in its metadata (docs/formats/checkpoint.md).
+// Weights of a checkpoint: FP32 masters in a safetensors file, the config in its metadata (docs/formats/weights.md).
 //
 // Metadata: "format" = "retort-weights", "version" = "1", "config" = to_json(DecoderConfig), and the caller's own
 // entries. Tensors: GGUF's names, F32, half-split (model/rotary_layout.h). Written whole or not at all.
