@@ -203,6 +203,25 @@ TEST(Decoder, Bf16GradientsAgreeInDirection) {
   }
 }
 
+TEST(Decoder, WithAndWithoutGradientsComputeTheSame) {
+  for (const auto compute : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+    Decoder decoder = make(small_config(), compute);
+    const auto plain = decoder.forward(packed_batch());
+    std::vector<torch::Tensor> seen;
+    const auto observed = decoder.forward(
+        packed_batch(), [&](std::int64_t, const auto& input, const auto& output) { seen.push_back(output - input); });
+    decoder.set_requires_grad(true);
+    const auto recorded = decoder.forward(packed_batch());
+    EXPECT_EQ(seen.size(), 3U);
+    EXPECT_GT(seen[1].abs().max().item<double>(), 0);
+    EXPECT_TRUE(torch::equal(plain, observed));
+    const double allowed = compute == ComputeType::kFloat32 ? 1e-5 : 0.05;
+    EXPECT_LT(difference(plain, recorded.detach()), allowed);
+    const auto exact = reference(small_config(), fp64(small_config()), kFirst);
+    EXPECT_LT(difference(plain.index({0, Slice(0, 10)}), exact), 4 * allowed);
+  }
+}
+
 TEST(Decoder, GradientsDoNotDependOnThreads) {
   const int before = torch::get_num_threads();
   std::vector<torch::Tensor> gradients;
