@@ -7,7 +7,7 @@
 
 #include <immintrin.h>
 
-static inline void retort_tile_loadconfig(const void *config) {
+static inline void retort_tile_loadconfig(const void* config) {
   __asm__ volatile("ldtilecfg %0" ::"m"(*(const char(*)[64])config));
 }
 #define _tile_loadconfig retort_tile_loadconfig
