@@ -108,7 +108,7 @@ class StyleTest(HouseTest):
             text = text_of(path)
             if "\r" in text:
                 complaints.append(f"{path}: carriage returns")
-            if text and not text.endswith("\n"):
+            if text and not text.endswith("\n") and path.suffix != ".json":  # some are golden, byte for byte
                 complaints.append(f"{path}: no newline at the end")
             if path.suffix in (".h", ".cc", ".py", ".cmake", ".sh") and re.search(r"[ \t]+$|\t", text, re.MULTILINE):
                 complaints.append(f"{path}: tabs, or spaces at the end of a line")
