@@ -1,8 +1,22 @@
+#include "pipeline/run_options.h"
 #include "retort/frame.h"
 #include "retort/verb.h"
 #include "retort/verbs.h"
 
 namespace retort::app {
+
+namespace {
+
+// A key or section of a recipe; else what neither verbs nor keys know.
+Result<std::string> key_help(const std::string& topic) {
+  const auto schema = pipeline::recipe_schema();
+  const auto page = schema->describe(topic);
+  if (page) return *page;
+  const bool meant_a_key = topic.find('.') != std::string::npos || !schema->nearest_key(topic).empty();
+  return meant_a_key ? page : verb_help(topic);
+}
+
+}  // namespace
 
 void register_help(VerbSetup& verb) {
   const auto topic = std::make_shared<std::string>();
@@ -12,7 +26,7 @@ void register_help(VerbSetup& verb) {
       context.out << verb_list();
       return {};
     }
-    RETORT_ASSIGN(const std::string page, verb_help(*topic));
+    RETORT_ASSIGN(const std::string page, find_verb(*topic) != nullptr ? verb_help(*topic) : key_help(*topic));
     if (context.json) {
       context.emit({{"topic", *topic}, {"text", page}});
     } else {

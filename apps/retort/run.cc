@@ -1,0 +1,75 @@
+// `retort run`: carry out a recipe, or go on where it stopped.
+#include <cstdio>
+
+#include "base/text.h"
+#include "pipeline/pipeline.h"
+#include "retort/recipe_flags.h"
+#include "retort/verb.h"
+
+namespace retort::app {
+namespace {
+
+Json to_json(const pipeline::RunOutcome& outcome) {
+  Json stages = Json::array();
+  for (const pipeline::StageOutcome& stage : outcome.stages) {
+    stages.push_back({{"name", stage.name},
+                      {"kept", stage.kept},
+                      {"seconds", stage.seconds},
+                      {"tokens", stage.tokens},
+                      {"summary", stage.summary}});
+  }
+  return {{"folder", outcome.folder.string()},
+          {"stages", stages},
+          {"wall_s", outcome.wall_s},
+          {"scorecard", outcome.scorecard ? retort::to_json(*outcome.scorecard) : Json()}};
+}
+
+void print_line(std::ostream& out, const char* label, const ModelScore& model) {
+  char text[200];
+  std::snprintf(text, sizeof(text), "  %-8s %-5s %2lld layers  %9s", label, model.type.c_str(),
+                static_cast<long long>(model.layers),
+                model.size_bytes ? human_bytes(static_cast<std::uint64_t>(model.size_bytes->value)).c_str() : "");
+  out << text;
+  if (model.kl_nats && model.top1_agreement && model.perplexity) {
+    std::snprintf(text, sizeof(text), "  KL %6.3f  agreement %5.1f %%  perplexity %8.2f", model.kl_nats->value,
+                  100 * model.top1_agreement->value, model.perplexity->value);
+    out << text;
+  }
+  if (model.decode_tokens_per_s) {
+    std::snprintf(text, sizeof(text), "  %5.0f tokens/s", model.decode_tokens_per_s->value);
+    out << text;
+  }
+  out << '\n';
+}
+
+}  // namespace
+
+void register_run(VerbSetup& verb) {
+  const auto flags = std::make_shared<RecipeFlags>();
+  add_recipe_flags(verb.app, *flags);
+  verb.action = [flags](Context& context) -> Result<void> {
+    RETORT_ASSIGN(const pipeline::RunRequest request, run_request(*flags, context));
+    RETORT_ASSIGN(const pipeline::RunOutcome outcome,
+                  pipeline::run(request, context.clock, context.progress, context.stop));
+    if (context.json) {
+      context.emit(to_json(outcome));
+      return {};
+    }
+    std::ostream& out = context.out;
+    out << "The run is in " << outcome.folder.string() << " (" << human_seconds(outcome.wall_s) << " of work).\n";
+    if (outcome.scorecard) {
+      print_line(out, "teacher", outcome.scorecard->teacher);
+      print_line(out, "before", outcome.scorecard->before);
+      print_line(out, "student", outcome.scorecard->student);
+    }
+    std::error_code error;
+    if (std::filesystem::exists(outcome.folder / "report.html", error)) {
+      out << "Report: " << (outcome.folder / "report.html").string()
+          << "\nModel:  " << (outcome.folder / "bundle").string() << "\nTry it: retort chat "
+          << (outcome.folder / "bundle").string() << '\n';
+    }
+    return {};
+  };
+}
+
+}  // namespace retort::app

@@ -1,0 +1,61 @@
+#include "pipeline/compute_choice.h"
+
+namespace retort::pipeline {
+
+model::ProbeShape probe_shape(const model::DecoderConfig& config) {
+  model::ProbeShape shape;
+  shape.hidden = config.hidden;
+  shape.intermediate = config.intermediate;
+  shape.vocabulary = config.vocabulary;
+  return shape;
+}
+
+Result<ComputeChoice> choose_compute(const std::string& wanted, const model::DecoderConfig& config,
+                                     const Clock& clock) {
+  ComputeChoice choice;
+  const model::ComputeProbe probe = model::probe_compute(probe_shape(config), clock);
+  choice.type = probe.chosen;
+  choice.onednn_float32 = probe.onednn_float32;
+  choice.reason = probe.reason;
+  choice.block_gflops = probe.chosen_block_gflops;
+  choice.head_gflops = probe.chosen_head_gflops;
+  if (wanted == "auto") return choice;
+  const auto type = wanted == "bf16" ? model::ComputeType::kBFloat16 : model::ComputeType::kFloat32;
+  if (type != choice.type) {
+    choice.type = type;
+    choice.reason = "The recipe asks for " + wanted + ", though the probe found: " + probe.reason;
+    for (const model::GemmSpeed& speed : probe.speeds) {
+      if (speed.name.starts_with(model::name_of(type))) {
+        choice.block_gflops = speed.block_gflops;
+        choice.head_gflops = speed.head_gflops;
+      }
+    }
+  }
+  return choice;
+}
+
+void use(const ComputeChoice& choice) {
+  model::set_compute_threads(0);
+  model::set_onednn_float32(choice.onednn_float32);
+}
+
+Json to_json(const ComputeChoice& choice) {
+  return {{"type", model::name_of(choice.type)},
+          {"onednn_float32", choice.onednn_float32},
+          {"reason", choice.reason},
+          {"block_gflops", choice.block_gflops},
+          {"head_gflops", choice.head_gflops}};
+}
+
+Result<ComputeChoice> compute_choice_from_json(const Json& json, const std::string& what) {
+  ComputeChoice choice;
+  RETORT_ASSIGN(const std::string type, member<std::string>(json, "type", what));
+  RETORT_ASSIGN(choice.type, model::compute_type_from_name(type));
+  RETORT_ASSIGN(choice.onednn_float32, member<bool>(json, "onednn_float32", what));
+  RETORT_ASSIGN(choice.reason, member<std::string>(json, "reason", what));
+  RETORT_ASSIGN(choice.block_gflops, member<double>(json, "block_gflops", what));
+  RETORT_ASSIGN(choice.head_gflops, member<double>(json, "head_gflops", what));
+  return choice;
+}
+
+}  // namespace retort::pipeline

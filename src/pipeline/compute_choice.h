@@ -1,0 +1,34 @@
+// The type that training computes in: as the recipe says, or as a short probe finds faster on this machine.
+//
+// One caller at a time; sets libtorch's process-wide settings accordingly. No libtorch in this header.
+#pragma once
+
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "model/compute_probe.h"
+#include "model/decoder_config.h"
+
+namespace retort::pipeline {
+
+struct ComputeChoice {
+  model::ComputeType type = model::ComputeType::kFloat32;
+  bool onednn_float32 = false;
+  std::string reason;
+  double block_gflops = 0;  // 0: not probed
+  double head_gflops = 0;
+};
+
+model::ProbeShape probe_shape(const model::DecoderConfig& config);
+
+// `wanted`: "auto", "bf16" or "fp32" (recipe key train.compute).
+Result<ComputeChoice> choose_compute(const std::string& wanted, const model::DecoderConfig& config, const Clock& clock);
+// Takes the choice into use in this process.
+void use(const ComputeChoice& choice);
+
+Json to_json(const ComputeChoice& choice);
+Result<ComputeChoice> compute_choice_from_json(const Json& json, const std::string& what);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,168 @@
+#include "pipeline/pipeline.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "pipeline/run_options.h"
+#include "pipeline/stage.h"
+#include "pipeline/teacher.h"
+
+namespace retort::pipeline {
+namespace {
+
+Result<void> check_until(const std::string& until) {
+  if (until.empty()) return {};
+  std::vector<std::string> names;
+  for (const Stage& stage : stages()) names.emplace_back(stage.name);
+  if (std::find(names.begin(), names.end(), until) != names.end()) return {};
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return caller_error("There is no stage '" + until + "'; expected one of: " + list + ".");
+}
+
+Result<void> remove_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return world_error("'" + path.string() + "' can't be removed: " + error.message() + ".");
+  return {};
+}
+
+// Why a stage that was done must be done again; empty: it needn't.
+Result<std::string> reason_to_repeat(const RunFolder& folder, const StageRecord* record, const Digest& key) {
+  if (record == nullptr || !record->done) return std::string("not done yet");
+  if (record->key != key) return std::string("its inputs changed");
+  return find_changed_output(folder.path(), *record);
+}
+
+// Puts what a finished stage made on record.
+Result<void> finish(StageRecord& record, const StageResult& result, const RunFolder& folder, const Clock& clock) {
+  Json content = Json::array();
+  std::vector<OutputRecord> outputs;
+  for (const std::string& relative : result.content) {
+    RETORT_ASSIGN(OutputRecord output, record_output(folder.path(), relative));
+    content.push_back({{"path", relative}, {"sha256", output.digest.hex()}});
+    outputs.push_back(std::move(output));
+  }
+  for (const std::string& relative : result.records) {
+    RETORT_ASSIGN(OutputRecord output, record_output(folder.path(), relative));
+    outputs.push_back(std::move(output));
+  }
+  record.outputs = std::move(outputs);
+  record.content = sha256(canonical_json(content));
+  record.tokens = result.tokens;
+  record.summary = result.summary;
+  record.finished_at = iso_time(clock.unix_ms());
+  record.done = true;
+  return {};
+}
+
+Result<StageOutcome> do_stage(const Stage& stage, StageContext& context) {
+  const std::string name(stage.name);
+  RunFolder& folder = context.folder;
+  RETORT_ASSIGN(const Digest key, stage_key(stage, context.recipe, context.teacher.digest, folder.manifest()));
+  const StageRecord* earlier = folder.manifest().find(name);
+  RETORT_ASSIGN(const std::string reason, reason_to_repeat(folder, earlier, key));
+  StageOutcome outcome;
+  outcome.name = name;
+  if (reason.empty()) {
+    outcome.kept = true;
+    outcome.seconds = earlier->seconds;
+    outcome.tokens = earlier->tokens;
+    outcome.summary = earlier->summary;
+    context.progress.note(name + ": unchanged, kept (" + earlier->summary + ")");
+    return outcome;
+  }
+  if (earlier != nullptr && earlier->done) context.progress.note(name + ": " + reason + ", done again");
+
+  const bool same_key = earlier != nullptr && earlier->key == key;
+  const bool taken_up = same_key && !earlier->done && stage.leftovers != Stage::Leftovers::kRemove;
+  const bool keep = stage.leftovers == Stage::Leftovers::kKeep ||
+                    (stage.leftovers == Stage::Leftovers::kKeepForSameKey && same_key && !earlier->done);
+  StageRecord& record = folder.manifest().at(name);
+  const double seconds_before = taken_up ? record.seconds : 0;
+  record = StageRecord{};
+  record.name = name;
+  record.key = key;
+  record.seconds = seconds_before;
+  record.started_at = iso_time(context.clock.unix_ms());
+  // On record before anything is removed or made: a kill from here on is seen as "started, not finished".
+  RETORT_TRY(folder.save());
+  if (!keep) RETORT_TRY(remove_folder(folder.of(name)));
+  RETORT_TRY(make_folder(folder.of(name)));
+
+  const double started_s = context.clock.monotonic_s();
+  Result<StageResult> result = stage.run(context);
+  record.seconds = seconds_before + (context.clock.monotonic_s() - started_s);
+  if (!result) {
+    // What was done is on disk; the time it took is worth keeping, but not at the price of hiding the first error.
+    static_cast<void>(folder.save());
+    return with_context(result.error(), name);
+  }
+  RETORT_TRY(finish(record, *result, folder, context.clock));
+  RETORT_TRY(folder.save());
+  outcome.seconds = record.seconds;
+  outcome.tokens = record.tokens;
+  outcome.summary = record.summary;
+  context.progress.note(name + ": " + record.summary + " (" + human_seconds(record.seconds) + ")");
+  return outcome;
+}
+
+// The one file that every run ends with; the time in it is that of all stages so far.
+Result<std::optional<Scorecard>> write_scorecard(const RunFolder& folder) {
+  const StageRecord* evaluate = folder.manifest().find("evaluate");
+  if (evaluate == nullptr || !evaluate->done) return std::optional<Scorecard>();
+  RETORT_ASSIGN(const Json json, read_json(folder, "evaluate/scorecard.json"));
+  RETORT_ASSIGN(Scorecard scorecard, scorecard_from_json(json));
+  scorecard.wall_s = folder.manifest().total_seconds();
+  RETORT_TRY(write_json(folder, "scorecard.json", to_json(scorecard)));
+  return std::optional<Scorecard>(std::move(scorecard));
+}
+
+// Who the teacher is and by what right it is learnt from: teacher.json.
+Result<void> write_teacher(const RunFolder& folder, const Teacher& teacher) {
+  return write_json(folder, "teacher.json",
+                    {{"name", teacher.name},
+                     {"file", teacher.file.path().filename().string()},
+                     {"file_sha256", teacher.digest.hex()},
+                     {"template_sha256", teacher.format.template_digest().hex()},
+                     {"type", teacher.file.file_type_name()},
+                     {"layers", teacher.config.layers},
+                     {"parameters", model::parameter_count(teacher.config)},
+                     {"terms", terms::to_json(teacher.terms)}});
+}
+
+}  // namespace
+
+Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
+  RETORT_TRY(check_until(request.until));
+  const auto options = request.recipe.get(run_option_set());
+  RETORT_ASSIGN(const Teacher teacher,
+                open_teacher(options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_TRY(check_prompts(request.recipe, teacher));
+  RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
+  folder.manifest().command = request.command;
+  folder.manifest().recipe_digest = request.recipe.digest();
+  RETORT_TRY(write_file(folder.of("recipe.yaml"), request.recipe.effective_yaml(true)));
+  RETORT_TRY(write_teacher(folder, teacher));
+  RETORT_TRY(folder.save());
+
+  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop};
+  RunOutcome outcome;
+  outcome.folder = folder.path();
+  for (const Stage& stage : stages()) {
+    if (stop.stop_requested())
+      return interrupted("Stopped before " + std::string(stage.name) + ". The same command goes on.");
+    RETORT_ASSIGN(StageOutcome done, do_stage(stage, context));
+    outcome.stages.push_back(std::move(done));
+    if (stage.name == "evaluate") RETORT_TRY(write_scorecard(folder));
+    if (stage.name == request.until) break;
+  }
+  RETORT_ASSIGN(outcome.scorecard, write_scorecard(folder));
+  outcome.wall_s = folder.manifest().total_seconds();
+  return outcome;
+}
+
+}  // namespace retort::pipeline

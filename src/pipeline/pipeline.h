@@ -1,0 +1,52 @@
+// A run from recipe to report: stage by stage, each done once, resumable at any moment.
+//
+// What may be relied on: after a kill at any instant the same call goes on; finished work is never lost or repeated;
+// two processes never work on one run. The caller owns everything passed in. One thread at a time; libtorch's and
+// llama.cpp's threads are never at work together.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "exchange/scorecard.h"
+#include "recipe/recipe.h"
+
+namespace retort::pipeline {
+
+struct RunRequest {
+  recipe::Recipe recipe;
+  std::filesystem::path runs_folder = "runs";
+  std::filesystem::path cache_folder;
+  std::string until;    // the last stage to do; empty: all
+  std::string command;  // to be shown as the way to repeat the run
+};
+
+struct StageOutcome {
+  std::string name;
+  bool kept = false;  // unchanged, not repeated
+  double seconds = 0;
+  std::int64_t tokens = 0;
+  std::string summary;
+};
+
+struct RunOutcome {
+  std::filesystem::path folder;
+  std::vector<StageOutcome> stages;
+  std::optional<Scorecard> scorecard;  // when evaluation is done
+  double wall_s = 0;                   // of all stages, over all sessions
+};
+
+// Errors: kCaller for a teacher, prompts or terms that won't do, a folder held by another process or of a newer
+// version; kWorld for the disk; kInterrupted when stopped: the same call goes on.
+Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop);
+
+// Writes runs/NAME/report.html again from what the stages left; its path. Error (kCaller): evaluation isn't complete.
+Result<std::filesystem::path> write_report(const std::filesystem::path& run_folder);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,239 @@
+#include "pipeline/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/files.h"
+#include "collect/collect_options.h"
+#include "collect/prompts.h"
+#include "dataset/curate_options.h"
+#include "evaluate/evaluate_options.h"
+#include "llama/speed.h"
+#include "pipeline/compute_choice.h"
+#include "pipeline/manifest.h"
+#include "pipeline/run_files.h"
+#include "pipeline/run_options.h"
+#include "pipeline/stage.h"
+#include "pipeline/teacher.h"
+#include "train/estimate.h"
+#include "train/train_options.h"
+
+namespace retort::pipeline {
+namespace {
+
+// What can't be known before it is sampled; measured on SmolLM2-135M-Instruct with the shipped recipes.
+constexpr double kUserTokens = 30;      // mean length of a self-generated user's turn
+constexpr double kAnswerShare = 0.85;   // mean length of an answer as a share of collect.max_tokens
+constexpr double kScaffoldTokens = 30;  // of the template, with its default system message
+constexpr double kCollectEfficiency =
+    0.85;                                  // of the probe's rate: prompts are read too, and the batch drains at the end
+constexpr double kPrefillPerDecode = 1.5;  // rate of reading a sequence over that of batched decoding
+// Engines that hold weights at a time while the shipped files are compared: reference, untrained cut, student.
+constexpr std::int64_t kFixedMemory_bytes = 600'000'000;
+
+struct Amounts {
+  std::int64_t exchanges = 0;
+  double sampled_tokens = 0;
+  double tokens_per_exchange = 0;
+};
+
+Result<Amounts> amounts(const recipe::Recipe& recipe, const Teacher& teacher) {
+  const auto collect = recipe.get(collect::collect_option_set());
+  const double answer = kAnswerShare * static_cast<double>(collect.max_tokens);
+  Amounts result;
+  if (collect.self_generated()) {
+    result.exchanges = collect.count;
+    result.sampled_tokens = static_cast<double>(collect.count) * (kUserTokens + answer);
+    result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
+    return result;
+  }
+  RETORT_ASSIGN(const collect::PromptFormat format, collect::prompt_format_from_name(collect.prompts_format()));
+  RETORT_ASSIGN(const std::vector<collect::PromptRow> rows, collect::read_prompts(collect.prompts_file(), format));
+  double tokens = 0;
+  for (const collect::PromptRow& row : rows) {
+    if (collect.count > 0 && result.exchanges >= collect.count) break;
+    ++result.exchanges;
+    RETORT_ASSIGN(const std::vector<TokenId> ids, teacher.format.prompt_ids(row.prompt));
+    tokens += static_cast<double>(ids.size());
+    if (row.answer) {
+      RETORT_ASSIGN(const std::vector<TokenId> answer_ids, teacher.format.tokenizer().encode(*row.answer));
+      tokens += static_cast<double>(answer_ids.size());
+    } else {
+      tokens += answer;
+      result.sampled_tokens += answer;
+    }
+  }
+  result.tokens_per_exchange = tokens / static_cast<double>(std::max<std::int64_t>(1, result.exchanges));
+  return result;
+}
+
+// The stages that are done and would be kept. Outputs are looked for, not digested.
+Result<std::map<std::string, StageRecord>> kept_stages(const RunRequest& request, const std::filesystem::path& folder,
+                                                       const Teacher& teacher) {
+  std::map<std::string, StageRecord> kept;
+  std::error_code error;
+  if (!std::filesystem::exists(folder / "manifest.json", error)) return kept;
+  RETORT_ASSIGN(const Manifest manifest, load_manifest(folder / "manifest.json"));
+  for (const Stage& stage : stages()) {
+    const bool grounded = std::all_of(stage.after.begin(), stage.after.end(),
+                                      [&](const std::string& earlier) { return kept.contains(earlier); });
+    const StageRecord* record = manifest.find(std::string(stage.name));
+    if (!grounded || record == nullptr || !record->done) continue;
+    RETORT_ASSIGN(const Digest key, stage_key(stage, request.recipe, teacher.digest, manifest));
+    const bool there = std::all_of(record->outputs.begin(), record->outputs.end(), [&](const OutputRecord& output) {
+      return std::filesystem::exists(folder / output.path, error);
+    });
+    if (key == record->key && there) kept.emplace(record->name, *record);
+  }
+  return kept;
+}
+
+Result<double> batched_decode_rate(const RunRequest& request, const std::filesystem::path& folder,
+                                   const Teacher& teacher, Clock& clock, Progress& progress, std::stop_token stop) {
+  std::error_code error;
+  if (std::filesystem::exists(folder / "collect/engine.json", error)) {
+    RETORT_ASSIGN(const std::string text, read_file(folder / "collect/engine.json"));
+    RETORT_ASSIGN(const Json json, parse_json(text, "collect/engine.json"));
+    for (const Json& entry : json.value("measured", Json::array())) {
+      if (entry.value("type", "") == json.value("type", "-") && json.value("teacher", "") == teacher.digest.hex()) {
+        return entry.value("tokens_per_s", 1.0);
+      }
+    }
+  }
+  RETORT_ASSIGN(const llama::TypeProbe probe,
+                llama::fastest_type(teacher.file, converted_folder(request.cache_folder), {}, clock, progress, stop));
+  if (probe.fastest.tokens_per_s > 0) return probe.fastest.tokens_per_s;
+  return llama::measure_batched_decode(probe.fastest.path, 64, 24, 0, clock, stop);
+}
+
+std::int64_t whole(double value) { return static_cast<std::int64_t>(value); }
+
+}  // namespace
+
+Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
+  const recipe::Recipe& recipe = request.recipe;
+  const auto options = recipe.get(run_option_set());
+  const auto evaluate = recipe.get(evaluate::evaluate_option_set());
+  const auto train = recipe.get(train::train_option_set());
+  const auto student_options = recipe.get(student_option_set());
+  RETORT_ASSIGN(const Teacher teacher,
+                open_teacher(options.teacher, recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_TRY(check_prompts(recipe, teacher));
+  const std::filesystem::path folder = request.runs_folder / options.name;
+  RETORT_ASSIGN(const auto kept, kept_stages(request, folder, teacher));
+  RETORT_ASSIGN(const Amounts amount, amounts(recipe, teacher));
+
+  std::vector<std::int64_t> layers(static_cast<std::size_t>(student_options.layers.count()));
+  for (std::size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<std::int64_t>(i);
+  RETORT_ASSIGN(const model::DecoderConfig student, model::cut_config(teacher.config, layers));
+  const std::int64_t student_parameters = model::parameter_count(student);
+  const std::int64_t teacher_parameters = model::parameter_count(teacher.config);
+
+  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(train.compute, teacher.config, clock));
+  RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, teacher, clock, progress, stop));
+
+  Plan result;
+  result.name = options.name;
+  result.teacher = teacher.name + " (" + teacher.file.file_type_name() + ", " + std::to_string(teacher.config.layers) +
+                   " layers); licence " + teacher.terms.record();
+  result.compute = compute.reason;
+  const auto half_precision_bytes = [](std::int64_t parameters) { return parameters * 2; };
+
+  std::map<std::string, PlannedStage> planned;
+  {
+    PlannedStage& stage = planned["collect"];
+    stage.tokens = whole(amount.sampled_tokens);
+    stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
+    stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters);
+    stage.disk_bytes = amount.exchanges * 8'000;
+    stage.what = std::to_string(amount.exchanges) + " exchanges at " + std::to_string(whole(decode_rate)) +
+                 " tokens/s (measured)";
+  }
+  planned["curate"] = {
+      .name = "curate", .seconds = 1, .disk_bytes = amount.exchanges * 200, .what = "drop what is unfit"};
+  planned["dataset"] = {.name = "dataset",
+                        .seconds = 1,
+                        .disk_bytes = amount.exchanges * 70,
+                        .what = std::to_string(evaluate.held_out) + " held out"};
+  {
+    const auto training = std::max<std::int64_t>(0, amount.exchanges - evaluate.held_out);
+    std::int64_t dataset_tokens = whole(static_cast<double>(training) * amount.tokens_per_exchange);
+    if (const auto curated = kept.find("curate"); curated != kept.end()) {
+      dataset_tokens = curated->second.tokens * training / std::max<std::int64_t>(1, amount.exchanges);
+    }
+    const train::TrainCost cost = train::estimate(
+        model::matmul_parameter_count(student), model::matmul_parameter_count(teacher.config),
+        teacher.config.vocabulary, dataset_tokens, train, compute.block_gflops * 1e9 * train::kTrainEfficiency);
+    PlannedStage& stage = planned["train"];
+    stage.tokens = cost.tokens;
+    stage.seconds = cost.seconds;
+    stage.memory_bytes = cost.memory_bytes;
+    stage.disk_bytes = cost.disk_bytes;
+    stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
+                 std::to_string(teacher.config.layers) + " layers, " + std::string(model::name_of(compute.type));
+  }
+  {
+    PlannedStage& stage = planned["export"];
+    stage.disk_bytes = half_precision_bytes(student_parameters) * 2;
+    stage.memory_bytes = student_parameters * 8;
+    stage.seconds = 5 + static_cast<double>(student_parameters) / 20e6;
+    stage.what = "GGUF files of the student and of the untrained cut, proved";
+  }
+  {
+    PlannedStage& stage = planned["evaluate"];
+    const double tokens = static_cast<double>(evaluate.held_out) * amount.tokens_per_exchange;
+    const double share = static_cast<double>(student_parameters) / static_cast<double>(teacher_parameters);
+    stage.tokens = whole(tokens);
+    // Teacher, untrained cut and student on all exchanges; four others on some; answers; speeds.
+    stage.seconds = tokens * (1 + 2 * share) / (kPrefillPerDecode * decode_rate) * 1.6 +
+                    static_cast<double>(evaluate.answers) * 2.2 * kAnswerShare * 160 / (0.5 * decode_rate) +
+                    (evaluate.speed ? 25 : 0);
+    stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) + 2 * student_parameters;
+    stage.disk_bytes = 1'000'000;
+    stage.what = std::to_string(evaluate.held_out) + " exchanges, teacher, untrained cut, student and their equals";
+  }
+  planned["bundle"] = {.name = "bundle",
+                       .seconds = 3,
+                       .disk_bytes = half_precision_bytes(student_parameters) * 3 / 2,
+                       .what = "model card, lineage, digests"};
+  planned["report"] = {.name = "report", .seconds = 1, .disk_bytes = 1'000'000, .what = "one HTML page"};
+
+  for (const Stage& stage : stages()) {
+    PlannedStage entry = planned[std::string(stage.name)];
+    entry.name = stage.name;
+    entry.done = kept.contains(entry.name);
+    if (!entry.done) {
+      result.seconds += entry.seconds;
+      result.disk_bytes += entry.disk_bytes;
+      result.memory_bytes = std::max(result.memory_bytes, entry.memory_bytes);
+    }
+    result.stages.push_back(std::move(entry));
+    if (stage.name == request.until) break;
+  }
+  RETORT_ASSIGN(result.free_disk_bytes, free_bytes(request.runs_folder));
+  return result;
+}
+
+Json to_json(const Plan& plan) {
+  Json stages = Json::array();
+  for (const PlannedStage& stage : plan.stages) {
+    stages.push_back({{"name", stage.name},
+                      {"done", stage.done},
+                      {"seconds", stage.seconds},
+                      {"tokens", stage.tokens},
+                      {"memory_bytes", stage.memory_bytes},
+                      {"disk_bytes", stage.disk_bytes},
+                      {"what", stage.what}});
+  }
+  return {{"name", plan.name},
+          {"teacher", plan.teacher},
+          {"compute", plan.compute},
+          {"stages", stages},
+          {"seconds", plan.seconds},
+          {"memory_bytes", plan.memory_bytes},
+          {"disk_bytes", plan.disk_bytes},
+          {"free_disk_bytes", plan.free_disk_bytes}};
+}
+
+}  // namespace retort::pipeline

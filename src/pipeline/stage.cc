@@ -1,0 +1,87 @@
+#include "pipeline/stage.h"
+
+#include "collect/collect_options.h"
+#include "evaluate/evaluate_options.h"
+
+namespace retort::pipeline {
+namespace {
+
+Result<Json> no_files(const recipe::Recipe&) { return Json::object(); }
+
+Result<Json> prompt_file(const recipe::Recipe& recipe) {
+  const auto options = recipe.get(collect::collect_option_set());
+  Json files = Json::object();
+  if (!options.self_generated()) {
+    RETORT_ASSIGN(const Digest digest, sha256_file(options.prompts_file()));
+    files["prompts"] = digest.hex();
+  }
+  return files;
+}
+
+Result<Json> text_file(const recipe::Recipe& recipe) {
+  const auto options = recipe.get(evaluate::evaluate_option_set());
+  Json files = Json::object();
+  if (!options.text.empty()) {
+    RETORT_ASSIGN(const Digest digest, sha256_file(options.text));
+    files["text"] = digest.hex();
+  }
+  return files;
+}
+
+}  // namespace
+
+std::span<const Stage> stages() {
+  using Leftovers = Stage::Leftovers;
+  static const std::vector<Stage> list = {
+      {"collect", 1, {"collect", "terms"}, {}, Leftovers::kKeep, prompt_file, run_collect},
+      {"curate", 1, {"curate"}, {"collect"}, Leftovers::kRemove, no_files, run_curate},
+      {"dataset", 1, {"evaluate.held_out", "collect.seed"}, {"curate"}, Leftovers::kRemove, no_files, run_dataset},
+      {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, no_files, run_train},
+      {"export", 1, {"export", "name"}, {"dataset", "train"}, Leftovers::kRemove, no_files, run_export},
+      {"evaluate", 1, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
+      {"bundle",
+       1,
+       {"export", "name", "terms"},
+       {"curate", "dataset", "train", "export", "evaluate"},
+       Leftovers::kRemove,
+       no_files,
+       run_bundle},
+      {"report",
+       1,
+       {"name"},
+       {"collect", "curate", "dataset", "train", "export", "evaluate"},
+       Leftovers::kRemove,
+       no_files,
+       run_report},
+  };
+  return list;
+}
+
+Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Digest& teacher,
+                         const Manifest& manifest) {
+  Json inputs = Json::object();
+  for (const std::string& earlier : stage.after) {
+    const StageRecord* record = manifest.find(earlier);
+    RETORT_CHECK(record != nullptr && record->done);
+    inputs[earlier] = record->content.hex();
+  }
+  RETORT_ASSIGN(const Json files, stage.files(recipe));
+  return sha256(canonical_json({{"stage", stage.name},
+                                {"version", stage.version},
+                                {"options", recipe.digest_of(stage.options).hex()},
+                                {"teacher", teacher.hex()},
+                                {"inputs", inputs},
+                                {"files", files}}));
+}
+
+Result<Json> read_json(const RunFolder& folder, const std::string& relative) {
+  const std::filesystem::path path = folder.of(relative);
+  RETORT_ASSIGN(const std::string text, read_file(path));
+  return parse_json(text, path.string());
+}
+
+Result<void> write_json(const RunFolder& folder, const std::string& relative, const Json& json) {
+  return write_file(folder.of(relative), json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace retort::pipeline

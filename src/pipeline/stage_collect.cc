@@ -1,0 +1,156 @@
+// collect: ask the teacher, in the file type it runs fastest in.
+//
+// Leaves collect/exchanges.sqlite (the store: what is in it is never asked again), collect/collection.json (the ids, in
+// order), collect/summary.json (counts and speeds) and collect/engine.json (the type the probe chose, kept so that a
+// run that is taken up again goes on with the same engine).
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "collect/collect.h"
+#include "collect/prompts.h"
+#include "llama/engine.h"
+#include "llama/speed.h"
+#include "pipeline/stage.h"
+
+namespace retort::pipeline {
+namespace {
+
+constexpr std::size_t kMostParallel = 64;
+constexpr std::uint64_t kMostCacheBytes = 2'000'000'000;
+// Room for a template's scaffold and default system message around a self-generated user's turn.
+constexpr std::size_t kScaffoldTokens = 128;
+
+struct ChosenType {
+  std::filesystem::path path;
+  std::string type;
+  Json measured = Json::array();
+};
+
+Json to_json(const ChosenType& chosen, const Digest& teacher) {
+  return {{"teacher", teacher.hex()}, {"type", chosen.type}, {"measured", chosen.measured}};
+}
+
+Result<ChosenType> choose_type(StageContext& context) {
+  const Teacher& teacher = context.teacher;
+  constexpr const char* kFile = "collect/engine.json";
+  if (std::error_code error; std::filesystem::exists(context.folder.of(kFile), error)) {
+    RETORT_ASSIGN(const Json json, read_json(context.folder, kFile));
+    if (json.value("teacher", "") == teacher.digest.hex()) {
+      ChosenType chosen;
+      chosen.type = json.value("type", "");
+      chosen.measured = json.value("measured", Json::array());
+      chosen.path = teacher.file.path();
+      if (chosen.type != teacher.file.file_type_name()) {
+        RETORT_ASSIGN(const gguf::TensorType type, gguf::tensor_type_from_name(chosen.type));
+        RETORT_ASSIGN(chosen.path, converted_copy(teacher.file, teacher.digest, type, context.cache_folder));
+      }
+      return chosen;
+    }
+  }
+  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(teacher.file, converted_folder(context.cache_folder),
+                                                                  {}, context.clock, context.progress, context.stop));
+  ChosenType chosen{probe.fastest.path, std::string(gguf::name_of(probe.fastest.type)), Json::array()};
+  for (const llama::TypeSpeed& speed : probe.measured) {
+    chosen.measured.push_back({{"type", gguf::name_of(speed.type)}, {"tokens_per_s", speed.tokens_per_s}});
+  }
+  RETORT_TRY(write_json(context.folder, kFile, to_json(chosen, teacher.digest)));
+  return chosen;
+}
+
+// As many sequences at once as their KV caches leave room for.
+std::size_t parallel_sequences(const model::DecoderConfig& config, std::size_t context_tokens) {
+  const std::uint64_t bytes_per_token =
+      static_cast<std::uint64_t>(config.layers * 2 * config.kv_heads * config.head_dim) * sizeof(std::uint16_t);
+  const std::uint64_t fitting = kMostCacheBytes / std::max<std::uint64_t>(1, bytes_per_token * context_tokens);
+  return std::clamp<std::size_t>(fitting, 1, kMostParallel);
+}
+
+Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source) {
+  const auto phase = [](const collect::Phase& p) { return Json{{"tokens", p.sampled_tokens}, {"seconds", p.seconds}}; };
+  return {{"prompt_source", prompt_source},
+          {"asked", summary.asked},
+          {"reused", summary.reused},
+          {"from_file", summary.from_file},
+          {"exchanges", summary.ids.size()},
+          {"empty_user_turns", summary.empty_user_turns},
+          {"long_user_turns", summary.long_user_turns},
+          {"slots_given_up", summary.slots_given_up},
+          {"truncated_answers", summary.truncated_answers},
+          {"user_tokens", summary.user_tokens},
+          {"answer_tokens", summary.answer_tokens},
+          {"full", phase(summary.full)},
+          {"tail", phase(summary.tail)}};
+}
+
+}  // namespace
+
+Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher) {
+  const auto options = recipe.get(collect::collect_option_set());
+  const auto answer = static_cast<std::size_t>(options.max_tokens);
+  const auto most = static_cast<std::size_t>(teacher.config.context);
+  if (options.self_generated()) {
+    const std::size_t needed = kScaffoldTokens + static_cast<std::size_t>(options.max_user_tokens) + answer;
+    if (needed > most) {
+      return caller_error("collect.max_tokens and collect.max_user_tokens need a context of " + std::to_string(needed) +
+                          " tokens with the template's own; the teacher has " + std::to_string(most) +
+                          ". Make them smaller.");
+    }
+    return needed;
+  }
+  RETORT_ASSIGN(const collect::PromptFormat format, collect::prompt_format_from_name(options.prompts_format()));
+  RETORT_ASSIGN(const std::vector<collect::PromptRow> rows, collect::read_prompts(options.prompts_file(), format));
+  std::size_t longest = 0;
+  for (const collect::PromptRow& row : rows) {
+    if (options.count > 0 && &row - rows.data() >= options.count) break;
+    const auto ids = teacher.format.prompt_ids(row.prompt);
+    const std::string where = options.prompts_file() + ", line " + std::to_string(row.line);
+    if (!ids) return with_context(ids.error(), where);
+    const std::size_t needed = ids->size() + (row.answer ? 0 : answer);
+    if (needed > most) {
+      return caller_error(where + ": the prompt has " + std::to_string(ids->size()) +
+                          " tokens, which with an answer of " + std::to_string(answer) +
+                          " is more than the teacher's context of " + std::to_string(most) +
+                          ". Shorten it, or lower collect.max_tokens.");
+    }
+    longest = std::max(longest, needed);
+  }
+  return longest;
+}
+
+Result<StageResult> run_collect(StageContext& context) {
+  const auto options = context.recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.teacher));
+  RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
+  llama::EngineOptions engine_options;
+  engine_options.context_tokens =
+      std::min<std::size_t>((needed + 255) / 256 * 256, static_cast<std::size_t>(context.teacher.config.context));
+  engine_options.parallel = parallel_sequences(context.teacher.config, engine_options.context_tokens);
+  RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
+  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of("collect/exchanges.sqlite")));
+  const collect::Source source{context.teacher.identity(chosen.type), context.teacher.terms.record()};
+  RETORT_ASSIGN(const collect::CollectSummary summary,
+                collect::collect(*engine, context.teacher.format, source, options, store, context.clock,
+                                 context.progress, context.stop));
+  RETORT_TRY(store.checkpoint());
+
+  Json ids = Json::array();
+  for (const Digest& id : summary.ids) ids.push_back(id.hex());
+  RETORT_TRY(write_json(context.folder, "collect/collection.json",
+                        {{"format", "retort-collection"}, {"version", 1}, {"ids", ids}}));
+  const std::string prompt_source = options.self_generated() ? "self_generated" : options.prompts_file();
+  RETORT_TRY(write_json(context.folder, "collect/summary.json", to_json(summary, prompt_source)));
+
+  StageResult result;
+  result.content = {"collect/collection.json"};
+  result.records = {"collect/summary.json", "collect/engine.json"};
+  result.tokens = summary.user_tokens + summary.answer_tokens;
+  result.summary = human_count(static_cast<std::int64_t>(summary.ids.size())) + " exchanges, " +
+                   human_count(result.tokens) + " tokens, teacher in " + chosen.type;
+  if (summary.full.sampled_tokens > 0) {
+    result.summary += " at " + human_count(static_cast<std::int64_t>(summary.full.tokens_per_s())) + " tokens/s";
+  }
+  return result;
+}
+
+}  // namespace retort::pipeline

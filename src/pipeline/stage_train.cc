@@ -1,0 +1,126 @@
+// train: cut the student from the teacher, and train it with the teacher online.
+//
+// Leaves train/layers.json (which layers, and why), compute.json (the type and the probe's sentence; a run that is
+// taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "dataset/dataset.h"
+#include "dataset/example.h"
+#include "model/decoder.h"
+#include "model/layer_choice.h"
+#include "pipeline/compute_choice.h"
+#include "pipeline/run_files.h"
+#include "pipeline/run_options.h"
+#include "pipeline/stage.h"
+#include "train/train.h"
+
+namespace retort::pipeline {
+namespace {
+
+constexpr const char* kComputeFile = "train/compute.json";
+
+bool exists(const RunFolder& folder, const char* relative) {
+  std::error_code error;
+  return std::filesystem::exists(folder.of(relative), error);
+}
+
+Result<ComputeChoice> compute_for(StageContext& context, const std::string& wanted) {
+  if (exists(context.folder, kComputeFile)) {
+    RETORT_ASSIGN(const Json json, read_json(context.folder, kComputeFile));
+    return compute_choice_from_json(json, kComputeFile);
+  }
+  RETORT_ASSIGN(ComputeChoice choice, choose_compute(wanted, context.teacher.config, context.clock));
+  RETORT_TRY(write_json(context.folder, kComputeFile, to_json(choice)));
+  return choice;
+}
+
+Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model::Decoder& teacher,
+                                             const std::vector<dataset::Example>& examples) {
+  if (exists(context.folder, kLayersFile)) return read_kept_layers(context.folder);
+  const auto options = context.recipe.get(student_option_set());
+  std::vector<std::vector<TokenId>> sequences;
+  std::int64_t tokens = 0;
+  for (const dataset::Example& example : examples) {
+    if (tokens >= options.measured_tokens) break;
+    if (example.ids.empty()) continue;
+    tokens += static_cast<std::int64_t>(example.ids.size());
+    sequences.push_back(example.ids);
+  }
+  Result<model::LayerChoice> choice = [&]() -> Result<model::LayerChoice> {
+    if (options.layers.is_list()) {
+      const std::vector<std::int64_t> list = options.layers.list();
+      return model::given_layers(teacher, sequences, list, options.measured_tokens);
+    }
+    model::LayerChoiceOptions choice_options;
+    RETORT_ASSIGN(choice_options.method, model::layer_method_from_name(options.layer_method));
+    choice_options.keep = options.layers.count();
+    choice_options.max_tokens = options.measured_tokens;
+    return model::choose_layers(teacher, sequences, choice_options, context.progress, context.stop);
+  }();
+  if (!choice) return Failure(std::move(choice.error()));
+  RETORT_TRY(write_json(context.folder, kLayersFile, model::to_json(*choice)));
+  return choice->kept;
+}
+
+void link_metrics(const RunFolder& folder) {
+  // A convenience; where links can't be made the file is still in train/.
+  std::error_code error;
+  std::filesystem::remove(folder.of("metrics.jsonl"), error);
+  std::filesystem::create_symlink(kMetricsFile, folder.of("metrics.jsonl"), error);
+}
+
+Json to_json(const train::TrainSummary& summary) {
+  return {{"steps", summary.steps},
+          {"tokens", summary.tokens},
+          {"supervised_tokens", summary.supervised_tokens},
+          {"seconds", summary.seconds},
+          {"tokens_per_s", summary.tokens_per_s},
+          {"first_loss", summary.first_loss},
+          {"final_loss", summary.final_loss},
+          {"held_out_kl_before", summary.held_out_kl_before},
+          {"held_out_kl", summary.held_out_kl},
+          {"peak_rss_bytes", summary.peak_rss_bytes}};
+}
+
+}  // namespace
+
+Result<StageResult> run_train(StageContext& context) {
+  const auto options = context.recipe.get(train::train_option_set());
+  RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
+  RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(context.folder.of(kStoreFile)));
+  RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(store, dataset.train, supervision));
+  // The answers alone, so that the curve speaks of what evaluation measures.
+  RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
+                dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
+
+  RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options.compute));
+  use(compute);
+  RETORT_ASSIGN(const model::Decoder teacher,
+                model::Decoder::from_gguf(context.teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(const std::vector<std::int64_t> layers, layers_for(context, teacher, examples));
+  RETORT_ASSIGN(
+      model::Decoder student,
+      model::Decoder::from_gguf(context.teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  link_metrics(context.folder);
+  RETORT_ASSIGN(const train::TrainSummary summary,
+                train::train(teacher, std::move(student), {examples, held_out}, options, context.folder.of("train"),
+                             context.clock, context.progress, context.stop));
+  RETORT_TRY(write_json(context.folder, kTrainSummaryFile, to_json(summary)));
+
+  StageResult result;
+  result.content = {kStudentWeightsFile, kLayersFile};
+  result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile};
+  result.tokens = summary.tokens;
+  char text[200];
+  std::snprintf(text, sizeof(text), "%s tokens in %lld steps, held-out KL %.3f -> %.3f nats, %s tokens/s in %s",
+                human_count(summary.tokens).c_str(), static_cast<long long>(summary.steps), summary.held_out_kl_before,
+                summary.held_out_kl, human_count(static_cast<std::int64_t>(summary.tokens_per_s)).c_str(),
+                std::string(model::name_of(compute.type)).c_str());
+  result.summary = text;
+  return result;
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,67 @@
+#include "pipeline/teacher.h"
+
+#include <utility>
+
+#include "base/files.h"
+#include "catalogue/catalogue.h"
+#include "gguf/writer.h"
+
+namespace retort::pipeline {
+namespace {
+
+Result<terms::Declared> declared_by(const gguf::File& file) {
+  const gguf::Metadata& metadata = file.metadata();
+  terms::Declared declared;
+  RETORT_ASSIGN(declared.licence, metadata.get_or<std::string>("general.license", ""));
+  RETORT_ASSIGN(declared.licence_name, metadata.get_or<std::string>("general.license.name", ""));
+  RETORT_ASSIGN(declared.licence_link, metadata.get_or<std::string>("general.license.link", ""));
+  RETORT_ASSIGN(declared.model_name, metadata.get_or<std::string>("general.name", ""));
+  return declared;
+}
+
+}  // namespace
+
+Result<Teacher> open_teacher(const std::string& path_or_name, const collect::TermsOptions& terms_options,
+                             const std::filesystem::path& cache_folder) {
+  RETORT_ASSIGN(const std::filesystem::path path, catalogue::find_model(path_or_name, cache_folder));
+  RETORT_ASSIGN(gguf::File file, gguf::File::open(path));
+  RETORT_ASSIGN(model::DecoderConfig config, model::decoder_config(file));
+  RETORT_TRY(file.check_finite());
+  RETORT_ASSIGN(tokens::ChatFormat format, tokens::ChatFormat::load(file));
+  RETORT_ASSIGN(const terms::Declared declared, declared_by(file));
+  // The student starts as the teacher's own layers, learns from its text, and from its probabilities.
+  const terms::Purpose purpose{{terms::Use::kOutputs, terms::Use::kLogprobs, terms::Use::kWeights}};
+  RETORT_ASSIGN(terms::Decision decision,
+                terms::admit(declared, purpose, {terms_options.accepted_by, terms_options.accepted_licence}));
+  RETORT_ASSIGN(const Digest digest, sha256_file(path));
+  std::string name = declared.model_name.empty() ? path.stem().string() : declared.model_name;
+  return Teacher{std::move(file), digest, std::move(config), std::move(format), std::move(decision), std::move(name)};
+}
+
+std::filesystem::path converted_folder(const std::filesystem::path& cache_folder) { return cache_folder / "converted"; }
+
+Result<std::filesystem::path> converted_copy(const gguf::File& file, const Digest& digest, gguf::TensorType type,
+                                             const std::filesystem::path& cache_folder) {
+  const std::filesystem::path folder = converted_folder(cache_folder);
+  const std::filesystem::path path =
+      folder / (digest.hex().substr(0, 32) + "." + std::string(gguf::name_of(type)) + ".gguf");
+  if (std::error_code error; std::filesystem::is_regular_file(path, error)) return path;
+  RETORT_TRY(make_folder(folder));
+  RETORT_TRY(gguf::convert(file, type, path));
+  return path;
+}
+
+std::uint64_t size_in_type(const gguf::File& file, gguf::TensorType type) {
+  std::uint64_t bytes = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    if (tensor.shape.size() < 2) {
+      bytes += tensor.size_bytes;
+      continue;
+    }
+    const gguf::TensorType fitting = gguf::fitting_type(type, tensor.row_length());
+    bytes += gguf::row_bytes(fitting, tensor.row_length()) * static_cast<std::uint64_t>(tensor.rows());
+  }
+  return bytes;
+}
+
+}  // namespace retort::pipeline

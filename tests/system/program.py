@@ -1,0 +1,46 @@
+"""What the whole-system tests share: where the program is, and how it is run."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+PROGRAM = os.environ["RETORT_PROGRAM"]
+MAKE_MODELS = os.environ["RETORT_MAKE_MODELS"]
+SOURCE = pathlib.Path(os.environ["RETORT_SOURCE_DIR"])
+SKIPPED = 77
+
+
+def run(arguments, folder, stdin=b"", timeout_s=300, wrap=()):
+    """Runs the program in `folder`; gives (exit code, stdout, stderr)."""
+    done = subprocess.run([*wrap, PROGRAM, *arguments], cwd=folder, input=stdin, capture_output=True, timeout=timeout_s,
+                          check=False)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def make_models(folder):
+    subprocess.run([MAKE_MODELS, str(folder)], check=True)
+
+
+class Scenarios:
+    """Counts what passed, tells what failed, and ends with the right status."""
+
+    def __init__(self):
+        self.failures = 0
+        self.passed = 0
+
+    def check(self, name, condition, told=""):
+        if condition:
+            self.passed += 1
+            return
+        self.failures += 1
+        print(f"FAILED: {name}\n{told}", file=sys.stderr)
+
+    def end(self):
+        print(f"{self.passed} passed, {self.failures} failed")
+        sys.exit(1 if self.failures else 0)
+
+
+def scratch():
+    return tempfile.TemporaryDirectory(prefix="retort-test-")
