@@ -318,6 +318,31 @@ TEST(EngineTest, ScoringRefusesWhatDoesNotFit) {
   EXPECT_EQ(engine->score(std::vector<TokenId>{3, 4}, 0, nothing).error().message, "visited");
 }
 
+#if defined(__x86_64__)
+bool has_amx() {
+  const auto text = read_file("/proc/cpuinfo");
+  return text && text->find("amx_int8") != std::string::npos;
+}
+
+TEST(EngineTest, SurvivesAnotherLibraryThatReleasesTheTiles) {
+  if (!has_amx()) GTEST_SKIP() << "this processor has no AMX";
+  const auto path = tiny_model().parent_path() / "tiny_q8_0.gguf";
+  gguf::testing::TinyModelOptions tiny;
+  tiny.type = gguf::TensorType::kQ8_0;
+  ASSERT_TRUE(gguf::testing::write_tiny_model(path, tiny));
+  auto engine = open_or_die(path, small_options(1));
+  const std::vector<TokenId> ids(48, 40);
+  const auto look = [](const LogitRows& rows) -> Result<void> {
+    EXPECT_TRUE(std::isfinite(rows.data[0]));
+    return {};
+  };
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(engine->score(ids, 0, look));
+    __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease, as libtorch's kernels end
+  }
+}
+#endif
+
 TEST(EngineTest, FilesAndOptionsAreCheckedBeforeLlamaSeesThem) {
   const auto folder = tiny_model().parent_path();
   EXPECT_EQ(Engine::open(folder / "absent.gguf", {}).error().fault, Fault::kCaller);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <thread>
 
 #include "base/text.h"
@@ -146,6 +147,7 @@ Result<Session> Session::open(const std::filesystem::path& path, const EngineOpt
     pool_params.poll = 0;
     session.pool_.reset(ggml_threadpool_new(&pool_params));
     if (!session.pool_) return world_error("llama.cpp could not start its worker threads.");
+    session.thread_ = std::make_unique<ComputeThread>();
     llama_attach_threadpool(session.context_.get(), session.pool_.get(), session.pool_.get());
   } catch (const std::bad_alloc&) {
     return world_error("There is not enough memory to load " + path.string() + ".");
@@ -183,20 +185,26 @@ Result<void> Session::decode(Batch& batch, const std::stop_token& stop) {
   raw.seq_id = batch.sequence_pointers_.data();
   raw.logits = batch.wants_logits_.data();
 
-  clear_complaint();
   std::int32_t status = 0;
-  try {
-    const AbortOnStop abort_on_stop(context_.get(), stop);
-    status = llama_decode(context_.get(), raw);
-    llama_synchronize(context_.get());
-  } catch (const std::bad_alloc&) {
-    return world_error("There is not enough memory to run the model.");
-  } catch (const std::exception& error) {
-    return world_error("llama.cpp failed while running the model (" + std::string(error.what()) + ").");
-  }
+  std::optional<Error> failure;
+  std::string reason;  // complaints are remembered per thread
+  thread_->run([&] {
+    clear_complaint();
+    try {
+      const AbortOnStop abort_on_stop(context_.get(), stop);
+      status = llama_decode(context_.get(), raw);
+      llama_synchronize(context_.get());
+      reason = because();
+    } catch (const std::bad_alloc&) {
+      failure = Error{Fault::kWorld, "There is not enough memory to run the model."};
+    } catch (const std::exception& error) {
+      failure = Error{Fault::kWorld, std::string("llama.cpp failed while running the model (") + error.what() + ")."};
+    }
+  });
+  if (failure) return Failure(*failure);
   if (status == 0) return {};
   if (stop.stop_requested()) return interrupted("Stopped on request.");
-  return world_error("llama.cpp failed while running the model: status " + std::to_string(status) + because());
+  return world_error("llama.cpp failed while running the model: status " + std::to_string(status) + reason);
 }
 
 std::span<const float> Session::logits(std::size_t index) const {

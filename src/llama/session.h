@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "exchange/exchange.h"
+#include "llama/compute_thread.h"
 #include "llama/engine.h"
 
 namespace retort::llama {
@@ -83,6 +84,7 @@ class Session {
   std::unique_ptr<llama_model, ModelDeleter> model_;
   std::unique_ptr<ggml_threadpool, PoolDeleter> pool_;
   std::unique_ptr<llama_context, ContextDeleter> context_;
+  std::unique_ptr<ComputeThread> thread_;
   std::size_t vocabulary_ = 0;
   std::size_t context_tokens_ = 0;
   std::size_t parallel_ = 0;
