@@ -41,11 +41,11 @@ Result<Json> measure(const std::filesystem::path& model, const std::filesystem::
   RETORT_ASSIGN(store::ExchangeStore exchanges, store::ExchangeStore::open(store_path));
   collect::CollectOptions options;
   options.count = count;
-  const collect::Source source{{.name = model.filename().string(),
-                                .file_digest = {},
-                                .template_digest = format.template_digest(),
-                                .run_as = std::string(gguf::name_of(probe.fastest.type))},
-                               "benchmark"};
+  collect::Source source;
+  source.model.name = model.filename().string();
+  source.model.template_digest = format.template_digest();
+  source.model.run_as = std::string(gguf::name_of(probe.fastest.type));
+  source.terms = "benchmark";
   const double start_s = clock.monotonic_s();
   RETORT_ASSIGN(const collect::CollectSummary summary,
                 collect::collect(*engine, format, source, options, exchanges, clock, progress, {}));

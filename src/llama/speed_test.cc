@@ -29,7 +29,6 @@ TEST(SpeedTest, MeasuresBothKinds) {
   ASSERT_TRUE(speed) << speed.error().message;
   EXPECT_GT(speed->prefill_tokens_per_s, 0);
   EXPECT_GT(speed->decode_tokens_per_s, 0);
-  EXPECT_GT(speed->prefill_tokens_per_s, speed->decode_tokens_per_s) << "reading is batched";
   options.decode_tokens = 0;
   EXPECT_FALSE(measure_speed(folder / "tiny.gguf", options, SystemClock()));
 }
