@@ -1,6 +1,7 @@
 #include "gguf/architecture.h"
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,6 +36,69 @@ Result<void> positive_float(const Metadata& metadata, const std::string& key, bo
   RETORT_ASSIGN(const auto value, metadata.get<float>(key));
   if (!(value > 0) || value > 1e12F) {
     return caller_error("The metadata key '" + key + "' is " + std::to_string(value) + "; expected a positive number.");
+  }
+  return {};
+}
+
+// Keys of llama.* that say what this version understands; what isn't here is refused, because llama.cpp would compute
+// something else with it, or abort.
+bool is_understood(std::string_view name) {
+  static const std::set<std::string_view> kNames = {"block_count",
+                                                    "context_length",
+                                                    "embedding_length",
+                                                    "feed_forward_length",
+                                                    "vocab_size",
+                                                    "tensor_data_layout",
+                                                    "attention.head_count",
+                                                    "attention.head_count_kv",
+                                                    "attention.key_length",
+                                                    "attention.value_length",
+                                                    "attention.layer_norm_rms_epsilon",
+                                                    "rope.dimension_count",
+                                                    "rope.freq_base",
+                                                    "rope.scale_linear",
+                                                    "rope.scaling.type",
+                                                    "rope.scaling.factor",
+                                                    "rope.scaling.original_context_length",
+                                                    "rope.scaling.finetuned"};
+  return kNames.count(name) != 0;
+}
+
+// Keys that some converters write although they say nothing: only with this value.
+Result<bool> is_neutral(const Metadata& metadata, std::string_view name, const std::string& key) {
+  static const std::map<std::string_view, double> kValues = {{"expert_count", 0},
+                                                             {"expert_used_count", 0},
+                                                             {"pooling_type", 0},
+                                                             {"attention.sliding_window", 0},
+                                                             {"attention.max_alibi_bias", 0},
+                                                             {"attention.clamp_kqv", 0},
+                                                             {"rope.scaling.attn_factor", 1},
+                                                             {"logit_scale", 1},
+                                                             {"residual_scale", 1},
+                                                             {"embedding_scale", 1}};
+  if (name == "attention.causal") return metadata.get<bool>(key);
+  const auto found = kValues.find(name);
+  if (found == kValues.end()) return false;
+  if (const auto integer = metadata.get<std::int64_t>(key)) return static_cast<double>(*integer) == found->second;
+  RETORT_ASSIGN(const auto real, metadata.get<double>(key));
+  return real == found->second;
+}
+
+Result<void> check_keys(const Metadata& metadata) {
+  for (const auto& [key, value] : metadata.entries()) {
+    if (!key.starts_with("llama.")) continue;
+    const std::string_view name = std::string_view(key).substr(6);
+    if (is_understood(name)) continue;
+    RETORT_ASSIGN(const bool neutral, is_neutral(metadata, name, key));
+    if (neutral) continue;
+    return caller_error("The metadata key '" + key.substr(0, 80) + "' (" + value_text(value, 40) +
+                        ") asks for something that isn't supported here, so the model's answers would be wrong.");
+  }
+  for (const std::string key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    RETORT_TRY(positive_float(metadata, key, false));
+  }
+  if (metadata.contains("llama.rope.scaling.original_context_length")) {
+    RETORT_TRY(bounded(metadata, "llama.rope.scaling.original_context_length", 1, kMaxContext));
   }
   return {};
 }
@@ -173,6 +237,7 @@ Result<void> check(const File& file) {
     return caller_error("The file holds a vocabulary and no weights. A model with weights is needed here.");
   }
   RETORT_ASSIGN(const Shape shape, read_shape(file));
+  RETORT_TRY(check_keys(file.metadata()));
   TensorCheck tensors(file);
   RETORT_TRY(tensors.expect("token_embd.weight", {shape.hidden, shape.vocabulary}));
   RETORT_TRY(tensors.expect("output_norm.weight", {shape.hidden}));
@@ -209,12 +274,15 @@ Result<void> check_vocabulary(const File& file) {
   const Metadata& metadata = file.metadata();
   RETORT_TRY(file.architecture());
   RETORT_ASSIGN(const auto kind, metadata.get<std::string>("tokenizer.ggml.model"));
-  static const std::set<std::string, std::less<>> kKinds = {"llama", "bert",   "gpt2",       "t5",
-                                                            "rwkv",  "plamo2", "whitespace", "gemma4"};
+  static const std::set<std::string, std::less<>> kKinds = {"llama", "bert", "gpt2", "t5", "rwkv", "plamo2", "gemma4"};
   if (kKinds.count(kind) == 0) {
-    return caller_error(
-        "The file's tokenizer is of the kind '" + kind.substr(0, 40) +
-        "', which isn't known here. Expected one of: bert, gemma4, gpt2, llama, plamo2, rwkv, t5, whitespace.");
+    return caller_error("The file's tokenizer is of the kind '" + kind.substr(0, 40) +
+                        "', which isn't known here. Expected one of: bert, gemma4, gpt2, llama, plamo2, rwkv, t5.");
+  }
+  RETORT_ASSIGN(const auto split, metadata.get_or<std::string>("tokenizer.ggml.pre", ""));
+  if (split == "whitespace") {
+    // llama.cpp asserts that words hold no space, and this one leaves them in.
+    return caller_error("The file's pre-tokenizer is 'whitespace', which isn't supported.");
   }
   RETORT_ASSIGN(const auto tokens, metadata.get<std::vector<std::string>>("tokenizer.ggml.tokens"));
   if (tokens.empty() || tokens.size() > kMaxTokens) {

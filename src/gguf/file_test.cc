@@ -221,10 +221,16 @@ TEST_F(GgufTest, UnsupportedModelsAreRefusedByName) {
   EXPECT_THAT(refusal({}, set("llama.rope.scaling.type", std::string("longrope"))), HasSubstr("longrope"));
   EXPECT_THAT(refusal({}, set("llama.attention.layer_norm_rms_epsilon", 0.0F)), HasSubstr("epsilon"));
   EXPECT_THAT(refusal({}, set("llama.rope.dimension_count", std::uint32_t{8})), HasSubstr("dimension_count"));
+  // llama.cpp would abort on this one.
+  EXPECT_THAT(refusal({}, set("llama.nextn_predict_layers", std::uint32_t{7})), HasSubstr("nextn_predict_layers"));
+  EXPECT_THAT(refusal({}, set("llama.attention.sliding_window", std::uint32_t{128})), HasSubstr("sliding_window"));
+  EXPECT_EQ(refusal({}, set("llama.attention.sliding_window", std::uint32_t{0})), "accepted");
+  EXPECT_THAT(refusal({}, set("llama.rope.scaling.factor", -1.0F)), HasSubstr("factor"));
   EXPECT_THAT(refusal({}, set("split.count", std::uint16_t{2})), HasSubstr("split"));
   EXPECT_THAT(refusal({}, set("tokenizer.ggml.token_type", std::vector<std::int32_t>{1})), HasSubstr("token_type"));
   EXPECT_THAT(refusal({}, set("tokenizer.ggml.tokens", std::vector<std::string>{"a", "a"})), HasSubstr("same text"));
   EXPECT_THAT(refusal({}, set("tokenizer.ggml.tokens", std::int32_t{4})), HasSubstr("array of strings"));
+  EXPECT_THAT(refusal({}, set("tokenizer.ggml.pre", std::string("whitespace"))), HasSubstr("whitespace"));
   EXPECT_THAT(refusal({}, set("tokenizer.ggml.model", std::string("none"))), HasSubstr("'none'"));
   EXPECT_THAT(refusal({}, [](Metadata& m) { m.remove("general.architecture"); }), HasSubstr("general.architecture"));
 }
