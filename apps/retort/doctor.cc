@@ -206,7 +206,7 @@ Json to_json(const Findings& findings, const Context& context) {
 void print(const Findings& findings, const Context& context) {
   std::ostream& out = context.out;
   const auto line = [&](std::string name, const std::string& text) {
-    name.resize(std::max<std::size_t>(name.size() + 1, 13), ' ');
+    name.resize(std::max<std::size_t>(name.size() + 2, 13), ' ');
     out << "  " << name << text << '\n';
   };
   const Machine& machine = findings.machine;

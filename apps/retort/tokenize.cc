@@ -14,8 +14,7 @@ void register_tokenize(VerbSetup& verb) {
     RETORT_ASSIGN(const std::filesystem::path path, context.model(flags->model));
     RETORT_ASSIGN(const tokens::Tokenizer tokenizer, tokens::Tokenizer::load(path));
     RETORT_ASSIGN(const std::string text, context.read_input());
-    RETORT_ASSIGN(const std::vector<TokenId> ids,
-                  tokenizer.encode(text, tokens::SpecialTokens::kAsText, true));
+    RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text, tokens::SpecialTokens::kAsText, true));
     if (context.json) {
       context.emit({{"ids", ids}});
       return {};
