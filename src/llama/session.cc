@@ -1,5 +1,7 @@
 #include "llama/session.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <exception>
 #include <mutex>
@@ -70,6 +72,11 @@ Result<void> check_options(const EngineOptions& options, std::size_t trained_con
 
 int effective_threads(int wanted) {
   if (wanted > 0) return wanted;
+  // The cores this process may run on: more threads than that would wait for each other at every barrier.
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 0) {
+    return std::min(CPU_COUNT(&cores), kMostThreads);
+  }
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, static_cast<unsigned>(kMostThreads)));
 }
 
