@@ -21,6 +21,7 @@ Json to_json(const pipeline::RunOutcome& outcome) {
   return {{"folder", outcome.folder.string()},
           {"stages", stages},
           {"wall_s", outcome.wall_s},
+          {"model", outcome.model.string()},
           {"scorecard", outcome.scorecard ? retort::to_json(*outcome.scorecard) : Json()}};
 }
 
@@ -64,9 +65,11 @@ void register_run(VerbSetup& verb) {
     }
     std::error_code error;
     if (std::filesystem::exists(outcome.folder / "report.html", error)) {
-      out << "Report: " << (outcome.folder / "report.html").string()
-          << "\nModel:  " << (outcome.folder / "bundle").string() << "\nTry it: retort chat "
-          << (outcome.folder / "bundle").string() << '\n';
+      out << "Report: " << (outcome.folder / "report.html").string() << '\n';
+    }
+    if (!outcome.model.empty()) {
+      out << "Bundle: " << (outcome.folder / "bundle").string() << "\nTry it: retort chat " << outcome.model.string()
+          << '\n';
     }
     return {};
   };

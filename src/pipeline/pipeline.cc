@@ -1,11 +1,13 @@
 #include "pipeline/pipeline.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "pipeline/measured_models.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
 #include "pipeline/teacher.h"
@@ -35,6 +37,15 @@ Result<std::string> reason_to_repeat(const RunFolder& folder, const StageRecord*
   if (record == nullptr || !record->done) return std::string("not done yet");
   if (record->key != key) return std::string("its inputs changed");
   return find_changed_output(folder.path(), *record);
+}
+
+// Runs a stage on a thread of its own. libtorch's matrix kernels (oneDNN) and ggml's both use AMX tiles, and the shape
+// of tiles is state of a thread: ggml sets it once a thread, oneDNN releases it, and the next product of ggml on that
+// thread would end in SIGILL. On a fresh thread ggml sets it again.
+Result<StageResult> run_on_own_thread(const Stage& stage, StageContext& context) {
+  Result<StageResult> result = world_error("The stage did not run.");
+  std::thread([&] { result = stage.run(context); }).join();
+  return result;
 }
 
 // Puts what a finished stage made on record.
@@ -94,7 +105,7 @@ Result<StageOutcome> do_stage(const Stage& stage, StageContext& context) {
   RETORT_TRY(make_folder(folder.of(name)));
 
   const double started_s = context.clock.monotonic_s();
-  Result<StageResult> result = stage.run(context);
+  Result<StageResult> result = run_on_own_thread(stage, context);
   record.seconds = seconds_before + (context.clock.monotonic_s() - started_s);
   if (!result) {
     // What was done is on disk; the time it took is worth keeping, but not at the price of hiding the first error.
@@ -121,6 +132,28 @@ Result<std::optional<Scorecard>> write_scorecard(const RunFolder& folder) {
   return std::optional<Scorecard>(std::move(scorecard));
 }
 
+// Bytes a student's parameter takes on disk over the whole run: FP32 masters, two moments and the trained copy while it
+// is trained, then the files of the student and of the untrained cut. (A bundle shares them where the disk allows.)
+constexpr std::uint64_t kBytesPerParameter = 4 * 4 + 2 + 2;
+constexpr std::uint64_t kBytesBesides = 20'000'000;  // exchanges, metrics, report
+
+// A disk that can't hold the run is told before the first hour is spent, not after.
+Result<void> check_disk(const recipe::Recipe& recipe, const Teacher& teacher, const RunFolder& folder) {
+  const auto student = recipe.get(student_option_set());
+  std::vector<std::int64_t> layers = student.layers.list();
+  for (std::int64_t i = 0; !student.layers.is_list() && i < student.layers.count(); ++i) layers.push_back(i);
+  RETORT_ASSIGN(const model::DecoderConfig config, model::cut_config(teacher.config, layers));
+  const StageRecord* exported = folder.manifest().find("export");
+  if (exported != nullptr && exported->done) return {};
+  const std::uint64_t needed =
+      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(config));
+  RETORT_ASSIGN(const std::uint64_t available, free_bytes(folder.path()));
+  if (available >= needed) return {};
+  return caller_error("The disk of '" + folder.path().string() + "' has " + human_bytes(available) +
+                      " free, and the run needs about " + human_bytes(needed) +
+                      ". Free some space, or give another place with --runs-dir.");
+}
+
 // Who the teacher is and by what right it is learnt from: teacher.json.
 Result<void> write_teacher(const RunFolder& folder, const Teacher& teacher) {
   return write_json(folder, "teacher.json",
@@ -143,6 +176,7 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
                 open_teacher(options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
   RETORT_TRY(check_prompts(request.recipe, teacher));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
+  RETORT_TRY(check_disk(request.recipe, teacher, folder));
   folder.manifest().command = request.command;
   folder.manifest().recipe_digest = request.recipe.digest();
   RETORT_TRY(write_file(folder.of("recipe.yaml"), request.recipe.effective_yaml(true)));
@@ -162,6 +196,12 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
   }
   RETORT_ASSIGN(outcome.scorecard, write_scorecard(folder));
   outcome.wall_s = folder.manifest().total_seconds();
+  if (const StageRecord* bundle = folder.manifest().find("bundle"); bundle != nullptr && bundle->done) {
+    RETORT_ASSIGN(const std::vector<ExportedFile> files, read_exported_files(folder));
+    for (const ExportedFile& file : files) {
+      if (file.shipped) outcome.model = folder.of("bundle") / std::filesystem::path(file.path).filename();
+    }
+  }
   return outcome;
 }
 

@@ -40,6 +40,7 @@ struct RunOutcome {
   std::vector<StageOutcome> stages;
   std::optional<Scorecard> scorecard;  // when evaluation is done
   double wall_s = 0;                   // of all stages, over all sessions
+  std::filesystem::path model;         // the shipped student in the bundle; empty while there is none
 };
 
 // Errors: kCaller for a teacher, prompts or terms that won't do, a folder held by another process or of a newer

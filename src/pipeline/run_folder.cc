@@ -25,11 +25,13 @@ Result<RunFolder> RunFolder::open(const std::filesystem::path& runs_folder, cons
       }
     }
   }
-  RETORT_TRY(make_folder(path));
+  // At the start a place that can't be written to is the caller's choice, not the world's accident.
+  const auto unusable = [&](const Error& fault) {
+    return caller_error("The run '" + name + "' can't be worked on: " + fault.message);
+  };
+  if (const auto made = make_folder(path); !made) return unusable(made.error());
   auto lock = FileLock::acquire(path / "lock");
-  if (!lock) {
-    return with_context(lock.error(), "The run '" + name + "' can't be worked on");
-  }
+  if (!lock) return unusable(lock.error());
   Manifest manifest;
   if (has_manifest) {
     RETORT_ASSIGN(manifest, load_manifest(manifest_path));
