@@ -1,4 +1,4 @@
-// The state of a training between two steps (docs/formats/checkpoint.md, "Training"): masters, both moments of AdamW
+// The state of a training between two steps (docs/formats/checkpoint.md): masters, both moments of AdamW
 // and the position. One safetensors file, replaced atomically, with a checksum over every tensor.
 //
 // Reading fills the optimiser that is given, whose parameters decide names and shapes. One thread.

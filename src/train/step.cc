@@ -7,16 +7,33 @@
 namespace retort::train {
 namespace {
 
+// Adds the time since the last lap to a phase.
+class Laps {
+ public:
+  explicit Laps(const Clock& clock) : clock_(&clock), last_s_(clock.monotonic_s()) {}
+  void lap(double& phase_s) {
+    const double now_s = clock_->monotonic_s();
+    phase_s += now_s - last_s_;
+    last_s_ = now_s;
+  }
+
+ private:
+  const Clock* clock_;
+  double last_s_;
+};
+
 AdamWOptions adamw_options(const TrainOptions& options) {
   return {options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip_norm};
 }
 
 }  // namespace
 
-StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options)
+StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
+                       const Clock& clock)
     : teacher_(teacher),
       student_(student.clone(teacher.compute_type())),
       options_(options),
+      clock_(clock),
       optimiser_(adamw_options(options)),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
                  options.cross_entropy_weight),
@@ -50,7 +67,9 @@ LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidde
 }
 
 LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step) {
+  Laps laps(clock_);
   const at::Tensor teacher = teacher_hidden(batch);
+  laps.lap(phases_.teacher_s);
   const at::Tensor ids = batch.tokens.ids.flatten();
   const model::Decoder::Layout layout = student_.layout(batch.tokens);
   at::Tensor embedded;
@@ -64,6 +83,7 @@ LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step
     hidden = student_.apply_block(layer, hidden, layout);
   }
   hidden = student_.apply_final_norm(hidden);
+  laps.lap(phases_.forward_s);
 
   at::Tensor gradient;
   LossSums sums;
@@ -77,6 +97,7 @@ LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step
     gradient = at::zeros(hidden.sizes(), supervised.options());
     gradient.index_copy_(0, batch.supervised, supervised_gradient);
   }
+  laps.lap(phases_.head_s);
   hidden.backward(gradient);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (i == embedding_ || i == head_) continue;
@@ -86,6 +107,7 @@ LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step
     own.reset();
   }
   add_embedding_gradient(ids, embedded.grad(), optimiser_.parameters()[embedding_].gradient);
+  laps.lap(phases_.backward_s);
   return sums;
 }
 
@@ -94,12 +116,16 @@ StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double lea
   for (const dataset::PackedRow& row : rows) targets += row.targets;
   RETORT_CHECK(targets > 0);
   StepResult result;
+  Laps laps(clock_);
   optimiser_.zero_gradients();
+  laps.lap(phases_.optimiser_s);
   for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
     const Batch batch = make_batch(micro_batch);
     if (!batch.targets.empty()) result.sums += accumulate(batch, targets);
   }
+  laps = Laps(clock_);
   result.gradient_norm = optimiser_.step(learning_rate);
+  laps.lap(phases_.optimiser_s);
   return result;
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/clock.h"
 #include "dataset/pack.h"
 #include "model/decoder.h"
 #include "train/adamw.h"
@@ -24,11 +25,26 @@ struct StepResult {
   double gradient_norm = 0;  // before clipping
 };
 
+// Where the time of the steps went, in seconds of the clock.
+struct StepPhases {
+  double teacher_s = 0;
+  double forward_s = 0;  // the student's
+  double head_s = 0;     // both heads, the loss, and the gradients of the student's head
+  double backward_s = 0;
+  double optimiser_s = 0;
+
+  StepPhases operator-(const StepPhases& other) const {
+    return {teacher_s - other.teacher_s, forward_s - other.forward_s, head_s - other.head_s,
+            backward_s - other.backward_s, optimiser_s - other.optimiser_s};
+  }
+};
+
 class StepRunner {
  public:
   // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
   // Both must have the same vocabulary.
-  StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options);
+  StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
+             const Clock& clock);
 
   StepResult step(std::span<const dataset::PackedRow> rows, double learning_rate);
 
@@ -37,6 +53,7 @@ class StepRunner {
   // The loss without gradient or update; `teacher_hidden` as above.
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
 
+  const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }
   AdamW& optimiser() { return optimiser_; }
   // The masters under GGUF's names, sharing memory with the optimiser.
@@ -48,6 +65,8 @@ class StepRunner {
   const model::Decoder& teacher_;
   model::Decoder student_;
   TrainOptions options_;
+  const Clock& clock_;
+  StepPhases phases_;
   AdamW optimiser_;
   ForwardKl objective_;
   std::vector<model::NamedTensor> parameters_;  // in the optimiser's order

@@ -213,7 +213,7 @@ class Training {
     position_.fingerprint = fingerprint(teacher_, student, examples_, options_);
     if (std::filesystem::exists(files_.student)) return finished();
     const model::DecoderConfig config = student.config();
-    StepRunner runner(teacher_, student, options_);
+    StepRunner runner(teacher_, student, options_, clock_);
     RETORT_TRY(resume(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
     const HeldOut held_out(runner, examples_.held_out, options_);

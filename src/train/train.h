@@ -4,7 +4,7 @@
 // of the whole global batch, however it is split. `folder` receives
 //   metrics.jsonl            a line a step (docs/formats/metrics.md)
 //   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md)
-//   student.safetensors      the trained FP32 masters alone, written when training is complete
+//   student.safetensors      the trained FP32 masters alone, written when training is complete (docs/formats/weights.md)
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
 // complete returns its summary at once. A checkpoint of other options, data or models is refused.
 //
@@ -40,7 +40,7 @@ struct TrainSummary {
   double seconds = 0;                  // of all sessions together, without the pauses between
   double tokens_per_s = 0;             // tokens / seconds of training steps alone
   double first_loss = 0;
-  double final_loss = 0;          // mean of the last tenth of the steps
+  double final_loss = 0;  // mean of the last tenth of the steps
   // Nats per supervised token on the fixed part of the held-out examples; negative when there are none.
   double held_out_kl_before = -1;
   double held_out_kl = -1;

@@ -320,7 +320,8 @@ TEST(Step, GradientIsTheSlopeOfTheLoss) {
     pack_options.max_length = 40;
     const dataset::Packing packing = dataset::pack(examples, pack_options);
     TrainOptions options = tiny_options();
-    StepRunner runner(teacher, student, options);
+    const SystemClock clock;
+    StepRunner runner(teacher, student, options, clock);
     runner.step(packing.rows, 0.0);  // a learning rate of 0: gradients without an update
     const Batch batch = make_batch(packing.rows);
     const torch::Tensor hidden = runner.teacher_hidden(batch);
@@ -347,7 +348,8 @@ TEST(Step, GradientIsTheSlopeOfTheLoss) {
 TEST(Step, ATiedHeadIsOneParameter) {
   const auto teacher = tiny_decoder(tiny_config(true, 1), 1, model::ComputeType::kFloat32);
   const auto student = tiny_decoder(tiny_config(true, 1), 2, model::ComputeType::kFloat32);
-  StepRunner runner(teacher, student, tiny_options());
+  const SystemClock clock;
+  StepRunner runner(teacher, student, tiny_options(), clock);
   int with_embedding_shape = 0;
   for (const AdamWParameter& parameter : runner.optimiser().parameters()) {
     EXPECT_NE(parameter.name, "output.weight");
