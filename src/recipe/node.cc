@@ -57,12 +57,17 @@ const Node* Node::find(std::string_view key) const {
 
 namespace {
 
-// Shortest digits that read back the same, always recognisable as a number that isn't whole ("1.0", "5e-04", ".inf").
+// Fewest digits that read back the same, always recognisable as a number that isn't whole ("1.0", "0.0005", "1e-08",
+// ".inf"); without an exponent where a person would leave it out.
 std::string number_text(double value) {
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
-  std::array<char, 32> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  const double size = std::abs(value);
+  const bool plain = value == 0 || (size >= 1e-5 && size < 1e7);
+  std::array<char, 64> buffer{};
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                                 plain ? std::chars_format::fixed : std::chars_format::scientific)
+                       .ptr;
   std::string text(buffer.data(), end);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;

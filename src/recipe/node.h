@@ -47,7 +47,7 @@ struct Node::Member {
 // What stands there, for a sentence: `the text "3"`, `the number 1.5`, `a list of 2 values`, `nothing`.
 std::string describe(const Node& node);
 
-// One line of YAML that reads back as the same value: `[0, 1, 2]`, `{file: "p.jsonl", format: "lines"}`, `5e-04`.
+// One line of YAML that reads back as the same value: `[0, 1, 2]`, `{file: "p.jsonl", format: "lines"}`, `0.0005`.
 std::string to_yaml(const Node& node);
 
 }  // namespace retort::recipe

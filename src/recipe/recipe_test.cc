@@ -254,7 +254,7 @@ TEST(Recipe, EffectiveYamlParsesToTheSame) {
             "train:\n"
             "  objective: forward_kl\n"
             "  epochs: 2\n"
-            "  learning_rate: 6e-04\n"
+            "  learning_rate: 0.0006\n"
             "  warmup: 10\n"
             "  max_length: 256\n"
             "  shuffle: true\n"
@@ -295,7 +295,7 @@ TEST(Schema, DescribesOptionsAndSections) {
             "train.epochs\n  whole number from 1 to 1000\n  default: 2\n\n  Passes over the data.\n");
   EXPECT_THAT(known->describe("teacher").value(), HasSubstr("default: none: it must be given"));
   EXPECT_THAT(known->describe("collect.count").value(), HasSubstr("whole number of at least 1, in exchanges"));
-  EXPECT_THAT(known->describe("train").value(), HasSubstr("  train.learning_rate  6e-04\n"));
+  EXPECT_THAT(known->describe("train").value(), HasSubstr("  train.learning_rate  0.0006\n"));
   const std::string all = known->describe("recipe").value();
   for (const std::string& key : known->keys()) EXPECT_THAT(all, HasSubstr("  " + key + " "));
   const auto unknown = known->describe("train.epoch");

@@ -38,6 +38,23 @@ std::string default_text(const Option& option) {
   return option.text.required ? std::string("none: it must be given") : to_yaml(option.default_value);
 }
 
+// Lines of at most 96 characters, broken between words.
+std::string wrapped(std::string_view text, std::string_view indent) {
+  constexpr std::size_t kWidth = 96;
+  std::string out;
+  std::size_t line = 0;
+  for (const std::string& word : split(text, ' ')) {
+    if (line > 0 && line + 1 + word.size() > kWidth) {
+      out += "\n";
+      line = 0;
+    }
+    out += line == 0 ? std::string(indent) : " ";
+    line += (line == 0 ? indent.size() : 1) + word.size();
+    out += word;
+  }
+  return out + "\n";
+}
+
 std::string escaped_for_table(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -116,7 +133,7 @@ std::string Schema::nearest_key(std::string_view key) const {
 
 std::string Schema::describe_section(const Section& section) const {
   std::string text = section.prefix.empty() ? "" : section.prefix + "\n";
-  if (!section.help.empty()) text += (section.prefix.empty() ? "" : "  ") + section.help + "\n";
+  if (!section.help.empty()) text += wrapped(section.help, section.prefix.empty() ? "" : "  ");
   std::size_t width = 0;
   for (const std::string& name : section.keys) width = std::max(width, name.size());
   for (const std::string& name : section.keys) {
@@ -129,7 +146,7 @@ std::string Schema::describe_section(const Section& section) const {
 Result<std::string> Schema::describe(std::string_view key) const {
   if (const Option* option = find(key)) {
     std::string text = option->key + "\n  " + type_line(*option) + "\n  default: " + default_text(*option) + "\n";
-    if (!option->text.help.empty()) text += "\n  " + option->text.help + "\n";
+    if (!option->text.help.empty()) text += "\n" + wrapped(option->text.help, "  ");
     return text;
   }
   if (key == "recipe") {
