@@ -34,8 +34,8 @@ TEST_F(MachineTest, ReadsProcessorAndMemory) {
   EXPECT_THAT(machine.instruction_sets, ElementsAre("avx2", "fma", "avx512f", "amx_bf16"));
   EXPECT_EQ(machine.cores, 2);
   EXPECT_EQ(machine.cores_of_machine, 2);
-  EXPECT_EQ(machine.memory_bytes, 16'000'000U * 1024);
-  EXPECT_EQ(machine.memory_available_bytes, 8'000'000U * 1024);
+  EXPECT_EQ(machine.memory_bytes, 16'000'000ULL * 1024);
+  EXPECT_EQ(machine.memory_available_bytes, 8'000'000ULL * 1024);
   EXPECT_THAT(machine.gpus, IsEmpty());
 }
 
@@ -48,7 +48,7 @@ TEST_F(MachineTest, AControlGroupSetsTheLimits) {
   write("sys/fs/cgroup/cpu.max", "max 100000\n");
   write("sys/fs/cgroup/memory.max", "max\n");
   EXPECT_EQ(look_at_machine(root_).cores, 2);
-  EXPECT_EQ(look_at_machine(root_).memory_bytes, 16'000'000U * 1024);
+  EXPECT_EQ(look_at_machine(root_).memory_bytes, 16'000'000ULL * 1024);
 }
 
 TEST_F(MachineTest, NamesGraphicsProcessors) {
