@@ -295,6 +295,10 @@ std::vector<std::int64_t> tensor_shape(const DecoderConfig& config, const std::s
 
 Result<DecoderConfig> cut_config(const DecoderConfig& config, std::span<const std::int64_t> layers) {
   if (layers.empty()) return caller_error("No layer is to be kept; expected at least one.");
+  if (static_cast<std::int64_t>(layers.size()) > config.layers) {
+    return caller_error(std::to_string(layers.size()) + " layers are to be kept, but the model has " +
+                        std::to_string(config.layers) + ". Ask for at most that many.");
+  }
   DecoderConfig cut = config;
   cut.layers = static_cast<std::int64_t>(layers.size());
   cut.source_layers.clear();

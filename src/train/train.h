@@ -4,7 +4,8 @@
 // of the whole global batch, however it is split. `folder` receives
 //   metrics.jsonl            a line a step (docs/formats/metrics.md)
 //   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md)
-//   student.safetensors      the trained FP32 masters alone, written when training is complete (docs/formats/weights.md)
+//   student.safetensors      the trained FP32 masters alone, written when training is complete
+//   (docs/formats/weights.md)
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
 // complete returns its summary at once. A checkpoint of other options, data or models is refused.
 //
