@@ -1,7 +1,10 @@
 #include "pipeline/pipeline.h"
 
+#if defined(__linux__)
+#include <malloc.h>
+#endif
+
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "base/files.h"
@@ -39,13 +42,11 @@ Result<std::string> reason_to_repeat(const RunFolder& folder, const StageRecord*
   return find_changed_output(folder.path(), *record);
 }
 
-// Runs a stage on a thread of its own. libtorch's matrix kernels (oneDNN) and ggml's both use AMX tiles, and the shape
-// of tiles is state of a thread: ggml sets it once a thread, oneDNN releases it, and the next product of ggml on that
-// thread would end in SIGILL. On a fresh thread ggml sets it again.
-Result<StageResult> run_on_own_thread(const Stage& stage, StageContext& context) {
-  Result<StageResult> result = world_error("The stage did not run.");
-  std::thread([&] { result = stage.run(context); }).join();
-  return result;
+// Gives back what a stage kept for itself: training tells malloc to hold on to freed memory.
+void release_memory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 // Puts what a finished stage made on record.
@@ -105,7 +106,10 @@ Result<StageOutcome> do_stage(const Stage& stage, StageContext& context) {
   RETORT_TRY(make_folder(folder.of(name)));
 
   const double started_s = context.clock.monotonic_s();
-  Result<StageResult> result = run_on_own_thread(stage, context);
+  // On the caller's thread: large blocks of other threads' arenas are mapped anew each time, which costs training
+  // dearly.
+  Result<StageResult> result = stage.run(context);
+  release_memory();
   record.seconds = seconds_before + (context.clock.monotonic_s() - started_s);
   if (!result) {
     // What was done is on disk; the time it took is worth keeping, but not at the price of hiding the first error.
@@ -142,11 +146,15 @@ Result<void> check_disk(const recipe::Recipe& recipe, const Teacher& teacher, co
   const auto student = recipe.get(student_option_set());
   std::vector<std::int64_t> layers = student.layers.list();
   for (std::int64_t i = 0; !student.layers.is_list() && i < student.layers.count(); ++i) layers.push_back(i);
-  RETORT_ASSIGN(const model::DecoderConfig config, model::cut_config(teacher.config, layers));
+  const auto cut = model::cut_config(teacher.config, layers);
+  if (!cut) {
+    return caller_error("The student can't be cut from this teacher of " + std::to_string(teacher.config.layers) +
+                        " layers as student.layers asks: " + cut.error().message);
+  }
   const StageRecord* exported = folder.manifest().find("export");
   if (exported != nullptr && exported->done) return {};
   const std::uint64_t needed =
-      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(config));
+      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(*cut));
   RETORT_ASSIGN(const std::uint64_t available, free_bytes(folder.path()));
   if (available >= needed) return {};
   return caller_error("The disk of '" + folder.path().string() + "' has " + human_bytes(available) +
