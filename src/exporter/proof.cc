@@ -40,13 +40,15 @@ void add_row(std::span<const float> trained, std::span<const float> exported, To
   ++sum.positions;
 }
 
+// Several times what a right file of a small model (127M parameters, the worst case) showed: Q8_0 0.006, Q6_K 0.011,
+// Q5_0 0.07, Q4_0 0.34 nats. A wrong file, such as one with rows in the wrong order, is nats away.
 double kl_limit(gguf::TensorType type) {
   const double bits =
       8.0 * static_cast<double>(gguf::block_bytes(type)) / static_cast<double>(gguf::block_length(type));
-  if (bits >= 8) return 0.02;
-  if (bits >= 5.5) return 0.05;
-  if (bits >= 4) return 0.25;
-  return 1.0;
+  if (bits >= 8) return 0.03;
+  if (bits >= 5) return 0.25;
+  if (bits >= 4) return 1.0;
+  return 3.0;
 }
 
 std::string number(double value) {

@@ -34,10 +34,10 @@ Json to_json(const Agreement& agreement);
 Result<Agreement> compare(Scorer& trained, Scorer& exported, std::span<const std::vector<TokenId>> sequences,
                           Progress& progress, std::stop_token stop);
 
-// What is demanded of a file of this type: F32 mean 1e-4, max 1e-3; F16 and BF16 mean 0.005, max 0.1 of the
-// log-probability; quantised types, whose activations llama.cpp quantises too, mean KL 0.02 nats for 8 bits, 0.05 for 5
-// and 6, 0.25 for 4, 1.0 below.
-// Error (kWorld): the sentence says which figure is beyond what, and that the file must not be used.
+// What is demanded of a file of this type. F32: the log-probability differs by 1e-4 on average and 1e-3 at most; F16
+// and BF16: 0.005 and 0.1. Quantised types, whose activations llama.cpp quantises too, by mean KL: 0.03 nats from 8
+// bits on, 0.25 from 5, 1.0 from 4, 3.0 below; that finds a wrong file, what quantisation costs is measured by
+// evaluate. Error (kWorld): the sentence says which figure is beyond what, and that the file must not be used.
 Result<void> check_agreement(const Agreement& agreement, gguf::TensorType type, const std::string& file);
 
 // All of a file's own promises that need no engine: it reopens, passes gguf::check_model, its weights are finite, and

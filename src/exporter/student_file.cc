@@ -149,7 +149,7 @@ Result<void> write_student(const gguf::File& teacher, const Student& student, co
     // Rows first here, row length first in the file.
     std::vector<std::int64_t> shape = model::tensor_shape(config, name);
     std::reverse(shape.begin(), shape.end());
-    const auto stored = shape.size() < 2 ? gguf::TensorType::kF32 : gguf::fitting_type(type, shape.front());
+    const auto stored = gguf::stored_type(name, shape, type);
     writer.add(name, shape, stored, [&student, &config, name]() -> Result<std::vector<float>> {
       RETORT_ASSIGN(std::vector<float> values, student.values(name));
       const auto expected = model::tensor_shape(config, name);

@@ -37,7 +37,7 @@ struct StudentMetadata {
   std::string recipe_yaml;  // effective
 };
 
-// Matrices in `type` (gguf::fitting_type() where rows don't divide by its blocks), norms in F32; query and key rows
+// Every tensor in its gguf::stored_type(); query and key rows
 // permuted back for llama.cpp's interleaved rotation; no output.weight when the head is tied; rope_freqs kept.
 // Atomic. Error: kCaller when the student doesn't fit the teacher's file (name and numbers are said) or a weight isn't
 // finite, kWorld for the disk.

@@ -101,6 +101,12 @@ TEST_F(GgufTest, RowsThatDontFitTheBlocks) {
   EXPECT_EQ(fitting_type(TensorType::kQ4_K, 512), TensorType::kQ4_K);
   EXPECT_EQ(fitting_type(TensorType::kQ8_0, 576), TensorType::kQ8_0);
   EXPECT_EQ(fitting_type(TensorType::kQ8_0, 33), TensorType::kF16);
+  // Embedding and head stay at 8 bits; vectors at F32.
+  const std::vector<std::int64_t> matrix = {576, 10};
+  EXPECT_EQ(stored_type("token_embd.weight", matrix, TensorType::kQ4_0), TensorType::kQ8_0);
+  EXPECT_EQ(stored_type("token_embd.weight", matrix, TensorType::kF16), TensorType::kF16);
+  EXPECT_EQ(stored_type("blk.0.attn_q.weight", matrix, TensorType::kQ4_0), TensorType::kQ4_0);
+  EXPECT_EQ(stored_type("output_norm.weight", std::vector<std::int64_t>{576}, TensorType::kQ4_0), TensorType::kF32);
   const auto refused = quantise(std::vector<float>(576), 576, TensorType::kQ4_K);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("blocks hold 256"));

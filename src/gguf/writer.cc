@@ -188,6 +188,13 @@ std::uint32_t file_type_number(TensorType type) {
   }
 }
 
+TensorType stored_type(std::string_view name, std::span<const std::int64_t> shape, TensorType wanted) {
+  if (shape.size() < 2) return TensorType::kF32;
+  const bool coarse = block_bytes(wanted) < static_cast<std::size_t>(block_length(wanted));
+  const bool outer = name == "token_embd.weight" || name == "output.weight";
+  return fitting_type(coarse && outer ? TensorType::kQ8_0 : wanted, shape.front());
+}
+
 Result<void> convert(const File& file, TensorType type, const std::filesystem::path& target) {
   if (!can_quantise_to(type)) {
     return caller_error("A model can't be written as " + std::string(name_of(type)) +
@@ -198,7 +205,7 @@ Result<void> convert(const File& file, TensorType type, const std::filesystem::p
   metadata.set("general.quantization_version", std::uint32_t{GGML_QNT_VERSION});
   Writer writer(std::move(metadata));
   for (const TensorInfo& tensor : file.tensors()) {
-    const TensorType stored = tensor.shape.size() < 2 ? TensorType::kF32 : fitting_type(type, tensor.row_length());
+    const TensorType stored = stored_type(tensor.name, tensor.shape, type);
     if (stored == tensor.type) {
       writer.add_bytes(tensor.name, tensor.shape, stored,
                        [&file, &tensor]() -> Result<std::span<const std::byte>> { return file.bytes(tensor); });

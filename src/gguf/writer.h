@@ -50,8 +50,12 @@ class Writer {
 // The number llama.cpp's tools give to "mostly this type" in general.file_type (llama.h, enum llama_ftype).
 std::uint32_t file_type_number(TensorType type);
 
-// Writes `file` again with its matrices in `type`. One-dimensional tensors stay F32 (as llama.cpp needs them); a matrix
-// whose rows don't divide by the type's blocks takes fitting_type(). Metadata is kept; general.file_type and
+// The type in which a model's tensor is stored when a file of type `wanted` is asked for: F32 for vectors (as llama.cpp
+// needs them), Q8_0 for embedding and head when `wanted` has fewer than 8 bits (they decide most of the error, and
+// llama.cpp's own tool keeps them finer too), else fitting_type().
+TensorType stored_type(std::string_view name, std::span<const std::int64_t> shape, TensorType wanted);
+
+// Writes `file` again, each tensor in its stored_type(). Metadata is kept; general.file_type and
 // general.quantization_version are set. From a quantised file this doesn't bring back what quantisation lost.
 Result<void> convert(const File& file, TensorType type, const std::filesystem::path& target);
 

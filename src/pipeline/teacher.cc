@@ -54,12 +54,8 @@ Result<std::filesystem::path> converted_copy(const gguf::File& file, const Diges
 std::uint64_t size_in_type(const gguf::File& file, gguf::TensorType type) {
   std::uint64_t bytes = 0;
   for (const gguf::TensorInfo& tensor : file.tensors()) {
-    if (tensor.shape.size() < 2) {
-      bytes += tensor.size_bytes;
-      continue;
-    }
-    const gguf::TensorType fitting = gguf::fitting_type(type, tensor.row_length());
-    bytes += gguf::row_bytes(fitting, tensor.row_length()) * static_cast<std::uint64_t>(tensor.rows());
+    const gguf::TensorType stored = gguf::stored_type(tensor.name, tensor.shape, type);
+    bytes += gguf::row_bytes(stored, tensor.row_length()) * static_cast<std::uint64_t>(tensor.rows());
   }
   return bytes;
 }
