@@ -22,7 +22,7 @@
 namespace retort::pipeline {
 namespace {
 
-// What can't be known before it is sampled; measured on SmolLM2-135M-Instruct with the shipped recipes.
+// What can't be known before it is sampled: assumed values, not yet held against a run.
 constexpr double kUserTokens = 30;      // mean length of a self-generated user's turn
 constexpr double kAnswerShare = 0.85;   // mean length of an answer as a share of collect.max_tokens
 constexpr double kScaffoldTokens = 30;  // of the template, with its default system message

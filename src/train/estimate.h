@@ -26,7 +26,7 @@ struct TrainCost {
 TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_parameters, std::int64_t vocabulary,
                    std::int64_t dataset_tokens, const TrainOptions& options, double flops_per_s);
 
-// Share of the probe's GEMM rate that whole training steps reach (benchmarks/train_step).
+// Share of the probe's GEMM rate that whole training steps are assumed to reach; benchmarks/train_step measures it.
 inline constexpr double kTrainEfficiency = 0.5;
 
 }  // namespace retort::train
