@@ -19,7 +19,7 @@ TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_paramet
   // Master, two moments and gradient in FP32, and the copy that is computed with.
   const std::int64_t student_bytes = student_parameters * (16 + (width == 2 ? 2 : 0));
   const std::int64_t logits = 2 * options.head_rows * vocabulary * width;
-  // Activations kept for the backward pass: about 0.5 MB a token for 135M parameters and 30 layers in bf16 (measured).
+  // Activations kept for the backward pass: about 0.5 MB a token for 135M parameters and 30 layers in bf16 (assumed).
   const std::int64_t activations =
       std::min(options.micro_batch_tokens, options.tokens_per_step) * (student_parameters / 300) * width / 2;
   constexpr std::int64_t kProgram = 250'000'000;  // libtorch itself, code and pools

@@ -1,7 +1,7 @@
 // What training will cost, before it is paid: for `retort plan`.
 //
 // Arithmetic only; any thread. Sources: 2 FLOPs a parameter and token forward, twice that backward (Kaplan et al.,
-// arXiv 2001.08361, section 2.1); measured sizes of our own buffers.
+// arXiv 2001.08361, section 2.1); the sizes of our own buffers, activations assumed.
 #pragma once
 
 #include <cstdint>
