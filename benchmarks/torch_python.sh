@@ -5,8 +5,8 @@
 #
 # That wheel is a CUDA build, and its Python half asks for CUDA libraries that a machine without a GPU doesn't need: they
 # are stood in for by empty libraries made here, once, in the cache. RETORT_PYTHON names another Python (3.11, as the
-# wheel's), or one that has a torch of its own; the packages typing_extensions, sympy, networkx, jinja2, fsspec and
-# filelock must be importable (scripts/packages-bench.txt).
+# wheel's), or one that has a torch of its own; networkx, jinja2, fsspec and filelock must be
+# importable (scripts/packages-bench.txt); what Debian 12 has too old of lies beside the wheel.
 set -euo pipefail
 python=${RETORT_PYTHON:-/usr/bin/python3}
 if "$python" -c 'import torch' 2>/dev/null; then exec "$python" "$@"; fi
