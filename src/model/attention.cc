@@ -1,11 +1,17 @@
 #include "model/attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "model/attention_kernels.h"
+#include "model/tensor_rows.h"
 
 namespace retort::model {
 
@@ -13,12 +19,8 @@ namespace {
 
 using Segment = Decoder::Layout::Segment;
 
-// The heads of a segment as [kv_heads, group, tokens, head_dim] without copying: key-value heads as the batch, so that
-// a group shares its keys by a stride of zero.
-struct Heads {
-  torch::Tensor query, key, value;
-};
-
+// Query heads of a segment as [kv_heads, group, tokens, head_dim] without copying: key-value heads as the batch, so
+// that a group shares its keys.
 torch::Tensor query_view(const torch::Tensor& rows, const BlockShape& shape, const Segment& segment) {
   const std::int64_t group = shape.heads / shape.kv_heads;
   return rows.as_strided({shape.kv_heads, group, segment.end - segment.begin, shape.head_dim},
@@ -26,19 +28,12 @@ torch::Tensor query_view(const torch::Tensor& rows, const BlockShape& shape, con
                          rows.storage_offset() + segment.begin * rows.stride(0));
 }
 
-// which: 0 keys, 1 values. repeated: expanded to the group; else a group of one.
-torch::Tensor key_value_view(const torch::Tensor& rows, const BlockShape& shape, const Segment& segment, int which,
-                             bool repeated) {
-  const std::int64_t group = repeated ? shape.heads / shape.kv_heads : 1;
+// which: 0 keys, 1 values. [kv_heads, tokens, head_dim].
+torch::Tensor key_value_view(const torch::Tensor& rows, const BlockShape& shape, const Segment& segment, int which) {
   const std::int64_t column = (shape.heads + which * shape.kv_heads) * shape.head_dim;
-  return rows.as_strided({shape.kv_heads, group, segment.end - segment.begin, shape.head_dim},
-                         {shape.head_dim, 0, rows.stride(0), 1},
+  return rows.as_strided({shape.kv_heads, segment.end - segment.begin, shape.head_dim},
+                         {shape.head_dim, rows.stride(0), 1},
                          rows.storage_offset() + segment.begin * rows.stride(0) + column);
-}
-
-Heads heads_of(const torch::Tensor& projections, const BlockShape& shape, const Segment& segment) {
-  return {query_view(projections, shape, segment), key_value_view(projections, shape, segment, 0, true),
-          key_value_view(projections, shape, segment, 1, true)};
 }
 
 bool covers_all(std::span<const Segment> segments, std::int64_t rows) {
@@ -47,33 +42,126 @@ bool covers_all(std::span<const Segment> segments, std::int64_t rows) {
   return covered == rows;
 }
 
+AttentionUnit unit_of(const BlockShape& shape, const Segment& segment, std::int64_t rows) {
+  AttentionUnit unit;
+  unit.length = static_cast<std::size_t>(segment.end - segment.begin);
+  unit.heads = static_cast<std::size_t>(shape.heads / shape.kv_heads);
+  unit.head_dim = static_cast<std::size_t>(shape.head_dim);
+  unit.stride = static_cast<std::size_t>(shape.projection_width());
+  unit.attended_stride = static_cast<std::size_t>(shape.query_width());
+  unit.log_sum_stride = static_cast<std::size_t>(rows);
+  unit.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+  return unit;
+}
+
+// The first values of one unit in rows of projections, of attended, and in the log sums.
+struct Places {
+  std::int64_t query, key, value, attended, log_sum;
+  Places(const BlockShape& shape, const Segment& segment, std::int64_t kv_head, std::int64_t rows) {
+    const std::int64_t group = shape.heads / shape.kv_heads;
+    const std::int64_t row = segment.begin * shape.projection_width();
+    query = row + kv_head * group * shape.head_dim;
+    key = row + (shape.heads + kv_head) * shape.head_dim;
+    value = key + shape.kv_heads * shape.head_dim;
+    attended = segment.begin * shape.query_width() + kv_head * group * shape.head_dim;
+    log_sum = kv_head * group * rows + segment.begin;
+  }
+};
+
+// Calls f(segment, kv_head, scratch) for each, on all threads; the longest documents first, so that no thread is left
+// with one at the end. Every unit writes to places of its own.
+template <class F>
+void for_each_unit(const BlockShape& shape, std::span<const Segment> segments, bool backward, const F& f) {
+  std::vector<Segment> order(segments.begin(), segments.end());
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Segment& a, const Segment& b) { return a.end - a.begin > b.end - b.begin; });
+  if (order.empty()) return;
+  const std::size_t scratch_size = attention_scratch(static_cast<std::size_t>(order.front().end - order.front().begin),
+                                                     static_cast<std::size_t>(shape.head_dim), backward);
+  const auto units = static_cast<std::int64_t>(order.size()) * shape.kv_heads;
+  std::atomic<std::int64_t> next = 0;
+  const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), units);
+  at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t thread = first; thread < last; ++thread) {
+      std::vector<float> scratch(scratch_size);
+      for (std::int64_t unit = next++; unit < units; unit = next++) {
+        f(order[static_cast<std::size_t>(unit / shape.kv_heads)], unit % shape.kv_heads, scratch.data());
+      }
+    }
+  });
+}
+
+template <class T>
+void attend_rows(const torch::Tensor& projections, const BlockShape& shape, std::span<const Segment> segments,
+                 torch::Tensor& attended, float* log_sums) {
+  const std::int64_t rows = projections.size(0);
+  const T* from = values_of<T>(projections);
+  T* to = values_of<T>(attended);
+  const AttentionKernels& kernels = attention_kernels();
+  for_each_unit(shape, segments, false, [&](const Segment& segment, std::int64_t kv_head, float* scratch) {
+    const Places at(shape, segment, kv_head, rows);
+    const AttentionForward<T> unit_rows = {from + at.query, from + at.key, from + at.value, to + at.attended,
+                                           log_sums == nullptr ? nullptr : log_sums + at.log_sum};
+    const AttentionUnit unit = unit_of(shape, segment, rows);
+    if constexpr (std::is_same_v<T, float>) {
+      kernels.forward_f32(unit, unit_rows, scratch);
+    } else {
+      kernels.forward_bf16(unit, unit_rows, scratch);
+    }
+  });
+}
+
+template <class T>
+void attend_rows_backward(const torch::Tensor& attended_gradient, const torch::Tensor& projections,
+                          const torch::Tensor& attended, const torch::Tensor& log_sums, const BlockShape& shape,
+                          std::span<const Segment> segments, torch::Tensor& gradient) {
+  const std::int64_t rows = projections.size(0);
+  const T* from = values_of<T>(projections);
+  const T* output = values_of<T>(attended);
+  const T* incoming = values_of<T>(attended_gradient);
+  const float* sums = log_sums.const_data_ptr<float>();
+  T* to = values_of<T>(gradient);
+  const AttentionKernels& kernels = attention_kernels();
+  for_each_unit(shape, segments, true, [&](const Segment& segment, std::int64_t kv_head, float* scratch) {
+    const Places at(shape, segment, kv_head, rows);
+    const AttentionBackward<T> unit_rows = {
+        from + at.query,   from + at.key, from + at.value, output + at.attended, incoming + at.attended,
+        sums + at.log_sum, to + at.query, to + at.key,     to + at.value};
+    const AttentionUnit unit = unit_of(shape, segment, rows);
+    if constexpr (std::is_same_v<T, float>) {
+      kernels.backward_f32(unit, unit_rows, scratch);
+    } else {
+      kernels.backward_bf16(unit, unit_rows, scratch);
+    }
+  });
+}
+
 }  // namespace
 
 void attend(const torch::Tensor& projections, const BlockShape& shape, std::span<const Segment> segments,
-            torch::Tensor& attended, std::vector<torch::Tensor>* log_sums) {
+            torch::Tensor& attended, torch::Tensor* log_sums) {
   if (!covers_all(segments, projections.size(0))) attended.zero_();
-  for (const auto& segment : segments) {
-    const Heads heads = heads_of(projections, shape, segment);
-    auto [output, log_sum] =
-        at::_scaled_dot_product_flash_attention_for_cpu(heads.query, heads.key, heads.value, 0.0, true);
-    query_view(attended, shape, segment).copy_(output);
-    if (log_sums != nullptr) log_sums->push_back(std::move(log_sum));
+  float* sums = nullptr;
+  if (log_sums != nullptr) {
+    *log_sums = torch::empty({shape.heads, projections.size(0)}, torch::kFloat32);
+    sums = log_sums->data_ptr<float>();
+  }
+  if (projections.scalar_type() == torch::kBFloat16) {
+    attend_rows<Bf16>(projections, shape, segments, attended, sums);
+  } else {
+    attend_rows<float>(projections, shape, segments, attended, sums);
   }
 }
 
 torch::Tensor attend_backward(const torch::Tensor& attended_gradient, const torch::Tensor& projections,
-                              const torch::Tensor& attended, const std::vector<torch::Tensor>& log_sums,
-                              const BlockShape& shape, std::span<const Segment> segments) {
+                              const torch::Tensor& attended, const torch::Tensor& log_sums, const BlockShape& shape,
+                              std::span<const Segment> segments) {
   torch::Tensor gradient =
       covers_all(segments, projections.size(0)) ? torch::empty_like(projections) : torch::zeros_like(projections);
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    const Heads heads = heads_of(projections, shape, segments[i]);
-    const auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        query_view(attended_gradient, shape, segments[i]), heads.query, heads.key, heads.value,
-        query_view(attended, shape, segments[i]), log_sums[i], 0.0, true);
-    query_view(gradient, shape, segments[i]).copy_(query);
-    key_value_view(gradient, shape, segments[i], 0, false).copy_(key.sum(1, true));
-    key_value_view(gradient, shape, segments[i], 1, false).copy_(value.sum(1, true));
+  if (projections.scalar_type() == torch::kBFloat16) {
+    attend_rows_backward<Bf16>(attended_gradient, projections, attended, log_sums, shape, segments, gradient);
+  } else {
+    attend_rows_backward<float>(attended_gradient, projections, attended, log_sums, shape, segments, gradient);
   }
   return gradient;
 }
@@ -91,8 +179,8 @@ void attend_cached(const torch::Tensor& projections, const BlockShape& shape, co
     if (stored->defined()) larger.narrow(1, 0, cache.length).copy_(stored->narrow(1, 0, cache.length));
     *stored = larger;
   }
-  keys.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 0, false).squeeze(1));
-  values.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 1, false).squeeze(1));
+  keys.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 0));
+  values.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 1));
 
   const std::int64_t group = shape.heads / shape.kv_heads;
   const auto all_keys = keys.narrow(1, 0, total).unsqueeze(1).expand({-1, group, -1, -1});

@@ -9,6 +9,7 @@
 
 #include "model/attention.h"
 #include "model/row_kernels.h"
+#include "model/tensor_rows.h"
 
 namespace retort::model {
 
@@ -16,13 +17,6 @@ namespace {
 
 constexpr std::int64_t kRowGrain = 32;
 constexpr std::int64_t kGradientBlock = 64;  // rows whose norm gradients are summed together
-
-float* as(torch::Tensor& tensor, float /*type*/) { return tensor.data_ptr<float>(); }
-const float* as(const torch::Tensor& tensor, float /*type*/) { return tensor.const_data_ptr<float>(); }
-Bf16* as(torch::Tensor& tensor, Bf16 /*type*/) { return reinterpret_cast<Bf16*>(tensor.data_ptr<at::BFloat16>()); }
-const Bf16* as(const torch::Tensor& tensor, Bf16 /*type*/) {
-  return reinterpret_cast<const Bf16*>(tensor.const_data_ptr<at::BFloat16>());
-}
 
 // Calls f with a value of the type the rows are stored in.
 template <class F>
@@ -38,8 +32,8 @@ void normalise(const torch::Tensor& x, const torch::Tensor& weight, double epsil
                torch::Tensor& scales) {
   const std::int64_t width = x.size(1);
   with_type(x, [&](auto type) {
-    const auto* from = as(x, type);
-    auto* to = as(y, type);
+    const auto* from = values_of<decltype(type)>(x);
+    auto* to = values_of<decltype(type)>(y);
     const float* w = weight.const_data_ptr<float>();
     float* r = scales.data_ptr<float>();
     at::parallel_for(0, x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -57,9 +51,9 @@ torch::Tensor normalise_backward(const torch::Tensor& x, const torch::Tensor& we
   const std::int64_t blocks = (rows + kGradientBlock - 1) / kGradientBlock;
   torch::Tensor sums = torch::zeros({blocks, width}, weight.options().requires_grad(false));
   with_type(x, [&](auto type) {
-    const auto* from = as(x, type);
-    const auto* incoming = as(y_gradient, type);
-    auto* outgoing = as(x_gradient, type);
+    const auto* from = values_of<decltype(type)>(x);
+    const auto* incoming = values_of<decltype(type)>(y_gradient);
+    auto* outgoing = values_of<decltype(type)>(x_gradient);
     const float* w = weight.const_data_ptr<float>();
     const float* r = scales.const_data_ptr<float>();
     float* partial = sums.data_ptr<float>();
@@ -82,7 +76,7 @@ void rotate(torch::Tensor& projections, const BlockShape& shape, const Decoder::
   const float* cosine = layout.cosine.const_data_ptr<float>();
   const float* sine = layout.sine.const_data_ptr<float>();
   with_type(projections, [&](auto type) {
-    auto* rows = as(projections, type);
+    auto* rows = values_of<decltype(type)>(projections);
     at::parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       rotate_rows(rows + begin * stride, stride, cosine + begin * half, sine + begin * half, end - begin,
                   shape.heads + shape.kv_heads, shape.head_dim, sign);
@@ -93,8 +87,8 @@ void rotate(torch::Tensor& projections, const BlockShape& shape, const Decoder::
 void activate(const torch::Tensor& gate_up, torch::Tensor& activated) {
   const std::int64_t width = activated.size(1);
   with_type(gate_up, [&](auto type) {
-    const auto* from = as(gate_up, type);
-    auto* to = as(activated, type);
+    const auto* from = values_of<decltype(type)>(gate_up);
+    auto* to = values_of<decltype(type)>(activated);
     at::parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       swiglu_rows(from + begin * 2 * width, to + begin * width, end - begin, width);
     });
@@ -105,8 +99,8 @@ void activate(const torch::Tensor& gate_up, torch::Tensor& activated) {
 void activate_backward(torch::Tensor& gate_up, const torch::Tensor& gradient) {
   const std::int64_t width = gradient.size(1);
   with_type(gate_up, [&](auto type) {
-    auto* rows = as(gate_up, type);
-    const auto* incoming = as(gradient, type);
+    auto* rows = values_of<decltype(type)>(gate_up);
+    const auto* incoming = values_of<decltype(type)>(gradient);
     at::parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       swiglu_rows_backward(rows + begin * 2 * width, incoming + begin * width, end - begin, width);
     });
@@ -151,8 +145,7 @@ struct BlockRecord final : torch::CustomClassHolder {
   BlockShape shape;
   std::vector<Decoder::Layout::Segment> segments;
   Decoder::Layout layout;  // of which only the rotation is used
-  torch::Tensor x, middle, projections, attended, gate_up, scales, middle_scales;
-  std::vector<torch::Tensor> log_sums;
+  torch::Tensor x, middle, projections, attended, log_sums, gate_up, scales, middle_scales;
   bool used = false;
 };
 

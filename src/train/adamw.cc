@@ -18,7 +18,7 @@ Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.dat
 
 }  // namespace
 
-std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& master) {
+std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& master, double rate) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(compute.is_contiguous());
   RETORT_CHECK(compute.scalar_type() == at::kFloat || compute.scalar_type() == at::kBFloat16);
@@ -26,6 +26,7 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
   parameter.name = std::move(name);
   parameter.compute = compute.detach();  // shares the storage
   parameter.decays = compute.dim() > 1;
+  parameter.rate = rate;
   if (parameter.compute.scalar_type() == at::kFloat) {
     if (master.defined()) parameter.compute.copy_(master);
     parameter.master = parameter.compute;
@@ -33,20 +34,25 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
     parameter.master =
         (master.defined() ? master : parameter.compute).detach().to(at::kFloat, false, true).contiguous();
   }
-  parameter.m = at::zeros_like(parameter.master);
-  parameter.v = at::zeros_like(parameter.master);
-  parameter.gradient = at::zeros_like(parameter.master);
+  if (!parameter.frozen()) {
+    parameter.m = at::zeros_like(parameter.master);
+    parameter.v = at::zeros_like(parameter.master);
+    parameter.gradient = at::zeros_like(parameter.master);
+  }
   parameters_.push_back(std::move(parameter));
   return parameters_.size() - 1;
 }
 
 void AdamW::zero_gradients() {
-  for (AdamWParameter& parameter : parameters_) parameter.gradient.zero_();
+  for (AdamWParameter& parameter : parameters_) {
+    if (!parameter.frozen()) parameter.gradient.zero_();
+  }
 }
 
 void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   const at::NoGradGuard no_gradient;
   at::Tensor& sum = parameters_[index].gradient;
+  RETORT_CHECK(!parameters_[index].frozen());
   RETORT_CHECK(sum.numel() == gradient.numel());
   const at::Tensor values = gradient.contiguous();
   if (values.scalar_type() != at::kBFloat16) {
@@ -63,6 +69,7 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
 double AdamW::gradient_norm() const {
   double sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
+    if (parameter.frozen()) continue;
     const std::int64_t n = parameter.gradient.numel();
     const std::int64_t blocks = (n + kBlock - 1) / kBlock;
     std::vector<double> partial(static_cast<std::size_t>(blocks));
@@ -93,7 +100,9 @@ double AdamW::step(double learning_rate) {
   step.gradient_scale =
       options_.clip_norm > 0 && norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0F;
   for (AdamWParameter& parameter : parameters_) {
+    if (parameter.frozen()) continue;
     AdamStep own = step;
+    own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
     float* master = parameter.master.mutable_data_ptr<float>();
     float* m = parameter.m.mutable_data_ptr<float>();
@@ -118,7 +127,7 @@ void AdamW::refresh_compute() {
 std::int64_t AdamW::bytes() const {
   std::int64_t sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
-    sum += static_cast<std::int64_t>(parameter.m.nbytes() * 3);
+    if (!parameter.frozen()) sum += static_cast<std::int64_t>(parameter.m.nbytes() * 3);
     if (parameter.compute.scalar_type() == at::kBFloat16) sum += static_cast<std::int64_t>(parameter.master.nbytes());
   }
   return sum;

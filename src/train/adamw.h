@@ -29,10 +29,12 @@ struct AdamWParameter {
   std::string name;
   at::Tensor compute;  // what the model computes with; BFloat16 or Float, contiguous
   bool decays = true;
+  double rate = 1;      // its learning rate as a share of the common one
   at::Tensor master;    // FP32; the same storage as `compute` when that is Float
-  at::Tensor m;         // FP32
+  at::Tensor m;         // FP32; with v and gradient undefined when frozen
   at::Tensor v;         // FP32
   at::Tensor gradient;  // FP32
+  bool frozen() const { return rate == 0; }
 };
 
 class AdamW {
@@ -40,8 +42,9 @@ class AdamW {
   explicit AdamW(AdamWOptions options) : options_(options) {}
 
   // `compute` is updated in place by step(). The master starts as its FP32 value; or `master` (FP32, contiguous) is
-  // taken over, which is more exact than BF16 and costs no memory. Returns the index.
-  std::size_t add(std::string name, at::Tensor compute, const at::Tensor& master = {});
+  // taken over, which is more exact than BF16 and costs no memory. A rate of 0 leaves it as it is, without state.
+  // Returns the index.
+  std::size_t add(std::string name, at::Tensor compute, const at::Tensor& master = {}, double rate = 1);
 
   void zero_gradients();
   // Adds a gradient of the compute type or FP32 to parameter `index`'s.

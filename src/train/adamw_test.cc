@@ -78,6 +78,22 @@ void compare(torch::ScalarType type) {
 TEST(AdamW, EqualsThePlainAlgorithmInFp32) { compare(torch::kFloat); }
 TEST(AdamW, EqualsThePlainAlgorithmWithBf16Copies) { compare(torch::kBFloat16); }
 
+TEST(AdamW, RatesScaleTheStepAndZeroFreezes) {
+  AdamW optimiser({});
+  auto full = torch::ones({2, 2});
+  auto tenth = torch::ones({2, 2});
+  auto frozen = torch::ones({2, 2});
+  optimiser.add("full", full);
+  optimiser.add("tenth", tenth, {}, 0.1);
+  optimiser.add("frozen", frozen, {}, 0);
+  for (const std::size_t index : {0U, 1U}) optimiser.accumulate(index, torch::full({2, 2}, 0.5F));
+  optimiser.step(0.01);
+  EXPECT_LT(full[0][0].item<float>(), 1);
+  EXPECT_NEAR((1 - tenth).sum().item<float>(), 0.1F * (1 - full).sum().item<float>(), 1e-6);
+  EXPECT_TRUE(torch::equal(frozen, torch::ones({2, 2})));
+  EXPECT_FALSE(optimiser.parameters()[2].gradient.defined());
+}
+
 TEST(AdamW, LeavesEverythingAloneWhenTheGradientIsNotFinite) {
   AdamW optimiser({});
   auto weight = torch::ones({2, 2});

@@ -28,6 +28,7 @@ struct State {
 std::vector<State> states(const AdamW& optimiser) {
   std::vector<State> all;
   for (const AdamWParameter& parameter : optimiser.parameters()) {
+    if (parameter.frozen()) continue;  // as the student's file has it
     all.push_back({parameter.name, parameter.master});
     all.push_back({"adamw.m/" + parameter.name, parameter.m});
     all.push_back({"adamw.v/" + parameter.name, parameter.v});

@@ -1,5 +1,7 @@
 #include "train/kernels.h"
 
+#include "model/instruction_set.h"
+
 namespace retort::train {
 
 namespace kernels_plain {
@@ -13,15 +15,11 @@ extern const Kernels kKernels;
 }
 
 std::size_t kernel_variants(const Kernels* variants[3]) {
+  const auto best = model::best_instruction_set();
   std::size_t count = 0;
   variants[count++] = &kernels_plain::kKernels;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) variants[count++] = &kernels_avx2::kKernels;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    variants[count++] = &kernels_avx512::kKernels;
-  }
-#endif
+  if (best >= model::InstructionSet::kAvx2) variants[count++] = &kernels_avx2::kKernels;
+  if (best >= model::InstructionSet::kAvx512) variants[count++] = &kernels_avx512::kKernels;
   return count;
 }
 

@@ -87,7 +87,7 @@ LossSums ForwardKl::backward(const at::Tensor& student_hidden, const at::Tensor&
                              at::Tensor& head_gradient) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
-  RETORT_CHECK(head_gradient.scalar_type() == at::kFloat);
+  RETORT_CHECK(!head_gradient.defined() || head_gradient.scalar_type() == at::kFloat);
   const auto total = static_cast<std::int64_t>(targets.size());
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
@@ -97,6 +97,7 @@ LossSums ForwardKl::backward(const at::Tensor& student_hidden, const at::Tensor&
     const at::Tensor gradient = student_logits_.narrow(0, 0, count);
     at::Tensor hidden = hidden_gradient.narrow(0, begin, count);
     at::mm_out(hidden, gradient, student_head);
+    if (!head_gradient.defined()) continue;
     const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
     if (dtype_ == at::kFloat) {
       head_gradient.addmm_(gradient.t(), chunk_hidden);

@@ -34,7 +34,7 @@ class ForwardKl {
 
   // student_hidden [n, d_s], student_head [V, d_s], teacher_hidden [n, d_t], teacher_head [V, d_t], contiguous, of the
   // dtype; targets: n token ids in [0, V). Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to head_gradient
-  // [V, d_s] (FP32). The teacher is never given a gradient.
+  // [V, d_s] (FP32), unless that is undefined. The teacher is never given a gradient.
   LossSums backward(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
                     const at::Tensor& teacher_head, std::span<const TokenId> targets, std::int64_t tokens_in_step,
                     at::Tensor& hidden_gradient, at::Tensor& head_gradient);

@@ -29,11 +29,12 @@ AdamWOptions adamw_options(const TrainOptions& options) {
 }  // namespace
 
 StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-                       const Clock& clock)
+                       const Clock& clock, TeacherStates* states)
     : teacher_(teacher),
       student_(student.clone(teacher.compute_type())),
       options_(options),
       clock_(clock),
+      states_(states),
       optimiser_(adamw_options(options)),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
                  options.cross_entropy_weight),
@@ -45,13 +46,14 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
   student_.set_requires_grad(true);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     RETORT_CHECK(masters[i].name == parameters_[i].name);
-    optimiser_.add(parameters_[i].name, parameters_[i].tensor, masters[i].tensor);
     const bool embedding = parameters_[i].name == "token_embd.weight";
     const bool head = parameters_[i].name == "output.weight";
     if (embedding) embedding_ = i;
     if (head || (embedding && student_.config().tied_head)) head_ = i;
     // Their gradients are made by hand: autograd knows nothing of them.
     if (embedding || head) parameters_[i].tensor.set_requires_grad(false);
+    optimiser_.add(parameters_[i].name, parameters_[i].tensor, masters[i].tensor,
+                   embedding || head ? options.embedding_rate : 1.0);
   }
 }
 
@@ -66,10 +68,25 @@ LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidde
   return objective_.measure(hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), batch.targets);
 }
 
-LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step) {
+at::Tensor StepRunner::kept_or_computed(std::span<const dataset::PackedRow> rows, const Batch& batch) {
+  if (states_ == nullptr) return teacher_hidden(batch);
+  at::Tensor states = states_->find(rows);
+  if (states.defined()) return states;
+  states = teacher_hidden(batch);
+  states_->keep(rows, states);
+  return states;
+}
+
+void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
+  if (states_ == nullptr) return;
+  for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
+    const Batch batch = make_batch(micro_batch);
+    if (!batch.targets.empty()) kept_or_computed(micro_batch, batch);
+  }
+}
+
+LossSums StepRunner::accumulate(const Batch& batch, const at::Tensor& teacher, std::int64_t targets_in_step) {
   Laps laps(clock_);
-  const at::Tensor teacher = teacher_hidden(batch);
-  laps.lap(phases_.teacher_s);
   const at::Tensor ids = batch.tokens.ids.flatten();
   const model::Decoder::Layout layout = student_.layout(batch.tokens);
   at::Tensor embedded;
@@ -106,7 +123,8 @@ LossSums StepRunner::accumulate(const Batch& batch, std::int64_t targets_in_step
     optimiser_.accumulate(i, own);
     own.reset();
   }
-  add_embedding_gradient(ids, embedded.grad(), optimiser_.parameters()[embedding_].gradient);
+  AdamWParameter& embedding = optimiser_.parameters()[embedding_];
+  if (!embedding.frozen()) add_embedding_gradient(ids, embedded.grad(), embedding.gradient);
   laps.lap(phases_.backward_s);
   return sums;
 }
@@ -121,7 +139,11 @@ StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double lea
   laps.lap(phases_.optimiser_s);
   for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
     const Batch batch = make_batch(micro_batch);
-    if (!batch.targets.empty()) result.sums += accumulate(batch, targets);
+    if (batch.targets.empty()) continue;
+    laps = Laps(clock_);
+    const at::Tensor teacher = kept_or_computed(micro_batch, batch);
+    laps.lap(phases_.teacher_s);
+    result.sums += accumulate(batch, teacher, targets);
   }
   laps = Laps(clock_);
   result.gradient_norm = optimiser_.step(learning_rate);

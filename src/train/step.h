@@ -16,6 +16,7 @@
 #include "train/batch.h"
 #include "train/objective.h"
 #include "train/step_plan.h"
+#include "train/teacher_states.h"
 #include "train/train_options.h"
 
 namespace retort::train {
@@ -42,11 +43,15 @@ struct StepPhases {
 class StepRunner {
  public:
   // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
-  // Both must have the same vocabulary.
+  // Both must have the same vocabulary. `states` (borrowed, may be null) saves the teacher's work from the second pass
+  // on.
   StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-             const Clock& clock);
+             const Clock& clock, TeacherStates* states = nullptr);
 
   StepResult step(std::span<const dataset::PackedRow> rows, double learning_rate);
+
+  // Fills the kept states of these rows where they are missing, computed in the micro-batches of step().
+  void keep_states(std::span<const dataset::PackedRow> rows);
 
   // The teacher's hidden states at the supervised places [n, hidden].
   at::Tensor teacher_hidden(const Batch& batch) const;
@@ -60,12 +65,14 @@ class StepRunner {
   std::vector<model::NamedTensor> masters() const;
 
  private:
-  LossSums accumulate(const Batch& batch, std::int64_t targets_in_step);
+  at::Tensor kept_or_computed(std::span<const dataset::PackedRow> rows, const Batch& batch);
+  LossSums accumulate(const Batch& batch, const at::Tensor& teacher, std::int64_t targets_in_step);
 
   const model::Decoder& teacher_;
   model::Decoder student_;
   TrainOptions options_;
   const Clock& clock_;
+  TeacherStates* states_;
   StepPhases phases_;
   AdamW optimiser_;
   ForwardKl objective_;

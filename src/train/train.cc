@@ -25,6 +25,7 @@
 #include "train/schedule.h"
 #include "train/step.h"
 #include "train/step_plan.h"
+#include "train/teacher_states.h"
 
 namespace retort::train {
 namespace {
@@ -58,11 +59,13 @@ std::string fingerprint(const model::Decoder& teacher, const model::Decoder& stu
                      {"epochs", o.tokens > 0 ? 0 : o.epochs},
                      {"tokens", o.tokens},
                      {"learning_rate", o.learning_rate},
+                     {"embedding_rate", o.embedding_rate},
                      {"final_learning_rate_fraction", o.final_learning_rate_fraction},
                      {"warmup_fraction", o.warmup_fraction},
                      {"tokens_per_step", o.tokens_per_step},
                      {"micro_batch_tokens", o.micro_batch_tokens},
                      {"head_rows", o.head_rows},
+                     {"teacher_states_mb", o.teacher_states_mb},
                      {"max_length", o.max_length},
                      {"weight_decay", o.weight_decay},
                      {"beta1", o.beta1},
@@ -213,7 +216,8 @@ class Training {
     position_.fingerprint = fingerprint(teacher_, student, examples_, options_);
     if (std::filesystem::exists(files_.student)) return finished();
     const model::DecoderConfig config = student.config();
-    StepRunner runner(teacher_, student, options_, clock_);
+    std::optional<TeacherStates> states = kept_states();
+    StepRunner runner(teacher_, student, options_, clock_, states ? &*states : nullptr);
     RETORT_TRY(resume(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
     const HeldOut held_out(runner, examples_.held_out, options_);
@@ -235,6 +239,29 @@ class Training {
     RETORT_ASSIGN(TrainSummary summary, summary_from_json(json, what));
     summary.checkpoint = files_.student;
     return summary;
+  }
+
+  // Room for the teacher's states, when there is a second pass to use them in and they fit.
+  std::optional<TeacherStates> kept_states() const {
+    if (plan_.steps().back().epoch == 0 || options_.teacher_states_mb == 0) return std::nullopt;
+    const std::int64_t hidden = teacher_.config().hidden;
+    const at::ScalarType dtype = model::dtype_of(teacher_.compute_type());
+    const std::int64_t bytes = TeacherStates::bytes(examples_.train, options_.max_length, hidden, dtype);
+    if (bytes > options_.teacher_states_mb * 1'000'000) {
+      progress_.note("The teacher reads every exchange in every pass: its states would take " +
+                     human_bytes(static_cast<std::uint64_t>(bytes)) + ", more than train.teacher_states_mb allows.");
+      return std::nullopt;
+    }
+    return std::make_optional<TeacherStates>(examples_.train, options_.max_length, hidden, dtype);
+  }
+
+  // A training that was resumed lacks states of its first pass: they are worked out as that pass did, batch by batch,
+  // so that the losses are those of an unbroken run. Before the second pass, once.
+  void complete_states(StepRunner& runner) {
+    states_complete_ = true;
+    for (std::size_t i = 0; plan_.steps()[i].epoch == 0 && !stop_.stop_requested(); ++i) {
+      runner.keep_states(plan_.rows(i));
+    }
   }
 
   static Failure another_training(const std::filesystem::path& path) {
@@ -277,6 +304,11 @@ class Training {
         progress_.end("stopped at step " + std::to_string(position_.step));
         return interrupted("Training was stopped after step " + std::to_string(position_.step) + " of " +
                            std::to_string(total_steps) + " and saved; the same command goes on from there.");
+      }
+      const bool first_pass = plan_.steps()[static_cast<std::size_t>(position_.step)].epoch == 0;
+      if (!first_pass && !states_complete_) {
+        complete_states(runner);
+        continue;
       }
       RETORT_TRY(one_step(runner, held_out, metrics, schedule));
       const bool last = position_.step == total_steps;
@@ -368,6 +400,7 @@ class Training {
   TrainPosition position_;
   double started_s_ = 0;
   double held_out_kl_ = -1;
+  bool states_complete_ = false;
 };
 
 }  // namespace

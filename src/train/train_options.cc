@@ -31,6 +31,11 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .minimum = 0,
                 .maximum = 1,
                 .above_minimum = true})
+          .add("embedding_rate", &O::embedding_rate,
+               {.help = "Learning rate of the token embedding and the output head, as a share of train.learning_rate. "
+                        "0: they stay as the teacher has them, which saves their part of the work.",
+                .minimum = 0,
+                .maximum = 1})
           .add("final_learning_rate_fraction", &O::final_learning_rate_fraction,
                {.help = "Where the cosine ends, as a fraction of the highest learning rate.",
                 .minimum = 0,
@@ -85,6 +90,12 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .help = "Rows of logits that exist at a time; each takes 4 bytes a word of the vocabulary in bf16.",
                 .minimum = 1,
                 .maximum = 1 << 16})
+          .add("teacher_states_mb", &O::teacher_states_mb,
+               {.unit = "MB",
+                .help = "Memory for the teacher's hidden states, kept so that it reads each exchange once, not in "
+                        "every pass. Where they would need more, nothing is kept. 0: never.",
+                .minimum = 0,
+                .maximum = 1 << 20})
           .add("compute", &O::compute,
                {.help = "Type of matrices and activations; auto takes the one the probe measures as faster. Master "
                         "weights are FP32 either way.",

@@ -19,6 +19,7 @@ struct TrainOptions {
   std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
   double learning_rate = 8e-4;              // highest, at the end of warm-up
+  double embedding_rate = 1;                // of the embedding and the head, as a share of the learning rate; 0: frozen
   double final_learning_rate_fraction = 0;  // where the cosine ends, as a fraction of the highest
   double warmup_fraction = 0.05;            // of all steps
   std::int64_t tokens_per_step = 1024;      // of the global batch, padding included
@@ -31,11 +32,12 @@ struct TrainOptions {
   double epsilon = 1e-8;
   double clip_norm = 1.0;  // of the global gradient; 0: none
   std::int64_t seed = 1;
-  std::int64_t checkpoint_every = 100;  // steps; 0: only at the end and when stopped
-  std::int64_t held_out_every = 25;     // steps; 0: only at the end
-  std::int64_t held_out_tokens = 4096;  // the fixed subset that is measured while training
-  std::int64_t head_rows = 512;         // rows of logits that exist at a time
-  std::string compute = "auto";         // "auto", "bf16" or "fp32"
+  std::int64_t checkpoint_every = 100;    // steps; 0: only at the end and when stopped
+  std::int64_t held_out_every = 25;       // steps; 0: only at the end
+  std::int64_t held_out_tokens = 4096;    // the fixed subset that is measured while training
+  std::int64_t head_rows = 512;           // rows of logits that exist at a time
+  std::int64_t teacher_states_mb = 1024;  // memory for the teacher's states, kept between passes; 0: none
+  std::string compute = "auto";           // "auto", "bf16" or "fp32"
 };
 
 const recipe::OptionSet<TrainOptions>& train_option_set();

@@ -208,6 +208,46 @@ TEST_F(TrainTest, GoesOnAsIfItHadNeverStopped) {
   }
 }
 
+// The teacher reads each exchange once; stopped in the second pass, its states are worked out again as they were.
+TEST_F(TrainTest, KeptStatesChangeNothing) {
+  Setting setting;
+  const auto kept = run("kept", setting);
+  ASSERT_TRUE(kept) << kept.error().message;
+  ASSERT_FALSE(run("stopped", setting, static_cast<int>(kept->steps) - 1));
+  EXPECT_EQ(metrics("stopped").back().epoch, 2);
+  ASSERT_TRUE(run("stopped", setting));
+  expect_same(metrics("kept"), metrics("stopped"));
+  setting.options.teacher_states_mb = 0;
+  ASSERT_TRUE(run("fresh", setting));
+  const auto a = metrics("kept");
+  const auto b = metrics("fresh");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss, b[i].loss, 1e-4 * a[i].loss) << i;
+}
+
+TEST_F(TrainTest, AFrozenEmbeddingStaysTheTeachers) {
+  for (const bool tied : {true, false}) {
+    Setting setting;
+    setting.tied = tied;
+    setting.options.embedding_rate = 0;
+    const std::string kind = tied ? "tied" : "untied";
+    const auto whole = run("whole" + kind, setting);
+    ASSERT_TRUE(whole) << whole.error().message;
+    EXPECT_LT(whole->final_loss, whole->first_loss);
+    const auto weights = model::load_weights(whole->checkpoint);
+    ASSERT_TRUE(weights) << weights.error().message;
+    auto before = tiny_decoder(tiny_config(tied, 2), 2, model::ComputeType::kFloat32).named_parameters();
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      ASSERT_EQ(weights->tensors[i].name, before[i].name);
+      const bool frozen = before[i].name == "token_embd.weight" || before[i].name == "output.weight";
+      EXPECT_EQ(torch::equal(weights->tensors[i].tensor, before[i].tensor), frozen) << before[i].name;
+    }
+    ASSERT_FALSE(run("parts" + kind, setting, 3));
+    ASSERT_TRUE(run("parts" + kind, setting));
+    expect_same(metrics("whole" + kind), metrics("parts" + kind));
+  }
+}
+
 // Killed between a checkpoint and the next: what was measured after the checkpoint is measured again, the same.
 TEST_F(TrainTest, GoesOnFromAnOlderCheckpoint) {
   Setting setting;

@@ -1,0 +1,36 @@
+#include "model/attention_kernels.h"
+
+#include "model/attention_layout.h"
+#include "model/instruction_set.h"
+
+namespace retort::model {
+
+namespace attention_plain {
+extern const AttentionKernels kKernels;
+}
+namespace attention_avx2 {
+extern const AttentionKernels kKernels;
+}
+namespace attention_avx512 {
+extern const AttentionKernels kKernels;
+}
+
+std::size_t attention_kernel_variants(const AttentionKernels* variants[3]) {
+  const InstructionSet best = best_instruction_set();
+  std::size_t count = 0;
+  variants[count++] = &attention_plain::kKernels;
+  if (best >= InstructionSet::kAvx2) variants[count++] = &attention_avx2::kKernels;
+  if (best >= InstructionSet::kAvx512) variants[count++] = &attention_avx512::kKernels;
+  return count;
+}
+
+const AttentionKernels& attention_kernels() {
+  const AttentionKernels* variants[3] = {};
+  return *variants[attention_kernel_variants(variants) - 1];
+}
+
+std::size_t attention_scratch(std::size_t length, std::size_t head_dim, bool backward) {
+  return AttentionLayout(length, head_dim, backward).floats;
+}
+
+}  // namespace retort::model

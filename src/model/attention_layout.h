@@ -1,0 +1,46 @@
+// Where the parts of the attention kernels' scratch lie. Internal to the kernels and to who allots the scratch.
+#pragma once
+
+#include <cstddef>
+
+namespace retort::model {
+namespace {  // compiled for several instruction sets: nothing here may be shared between them
+
+constexpr std::size_t kBlockRows = 32;  // queries whose scores exist at a time
+
+constexpr std::size_t padded(std::size_t count) { return (count + 15) / 16 * 16; }
+
+struct AttentionLayout {
+  std::size_t length, width;  // padded
+  std::size_t queries = 0, output = 0, scores = 0, keys_across = 0, values = 0;
+  std::size_t keys = 0, values_across = 0, key_sums = 0, value_sums = 0, incoming = 0, score_gradients = 0;
+  std::size_t floats = 0;
+
+  AttentionLayout(std::size_t tokens, std::size_t head_dim, bool backward)
+      : length(padded(tokens)), width(padded(head_dim)) {
+    queries = take(kBlockRows * width);
+    output = take(kBlockRows * width);
+    scores = take(kBlockRows * length);
+    keys_across = take(width * length);
+    if (!backward) {
+      values = take(length * width);
+      return;
+    }
+    keys = take(length * width);
+    values_across = take(width * length);
+    key_sums = take(length * width);
+    value_sums = take(length * width);
+    incoming = take(kBlockRows * width);
+    score_gradients = take(kBlockRows * length);
+  }
+
+ private:
+  std::size_t take(std::size_t count) {
+    const std::size_t begin = floats;
+    floats += count;
+    return begin;
+  }
+};
+
+}  // namespace
+}  // namespace retort::model
