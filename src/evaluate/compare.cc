@@ -177,9 +177,10 @@ Result<Comparison> compare(Scorer& teacher, std::span<const ComparedModel> model
     if (rows.positions.empty()) {
       comparison.teacher.exchanges.emplace_back();
       comparison.teacher.tokens.emplace_back();
-      for (ModelComparison& model : comparison.models) {
-        model.exchanges.emplace_back();
-        model.tokens.emplace_back();
+      for (std::size_t m = 0; m < models.size(); ++m) {
+        if (e >= models[m].examples) continue;
+        comparison.models[m].exchanges.emplace_back();
+        comparison.models[m].tokens.emplace_back();
       }
       continue;
     }
@@ -200,6 +201,7 @@ Result<Comparison> compare(Scorer& teacher, std::span<const ComparedModel> model
     comparison.teacher.tokens.push_back(std::move(tokens));
 
     for (std::size_t m = 0; m < models.size(); ++m) {
+      if (e >= models[m].examples) continue;
       if (stop.stop_requested()) return interrupted("Stopped while comparing with the teacher.");
       std::vector<RowSummary> summaries(count);
       tokens.assign(count, {});

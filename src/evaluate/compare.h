@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -58,13 +59,14 @@ struct ExchangeSums {
 
 struct ModelComparison {
   std::string name;
-  std::vector<ExchangeSums> exchanges;               // in the order of the examples
+  std::vector<ExchangeSums> exchanges;               // in the order of the examples, as many as were compared
   std::vector<std::vector<TokenComparison>> tokens;  // per exchange, ascending positions
 };
 
 struct ComparedModel {
   std::string name;  // for messages and the result
   Scorer* scorer = nullptr;
+  std::size_t examples = std::numeric_limits<std::size_t>::max();  // compared on the first so many
 };
 
 struct Comparison {

@@ -120,6 +120,18 @@ TEST(Compare, RowsShiftedByOneAreMuchWorse) {
   EXPECT_GT(mean_kl(result->models[1]), 50 * mean_kl(result->models[0]));
 }
 
+TEST(Compare, AModelMayBeComparedOnTheFirstFew) {
+  ScriptedScorer teacher(kVocabulary, random_rows(kVocabulary, 1));
+  ScriptedScorer model(kVocabulary, random_rows(kVocabulary, 2));
+  const auto result = run(teacher, {{"few", &model, 2}, {"all", &model}}, random_examples(8, 5));
+  ASSERT_TRUE(result);
+  ASSERT_EQ(result->models[0].exchanges.size(), 2U);
+  ASSERT_EQ(result->models[1].exchanges.size(), 8U);
+  for (std::size_t e = 0; e < 2; ++e) {
+    EXPECT_EQ(result->models[0].exchanges[e].kl_nats, result->models[1].exchanges[e].kl_nats);
+  }
+}
+
 TEST(Compare, PerplexityIsOfTheTokenThatFollows) {
   // A model that is certain of ids[t + 1] = ids[t] + 1; the examples count upwards.
   const auto counting = [](std::span<const TokenId> ids, std::size_t) {

@@ -84,14 +84,23 @@ Result<MeasuredModels> measured_models(const StageContext& context, bool rival) 
     const std::uint64_t size = std::filesystem::file_size(models.student.path, error);
     if (error)
       return world_error("The size of '" + models.student.path.string() + "' can't be read: " + error.message());
-    const gguf::TensorType nearest =
-        *std::min_element(std::begin(kRivalTypes), std::end(kRivalTypes), [&](gguf::TensorType a, gguf::TensorType b) {
-          return distance(size_in_type(teacher.file, a), size) < distance(size_in_type(teacher.file, b), size);
-        });
-    const std::string type_name(gguf::name_of(nearest));
-    const bool there = type_name == own_type || std::find(types.begin(), types.end(), type_name) != types.end();
+    // The file as given, run as it is: quantised activations cost it something too. Else the type nearest in size; one
+    // larger than the file as given would hold nothing more.
+    std::string nearest = own_type;
+    std::uint64_t nearest_size = teacher.file.size_bytes();
+    for (const gguf::TensorType type : kRivalTypes) {
+      const std::uint64_t type_size = size_in_type(teacher.file, type);
+      if (type_size >= teacher.file.size_bytes() || distance(type_size, size) >= distance(nearest_size, size)) continue;
+      nearest = gguf::name_of(type);
+      nearest_size = type_size;
+    }
+    const bool as_given = nearest == own_type;
+    const bool there = as_given ? models.reference.path == models.teacher.path
+                                : std::find(types.begin(), types.end(), nearest) != types.end();
     if (!there) {
-      RETORT_ASSIGN(MeasuredModel model, teacher_in(nearest));
+      RETORT_ASSIGN(const gguf::TensorType type, gguf::tensor_type_from_name(nearest));
+      RETORT_ASSIGN(MeasuredModel model, teacher_in(type));
+      if (as_given) model.name = "teacher " + own_type + ", as given";
       models.others.push_back(std::move(model));
     }
   }

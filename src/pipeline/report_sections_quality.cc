@@ -225,10 +225,11 @@ const ModelScore* rival(const Scorecard& card) {
       nearest_score = &score;
     }
   };
-  consider(card.teacher);
+  // The teacher's own row is the reference, at a KL of 0; the same file as others run it was measured like any other.
   for (const ModelScore& score : card.others) {
     if (starts_with(score.name, "teacher")) consider(score);
   }
+  consider(card.teacher);
   return nearest_score;
 }
 
@@ -396,7 +397,9 @@ Json size_speed_section(const RunFacts& facts) {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.score == score; });
   };
   const std::vector<Row> pairs = rows;
-  if (!shown(&card.teacher))
+  const bool measured_as_given = std::any_of(card.others.begin(), card.others.end(),
+                                             [&](const ModelScore& score) { return score.file == card.teacher.file; });
+  if (!shown(&card.teacher) && !measured_as_given)
     rows.push_back({"Others", "Teacher as given, " + card.teacher.type, "teacher", &card.teacher});
   if (!shown(&card.student))
     rows.push_back({"Others", "Student as shipped, " + card.student.type, "student", &card.student});

@@ -68,7 +68,14 @@ Result<evaluate::Comparison> measure_quality(Evaluation& evaluation, const Measu
   RETORT_ASSIGN(const auto reference, open_engine(models.reference, evaluation.context_tokens, 1));
   RETORT_ASSIGN(const auto before, open_engine(models.before, evaluation.context_tokens, 1));
   RETORT_ASSIGN(const auto student, open_engine(models.student, evaluation.context_tokens, 1));
-  const evaluate::ComparedModel compared[] = {{"before", before.get()}, {"student", student.get()}};
+  std::vector<evaluate::ComparedModel> compared = {{"before", before.get()}, {"student", student.get()}};
+  std::vector<std::unique_ptr<llama::Engine>> other_engines;
+  for (const MeasuredModel& model : models.others) {
+    if (model.path == models.reference.path) continue;
+    RETORT_ASSIGN(auto engine, open_engine(model, evaluation.context_tokens, 1));
+    compared.push_back({model.name, engine.get(), kOtherExchanges});
+    other_engines.push_back(std::move(engine));
+  }
   RETORT_ASSIGN(evaluate::Comparison comparison,
                 evaluate::compare(*reference, compared, evaluation.examples, {}, context.progress, context.stop));
   const auto quality = [&](const evaluate::ModelComparison& model) {
@@ -80,19 +87,11 @@ Result<evaluate::Comparison> measure_quality(Evaluation& evaluation, const Measu
   card.held_out.exchanges = static_cast<std::int64_t>(evaluation.examples.size());
   card.held_out.tokens = comparison.tokens;
 
-  const std::size_t fewer = std::min(kOtherExchanges, evaluation.examples.size());
-  const auto some = std::span(evaluation.examples).first(fewer);
+  std::size_t next = 2;
   for (const MeasuredModel& model : models.others) {
     ModelScore score = score_of(model);
-    if (model.path == models.reference.path) {
-      evaluate::set_quality(score, quality(comparison.teacher));
-    } else {
-      RETORT_ASSIGN(const auto engine, open_engine(model, evaluation.context_tokens, 1));
-      const evaluate::ComparedModel other[] = {{model.name, engine.get()}};
-      RETORT_ASSIGN(const evaluate::Comparison result,
-                    evaluate::compare(*reference, other, some, {}, context.progress, context.stop));
-      evaluate::set_quality(score, quality(result.models[0]));
-    }
+    const bool is_reference = model.path == models.reference.path;
+    evaluate::set_quality(score, quality(is_reference ? comparison.teacher : comparison.models[next++]));
     card.others.push_back(std::move(score));
   }
   return comparison;
