@@ -184,7 +184,7 @@ TEST(TorchScorer, VisitsTheAskedRowsInChunks) {
 
 TEST(LayerChoice, ALayerThatDoesNothingGoesFirst) {
   const Decoder teacher = make(5, 2);
-  const std::vector<std::vector<TokenId>> sequences = {{1, 2, 3, 4, 5, 6, 7, 8}, {9, 10, 11, 12}};
+  const std::vector<MeasuredSequence> sequences = {{{1, 2, 3, 4, 5, 6, 7, 8}, {}}, {{9, 10, 11, 12}, {}}};
   SilentProgress progress;
   for (const auto method : {LayerMethod::kBlockInfluence, LayerMethod::kGreedyKl}) {
     const auto choice = choose_layers(teacher, sequences, {.method = method, .keep = 4}, progress, {});
@@ -197,13 +197,13 @@ TEST(LayerChoice, ALayerThatDoesNothingGoesFirst) {
 
 TEST(LayerChoice, GreedyTellsTheKlOfTheCut) {
   const Decoder teacher = make(4);
-  const std::vector<std::vector<TokenId>> sequences = {{1, 2, 3, 4, 5, 6, 7, 8}};
+  const std::vector<MeasuredSequence> sequences = {{{1, 2, 3, 4, 5, 6, 7, 8}, {}}};
   SilentProgress progress;
   const auto choice = choose_layers(teacher, sequences, {.method = LayerMethod::kGreedyKl, .keep = 2}, progress, {});
   ASSERT_TRUE(choice);
   const auto cut = teacher.keep_layers(choice->kept);
   ASSERT_TRUE(cut);
-  const auto batch = single_document(sequences[0]);
+  const auto batch = single_document(sequences[0].ids);
   const auto p = teacher.logits(teacher.forward(batch).squeeze(0)).log_softmax(1);
   const auto q = cut->logits(cut->forward(batch).squeeze(0)).log_softmax(1);
   const double kl = (p.exp() * (p - q)).sum(1).mean().item<double>();
@@ -217,9 +217,44 @@ TEST(LayerChoice, GreedyTellsTheKlOfTheCut) {
   EXPECT_NEAR(last, kl, 1e-4);
 }
 
+// More layers than the shortlist holds: the sketch names the candidates, the whole text decides among them.
+TEST(LayerChoice, AShortlistFindsWhatTheSearchOfAllFinds) {
+  const Decoder teacher = make(9, 4);  // one of nine does nothing
+  std::vector<MeasuredSequence> sequences;
+  for (TokenId first = 0; first < 8; ++first) {
+    MeasuredSequence sequence;
+    for (TokenId i = 0; i < 40; ++i) sequence.ids.push_back((first * 5 + i * 7) % 50);
+    sequence.judged.assign(sequence.ids.size(), 1);
+    sequences.push_back(sequence);
+  }
+  SilentProgress progress;
+  const auto choice = choose_layers(teacher, sequences, {.method = LayerMethod::kGreedyKl, .keep = 8}, progress, {});
+  ASSERT_TRUE(choice) << choice.error().message;
+  EXPECT_FALSE(choice->scores[4].kept);
+}
+
+TEST(LayerChoice, OnlyWhatIsJudgedCounts) {
+  const Decoder teacher = make(3);
+  const auto last_kl = [&](std::vector<std::uint8_t> judged) {
+    const std::vector<MeasuredSequence> sequences = {{{1, 2, 3, 4, 5, 6}, std::move(judged)}};
+    SilentProgress progress;
+    const auto choice = choose_layers(teacher, sequences, {.method = LayerMethod::kGreedyKl, .keep = 2}, progress, {});
+    RETORT_CHECK(choice.has_value());
+    for (const auto& score : choice->scores) {
+      if (score.removed_at == 0) return score.kl_after_removal;
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(last_kl({1, 1, 1, 1, 1, 1}), last_kl({}));
+  EXPECT_NE(last_kl({1, 1, 1, 0, 0, 0}), last_kl({}));
+  const std::vector<MeasuredSequence> nothing = {{{1, 2, 3}, {0, 0, 0}}};
+  SilentProgress progress;
+  EXPECT_FALSE(choose_layers(teacher, nothing, {.keep = 2}, progress, {}));
+}
+
 TEST(LayerChoice, TheLastLayerIsNotJudgedByInfluence) {
   const Decoder teacher = make(4, 3);  // the last does nothing
-  const std::vector<std::vector<TokenId>> sequences = {{1, 2, 3, 4}};
+  const std::vector<MeasuredSequence> sequences = {{{1, 2, 3, 4}, {}}};
   SilentProgress progress;
   const auto choice =
       choose_layers(teacher, sequences, {.method = LayerMethod::kBlockInfluence, .keep = 2}, progress, {});
@@ -229,7 +264,7 @@ TEST(LayerChoice, TheLastLayerIsNotJudgedByInfluence) {
 
 TEST(LayerChoice, RefusesImpossibleOnes) {
   const Decoder teacher = make(3);
-  const std::vector<std::vector<TokenId>> sequences = {{1, 2, 3}};
+  const std::vector<MeasuredSequence> sequences = {{{1, 2, 3}, {}}};
   SilentProgress progress;
   EXPECT_FALSE(choose_layers(teacher, sequences, {.keep = 4}, progress, {}));
   EXPECT_FALSE(choose_layers(teacher, sequences, {.keep = 0}, progress, {}));

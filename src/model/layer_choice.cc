@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/json.h"
 
@@ -13,36 +14,52 @@ namespace retort::model {
 
 namespace {
 
-constexpr std::int64_t kJudgedRows = 128;  // whose distributions greedy KL compares
+// Greedy KL: of all tokens at most so many are judged, an eighth of the tokens ranks the candidates, and the best of
+// those are judged on all.
+constexpr std::int64_t kJudgedRows = 512;
+constexpr std::int64_t kSketchShare = 8;
+constexpr std::int64_t kShortestSketch = 256;
+constexpr std::int64_t kWholeLength = std::numeric_limits<std::int64_t>::max();
+constexpr std::size_t kShortlist = 6;
 
-// Sequences as one row without padding, cut to `max_tokens` in all.
-Result<TokenBatch> pack(std::span<const std::vector<TokenId>> sequences, const DecoderConfig& config,
-                        std::int64_t max_tokens) {
+struct Text {
+  TokenBatch batch;
+  std::vector<std::int64_t> judged;  // places in it
+};
+
+// Sequences as one row without padding, cut to `max_tokens` in all and `max_length` each.
+Result<Text> pack(std::span<const MeasuredSequence> sequences, const DecoderConfig& config, std::int64_t max_tokens,
+                  std::int64_t max_length) {
   std::vector<std::int64_t> ids;
   std::vector<std::int64_t> positions;
   std::vector<std::int64_t> documents;
+  std::vector<std::int64_t> judged;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto room = std::min(max_tokens - static_cast<std::int64_t>(ids.size()), config.context);
-    const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(sequences[i].size()), room);
+    const MeasuredSequence& sequence = sequences[i];
+    RETORT_CHECK(sequence.judged.empty() || sequence.judged.size() == sequence.ids.size());
+    const auto room = std::min({max_tokens - static_cast<std::int64_t>(ids.size()), config.context, max_length});
+    const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(sequence.ids.size()), room);
     if (count < 2) continue;  // a lone token says nothing about what follows
     for (std::int64_t j = 0; j < count; ++j) {
-      const TokenId id = sequences[i][static_cast<std::size_t>(j)];
+      const auto at = static_cast<std::size_t>(j);
+      const TokenId id = sequence.ids[at];
       if (id < 0 || id >= config.vocabulary) {
         return caller_error("Token " + std::to_string(id) + " is outside the model's vocabulary of " +
                             std::to_string(config.vocabulary) + ".");
       }
+      if (sequence.judged.empty() || sequence.judged[at] != 0) judged.push_back(static_cast<std::int64_t>(ids.size()));
       ids.push_back(id);
       positions.push_back(j);
       documents.push_back(static_cast<std::int64_t>(i));
     }
   }
-  if (ids.empty()) {
+  if (ids.empty() || judged.empty()) {
     return caller_error("The importance of layers cannot be measured without token sequences; give at least one.");
   }
   const auto row = [](const std::vector<std::int64_t>& values) {
     return torch::tensor(values, torch::kInt64).unsqueeze(0);
   };
-  return TokenBatch{row(ids), row(positions), row(documents)};
+  return Text{TokenBatch{row(ids), row(positions), row(documents)}, std::move(judged)};
 }
 
 std::vector<LayerScore> block_influence(const Decoder& teacher, const TokenBatch& batch) {
@@ -77,14 +94,14 @@ void keep_most_influential(LayerChoice& choice, std::int64_t keep) {
 // The distributions of the teacher that cuts are compared with.
 class Judge {
  public:
-  Judge(const Decoder& teacher, const TokenBatch& batch) : teacher_(teacher) {
-    const std::int64_t tokens = batch.ids.numel();
-    const std::int64_t judged = std::min(tokens, kJudgedRows);
-    // Spread over the whole batch.
-    rows_ = torch::arange(judged, torch::kInt64) * tokens / judged;
-    rows_ = rows_.to(torch::kInt64);
+  Judge(const Decoder& teacher, const Text& text, std::int64_t most_rows) : teacher_(teacher) {
+    const auto judged = static_cast<std::int64_t>(text.judged.size());
+    const std::int64_t count = std::min(judged, most_rows);
+    std::vector<std::int64_t> rows;  // spread over the whole text
+    for (std::int64_t i = 0; i < count; ++i) rows.push_back(text.judged[static_cast<std::size_t>(i * judged / count)]);
+    rows_ = torch::tensor(rows, torch::kInt64);
     const auto log_probabilities =
-        teacher.logits(teacher.forward(batch).squeeze(0).index_select(0, rows_)).log_softmax(1);
+        teacher.logits(teacher.forward(text.batch).squeeze(0).index_select(0, rows_)).log_softmax(1);
     probabilities_ = log_probabilities.exp();
     negative_entropy_ = (probabilities_ * log_probabilities).sum(1);
   }
@@ -101,35 +118,70 @@ class Judge {
   torch::Tensor rows_, probabilities_, negative_entropy_;
 };
 
-Result<void> remove_greedily(const Decoder& teacher, const TokenBatch& batch, LayerChoice& choice, std::int64_t keep,
-                             Progress& progress, std::stop_token stop) {
-  const Judge judge(teacher, batch);
-  const Decoder::Layout layout = teacher.layout(batch);
-  const torch::Tensor embedded = teacher.embed(batch.ids.reshape({-1}));
-  std::vector<std::int64_t> left(choice.scores.size());
-  std::iota(left.begin(), left.end(), 0);
-  const auto removals = static_cast<std::int64_t>(left.size()) - keep;
+// A cut that loses layer after layer, judged on one text.
+class Cut {
+ public:
+  Cut(const Decoder& teacher, const Text& text, std::int64_t judged_rows)
+      : teacher_(teacher), judge_(teacher, text, judged_rows), layout_(teacher.layout(text.batch)) {
+    inputs_.push_back(teacher.embed(text.batch.ids.reshape({-1})));
+    left_.resize(static_cast<std::size_t>(teacher.config().layers));
+    std::iota(left_.begin(), left_.end(), 0);
+    refresh(0);
+  }
+  std::size_t size() const { return left_.size(); }
+  std::int64_t layer(std::size_t index) const { return left_[index]; }
+  // Of the cut without the layer at `index` as well.
+  double kl_without(std::size_t index) const {
+    torch::Tensor state = inputs_[index];
+    for (std::size_t j = index + 1; j < left_.size(); ++j) state = teacher_.apply_block(left_[j], state, layout_);
+    return judge_.kl(state);
+  }
+  void remove(std::size_t index) {
+    left_.erase(left_.begin() + static_cast<std::ptrdiff_t>(index));
+    refresh(index);
+  }
+
+ private:
+  // Works out what goes into the layers behind `index`.
+  void refresh(std::size_t index) {
+    inputs_.resize(index + 1);
+    for (std::size_t i = index; i + 1 < left_.size(); ++i) {
+      inputs_.push_back(teacher_.apply_block(left_[i], inputs_[i], layout_));
+    }
+  }
+
+  const Decoder& teacher_;
+  Judge judge_;
+  Decoder::Layout layout_;
+  std::vector<std::int64_t> left_;
+  std::vector<torch::Tensor> inputs_;  // of each layer that is left
+};
+
+Result<void> remove_greedily(const Decoder& teacher, const Text& text, const Text& sketch, LayerChoice& choice,
+                             std::int64_t keep, Progress& progress, std::stop_token stop) {
+  Cut whole(teacher, text, kJudgedRows);
+  Cut rough(teacher, sketch, kJudgedRows / kSketchShare);
+  const auto removals = static_cast<std::int64_t>(whole.size()) - keep;
   progress.begin("choose layers", static_cast<double>(removals), "layers");
   for (std::int64_t removal = 0; removal < removals; ++removal) {
-    double best_kl = std::numeric_limits<double>::infinity();
-    std::size_t best = 0;
-    torch::Tensor before = embedded;  // what goes into candidate `i`
-    for (std::size_t i = 0; i < left.size(); ++i) {
+    std::vector<std::pair<double, std::size_t>> candidates;
+    for (std::size_t i = 0; i < rough.size(); ++i) {
       if (stop.stop_requested()) return interrupted("The choice of layers was stopped.");
-      torch::Tensor state = before;
-      for (std::size_t j = i + 1; j < left.size(); ++j) state = teacher.apply_block(left[j], state, layout);
-      const double kl = judge.kl(state);
-      if (kl < best_kl) {
-        best_kl = kl;
-        best = i;
-      }
-      if (i + 1 < left.size()) before = teacher.apply_block(left[i], before, layout);
+      candidates.emplace_back(rough.size() > kShortlist ? rough.kl_without(i) : 0, i);
     }
-    auto& score = choice.scores[static_cast<std::size_t>(left[best])];
+    std::sort(candidates.begin(), candidates.end());
+    candidates.resize(std::min(candidates.size(), kShortlist));
+    for (auto& [kl, index] : candidates) {
+      if (stop.stop_requested()) return interrupted("The choice of layers was stopped.");
+      kl = whole.kl_without(index);
+    }
+    const auto [kl, index] = *std::min_element(candidates.begin(), candidates.end());
+    auto& score = choice.scores[static_cast<std::size_t>(whole.layer(index))];
     score.kept = false;
     score.removed_at = removal;
-    score.kl_after_removal = best_kl;
-    left.erase(left.begin() + static_cast<std::ptrdiff_t>(best));
+    score.kl_after_removal = kl;
+    whole.remove(index);
+    rough.remove(index);
     progress.advance(static_cast<double>(removal + 1), "");
   }
   progress.end("");
@@ -162,7 +214,7 @@ Result<LayerMethod> layer_method_from_name(std::string_view name) {
                       "' is no way to choose layers; expected block_influence, greedy_kl or explicit.");
 }
 
-Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const std::vector<TokenId>> sequences,
+Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                   const LayerChoiceOptions& options, Progress& progress, std::stop_token stop) {
   const std::int64_t layers = teacher.config().layers;
   if (options.keep < 1 || options.keep > layers) {
@@ -171,30 +223,33 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const std::v
   }
   RETORT_CHECK(options.method != LayerMethod::kExplicit);
   const torch::NoGradGuard no_gradient;
-  RETORT_ASSIGN(const TokenBatch batch, pack(sequences, teacher.config(), options.max_tokens));
+  RETORT_ASSIGN(const Text text, pack(sequences, teacher.config(), options.max_tokens, kWholeLength));
   LayerChoice choice;
   choice.method = options.method;
-  choice.measured_tokens = batch.ids.numel();
-  choice.scores = block_influence(teacher, batch);
+  choice.measured_tokens = text.batch.ids.numel();
+  choice.scores = block_influence(teacher, text.batch);
   if (options.method == LayerMethod::kBlockInfluence) {
     keep_most_influential(choice, options.keep);
   } else {
-    RETORT_TRY(remove_greedily(teacher, batch, choice, options.keep, progress, stop));
+    // The beginnings of many sequences rather than a few whole ones; a short text is its own sketch.
+    const std::int64_t sketch_tokens = std::max(options.max_tokens / kSketchShare, kShortestSketch);
+    RETORT_ASSIGN(const Text sketch, pack(sequences, teacher.config(), sketch_tokens, sketch_tokens / 4));
+    RETORT_TRY(remove_greedily(teacher, text, sketch, choice, options.keep, progress, stop));
   }
   collect_kept(choice);
   return choice;
 }
 
-Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const std::vector<TokenId>> sequences,
+Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                  std::span<const std::int64_t> layers, std::int64_t max_tokens) {
   RETORT_TRY(cut_config(teacher.config(), layers));
   const torch::NoGradGuard no_gradient;
   LayerChoice choice;
   choice.method = LayerMethod::kExplicit;
   if (!sequences.empty()) {
-    RETORT_ASSIGN(const TokenBatch batch, pack(sequences, teacher.config(), max_tokens));
-    choice.measured_tokens = batch.ids.numel();
-    choice.scores = block_influence(teacher, batch);
+    RETORT_ASSIGN(const Text text, pack(sequences, teacher.config(), max_tokens, kWholeLength));
+    choice.measured_tokens = text.batch.ids.numel();
+    choice.scores = block_influence(teacher, text.batch);
   } else {
     for (std::int64_t layer = 0; layer < teacher.config().layers; ++layer) choice.scores.push_back({.layer = layer});
   }

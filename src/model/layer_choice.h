@@ -27,6 +27,13 @@ enum class LayerMethod { kBlockInfluence, kGreedyKl, kExplicit };
 std::string_view name_of(LayerMethod method);  // "block_influence", "greedy_kl", "explicit"
 Result<LayerMethod> layer_method_from_name(std::string_view name);
 
+// A token sequence that is typical for the purpose.
+struct MeasuredSequence {
+  std::vector<TokenId> ids;
+  // judged[i] != 0: the distribution after token i counts in the KL. Empty: all do.
+  std::vector<std::uint8_t> judged;
+};
+
 struct LayerScore {
   std::int64_t layer = 0;
   double block_influence = 0;  // 0: leaves its input as it is
@@ -46,16 +53,16 @@ struct LayerChoice {
 struct LayerChoiceOptions {
   LayerMethod method = LayerMethod::kGreedyKl;
   std::int64_t keep = 20;
-  std::int64_t max_tokens = 512;  // of the sequences, at most; longer ones are cut
+  std::int64_t max_tokens = 2048;  // of the sequences, at most; longer ones are cut
 };
 
 // Error (kCaller): keep not in 1..layers, no sequences, an id beyond the vocabulary; kInterrupted when stopped.
 // Sequences start at position 0. Deterministic.
-Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const std::vector<TokenId>> sequences,
+Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                   const LayerChoiceOptions& options, Progress& progress, std::stop_token stop);
 
 // A list given by hand; scored by block influence for the report when there are sequences.
-Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const std::vector<TokenId>> sequences,
+Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                  std::span<const std::int64_t> layers, std::int64_t max_tokens);
 
 Json to_json(const LayerChoice& choice);

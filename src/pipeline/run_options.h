@@ -24,7 +24,7 @@ const recipe::OptionSet<RunOptions>& run_option_set();
 struct StudentOptions {
   recipe::CountOrList layers;              // how many, or exactly which
   std::string layer_method = "greedy_kl";  // how the most important are found
-  std::int64_t measured_tokens = 512;      // of training exchanges, for that measurement
+  std::int64_t measured_tokens = 2048;     // of training exchanges, for that measurement
 };
 const recipe::OptionSet<StudentOptions>& student_option_set();
 

@@ -40,13 +40,16 @@ Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model:
                                              const std::vector<dataset::Example>& examples) {
   if (exists(context.folder, kLayersFile)) return read_kept_layers(context.folder);
   const auto options = context.recipe.get(student_option_set());
-  std::vector<std::vector<TokenId>> sequences;
+  std::vector<model::MeasuredSequence> sequences;
   std::int64_t tokens = 0;
   for (const dataset::Example& example : examples) {
     if (tokens >= options.measured_tokens) break;
     if (example.ids.empty()) continue;
     tokens += static_cast<std::int64_t>(example.ids.size());
-    sequences.push_back(example.ids);
+    model::MeasuredSequence sequence{example.ids, std::vector<std::uint8_t>(example.ids.size(), 0)};
+    // What is learnt is judged: the distribution before each target.
+    for (std::size_t i = 0; i + 1 < example.ids.size(); ++i) sequence.judged[i] = example.supervised[i + 1];
+    sequences.push_back(std::move(sequence));
   }
   Result<model::LayerChoice> choice = [&]() -> Result<model::LayerChoice> {
     if (options.layers.is_list()) {
