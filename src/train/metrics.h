@@ -18,9 +18,11 @@ struct StepMetrics {
   std::int64_t epoch = 0;   // from 1
   std::int64_t tokens = 0;  // through the student so far, padding excluded
   std::int64_t supervised_tokens = 0;
-  double loss = 0;           // mean over the step's supervised tokens
+  double loss = 0;           // of the objective, without the hidden states' term; mean over the supervised tokens
   double kl = 0;             // nats per supervised token
   double cross_entropy = 0;  // nats per supervised token
+  std::optional<double>
+      hidden_state_error;  // relative squared error, mean over layers and tokens; when it is trained on
   double learning_rate = 0;
   double gradient_norm = 0;           // before clipping
   double tokens_per_s = 0;            // of this step

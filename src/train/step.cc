@@ -2,7 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <utility>
+
 #include "base/error.h"
+#include "train/hidden_states.h"
 
 namespace retort::train {
 namespace {
@@ -68,24 +71,30 @@ LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidde
   return objective_.measure(hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), batch.targets);
 }
 
-at::Tensor StepRunner::kept_or_computed(std::span<const dataset::PackedRow> rows, const Batch& batch) {
-  if (states_ == nullptr) return teacher_hidden(batch);
+StepRunner::TeacherSignal StepRunner::teacher_signal(std::span<const dataset::PackedRow> rows, const Batch& batch) {
+  if (options_.hidden_state_weight > 0) {
+    HiddenTargets targets = hidden_targets(teacher_, student_.config(), batch.tokens);
+    return {targets.final.flatten(0, 1).index_select(0, batch.supervised), std::move(targets.targets)};
+  }
+  if (states_ == nullptr) return {teacher_hidden(batch), {}};
   at::Tensor states = states_->find(rows);
-  if (states.defined()) return states;
-  states = teacher_hidden(batch);
-  states_->keep(rows, states);
-  return states;
+  if (!states.defined()) {
+    states = teacher_hidden(batch);
+    states_->keep(rows, states);
+  }
+  return {std::move(states), {}};
 }
 
 void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
   if (states_ == nullptr) return;
   for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
     const Batch batch = make_batch(micro_batch);
-    if (!batch.targets.empty()) kept_or_computed(micro_batch, batch);
+    if (!batch.targets.empty()) teacher_signal(micro_batch, batch);
   }
 }
 
-LossSums StepRunner::accumulate(const Batch& batch, const at::Tensor& teacher, std::int64_t targets_in_step) {
+void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals,
+                            StepResult& result) {
   Laps laps(clock_);
   const at::Tensor ids = batch.tokens.ids.flatten();
   const model::Decoder::Layout layout = student_.layout(batch.tokens);
@@ -96,26 +105,35 @@ LossSums StepRunner::accumulate(const Batch& batch, const at::Tensor& teacher, s
   }
   embedded.set_requires_grad(true);
   at::Tensor hidden = embedded;
+  // Where gradients enter the graph: between layers, and at its end.
+  std::vector<at::Tensor> roots;
+  std::vector<at::Tensor> root_gradients;
   for (std::int64_t layer = 0; layer < student_.config().layers; ++layer) {
     hidden = student_.apply_block(layer, hidden, layout);
+    if (static_cast<std::size_t>(layer) >= teacher.layers.size()) continue;
+    roots.push_back(hidden);
+    root_gradients.push_back(hidden_state_gradient(hidden.detach(), teacher.layers[static_cast<std::size_t>(layer)],
+                                                   options_.hidden_state_weight, totals.tokens,
+                                                   result.hidden_state_error));
   }
   hidden = student_.apply_final_norm(hidden);
   laps.lap(phases_.forward_s);
 
   at::Tensor gradient;
-  LossSums sums;
   {
     const torch::NoGradGuard no_gradient;
     const at::Tensor supervised = hidden.detach().index_select(0, batch.supervised);
     at::Tensor supervised_gradient = at::empty_like(supervised);
     at::Tensor& head_gradient = optimiser_.parameters()[head_].gradient;
-    sums = objective_.backward(supervised, student_.head_weight(), teacher, teacher_.head_weight(), batch.targets,
-                               targets_in_step, supervised_gradient, head_gradient);
+    result.sums += objective_.backward(supervised, student_.head_weight(), teacher.hidden, teacher_.head_weight(),
+                                       batch.targets, totals.targets, supervised_gradient, head_gradient);
     gradient = at::zeros(hidden.sizes(), supervised.options());
     gradient.index_copy_(0, batch.supervised, supervised_gradient);
   }
   laps.lap(phases_.head_s);
-  hidden.backward(gradient);
+  roots.push_back(hidden);
+  root_gradients.push_back(gradient);
+  torch::autograd::backward(roots, root_gradients);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (i == embedding_ || i == head_) continue;
     at::Tensor& own = parameters_[i].tensor.mutable_grad();
@@ -126,13 +144,18 @@ LossSums StepRunner::accumulate(const Batch& batch, const at::Tensor& teacher, s
   AdamWParameter& embedding = optimiser_.parameters()[embedding_];
   if (!embedding.frozen()) add_embedding_gradient(ids, embedded.grad(), embedding.gradient);
   laps.lap(phases_.backward_s);
-  return sums;
 }
 
 StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double learning_rate) {
-  std::int64_t targets = 0;
-  for (const dataset::PackedRow& row : rows) targets += row.targets;
-  RETORT_CHECK(targets > 0);
+  Totals totals;
+  for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
+    std::int64_t targets = 0;
+    for (const dataset::PackedRow& row : micro_batch) targets += row.targets;
+    if (targets == 0) continue;  // nothing is computed for it
+    totals.targets += targets;
+    for (const dataset::PackedRow& row : micro_batch) totals.tokens += row.used;
+  }
+  RETORT_CHECK(totals.targets > 0);
   StepResult result;
   Laps laps(clock_);
   optimiser_.zero_gradients();
@@ -141,10 +164,12 @@ StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double lea
     const Batch batch = make_batch(micro_batch);
     if (batch.targets.empty()) continue;
     laps = Laps(clock_);
-    const at::Tensor teacher = kept_or_computed(micro_batch, batch);
+    const TeacherSignal teacher = teacher_signal(micro_batch, batch);
     laps.lap(phases_.teacher_s);
-    result.sums += accumulate(batch, teacher, targets);
+    accumulate(batch, teacher, totals, result);
   }
+  const std::int64_t compared = (student_.config().layers - 1) * totals.tokens;
+  if (compared > 0) result.hidden_state_error /= static_cast<double>(compared);
   laps = Laps(clock_);
   result.gradient_norm = optimiser_.step(learning_rate);
   laps.lap(phases_.optimiser_s);

@@ -22,8 +22,9 @@
 namespace retort::train {
 
 struct StepResult {
-  LossSums sums;             // before the update
-  double gradient_norm = 0;  // before clipping
+  LossSums sums;                  // before the update
+  double hidden_state_error = 0;  // mean over compared layers and tokens; 0 when it isn't trained on
+  double gradient_norm = 0;       // before clipping
 };
 
 // Where the time of the steps went, in seconds of the clock.
@@ -65,8 +66,18 @@ class StepRunner {
   std::vector<model::NamedTensor> masters() const;
 
  private:
-  at::Tensor kept_or_computed(std::span<const dataset::PackedRow> rows, const Batch& batch);
-  LossSums accumulate(const Batch& batch, const at::Tensor& teacher, std::int64_t targets_in_step);
+  struct Totals {  // of a step, over its micro-batches
+    std::int64_t tokens = 0;
+    std::int64_t targets = 0;
+  };
+  // What the teacher says of a micro-batch: hidden states at the supervised places, and between layers where wanted.
+  struct TeacherSignal {
+    at::Tensor hidden;
+    std::vector<at::Tensor> layers;
+  };
+  TeacherSignal teacher_signal(std::span<const dataset::PackedRow> rows, const Batch& batch);
+  // Forward and backward of a micro-batch; gradients and losses are added up.
+  void accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals, StepResult& result);
 
   const model::Decoder& teacher_;
   model::Decoder student_;

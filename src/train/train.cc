@@ -21,6 +21,7 @@
 #include "model/safetensors.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
+#include "train/hidden_states.h"
 #include "train/metrics.h"
 #include "train/schedule.h"
 #include "train/step.h"
@@ -56,6 +57,7 @@ std::string fingerprint(const model::Decoder& teacher, const model::Decoder& stu
                         const TrainOptions& o) {
   const Json json = {{"objective", o.objective},
                      {"cross_entropy_weight", o.cross_entropy_weight},
+                     {"hidden_state_weight", o.hidden_state_weight},
                      {"epochs", o.tokens > 0 ? 0 : o.epochs},
                      {"tokens", o.tokens},
                      {"learning_rate", o.learning_rate},
@@ -168,6 +170,9 @@ Result<void> check(const model::Decoder& teacher, const model::Decoder& student,
                         " tokens and the student's " + std::to_string(student.config().vocabulary) +
                         "; forward KL needs the same one. Take a student cut from this teacher.");
   }
+  if (options.hidden_state_weight > 0) {
+    RETORT_TRY(check_hidden_states(teacher.config(), student.config()));
+  }
   if (plan.steps().empty()) {
     return caller_error(
         "There is nothing to train on: of " + std::to_string(examples.train.size()) +
@@ -244,6 +249,7 @@ class Training {
   // Room for the teacher's states, when there is a second pass to use them in and they fit.
   std::optional<TeacherStates> kept_states() const {
     if (plan_.steps().back().epoch == 0 || options_.teacher_states_mb == 0) return std::nullopt;
+    if (options_.hidden_state_weight > 0) return std::nullopt;  // needs more of the teacher than is kept
     const std::int64_t hidden = teacher_.config().hidden;
     const at::ScalarType dtype = model::dtype_of(teacher_.compute_type());
     const std::int64_t bytes = TeacherStates::bytes(examples_.train, options_.max_length, hidden, dtype);
@@ -332,6 +338,7 @@ class Training {
     line.kl = result.sums.kl / targets;
     line.cross_entropy = result.sums.cross_entropy / targets;
     line.loss = (1.0 - options_.cross_entropy_weight) * line.kl + options_.cross_entropy_weight * line.cross_entropy;
+    if (options_.hidden_state_weight > 0) line.hidden_state_error = result.hidden_state_error;
     line.gradient_norm = result.gradient_norm;
     if (!std::isfinite(line.loss) || !std::isfinite(line.gradient_norm)) {
       return world_error("The loss is no longer a finite number at step " + std::to_string(position_.step + 1) +

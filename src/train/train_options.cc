@@ -16,6 +16,13 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                {.help = "Share w of the sampled token's cross-entropy in the loss: (1 - w) KL + w cross-entropy.",
                 .minimum = 0,
                 .maximum = 1})
+          .add("hidden_state_weight", &O::hidden_state_weight,
+               {.help = "Weight of a second term: what leaves each of the student's layers shall be what went into the "
+                        "teacher's next kept layer (sum over layers of the squared distance as a share of the "
+                        "teacher's squared length, mean over tokens). For students cut from their teacher; the "
+                        "teacher then reads the exchanges in every pass. 0: off.",
+                .minimum = 0,
+                .maximum = 1000})
           .add("epochs", &O::epochs,
                {.unit = "passes",
                 .help = "Passes over the training exchanges; train.tokens, when set, decides instead.",

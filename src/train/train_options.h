@@ -16,6 +16,7 @@ namespace retort::train {
 struct TrainOptions {
   std::string objective = "forward_kl";
   double cross_entropy_weight = 0;          // loss = (1 - w) KL + w cross-entropy of the sampled token
+  double hidden_state_weight = 0;           // of matching the teacher's hidden states between layers
   std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
   double learning_rate = 8e-4;              // highest, at the end of warm-up

@@ -16,56 +16,12 @@
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/step.h"
+#include "train/tiny_model_for_test.h"
 
 namespace retort::train {
 namespace {
 
 using testing::HasSubstr;
-
-model::DecoderConfig tiny_config(bool tied, std::int64_t layers, std::int64_t vocabulary = 61) {
-  model::DecoderConfig config;
-  config.layers = layers;
-  config.hidden = 32;
-  config.heads = 4;
-  config.kv_heads = 2;
-  config.head_dim = 8;
-  config.intermediate = 48;
-  config.vocabulary = vocabulary;
-  config.context = 128;
-  config.tied_head = tied;
-  for (std::int64_t layer = 0; layer < layers; ++layer) config.source_layers.push_back(layer);
-  return config;
-}
-
-model::Decoder tiny_decoder(const model::DecoderConfig& config, std::uint64_t seed, model::ComputeType compute) {
-  torch::manual_seed(seed);
-  std::vector<model::NamedTensor> tensors;
-  for (const std::string& name : model::tensor_names(config)) {
-    const auto shape = model::tensor_shape(config, name);
-    auto values = shape.size() == 1 ? 1 + 0.1 * torch::randn(shape)
-                                    : torch::randn(shape) * (name == "token_embd.weight" ? 0.3 : 0.15);
-    tensors.push_back({name, values});
-  }
-  auto decoder = model::Decoder::from_tensors(config, tensors, compute);
-  RETORT_CHECK(decoder.has_value());
-  return std::move(*decoder);
-}
-
-// Documents with something to learn: the next token follows from the one before.
-std::vector<dataset::Example> tiny_examples(std::size_t count, std::size_t first = 0) {
-  std::vector<dataset::Example> all;
-  for (std::size_t i = first; i < first + count; ++i) {
-    dataset::Example example;
-    std::size_t id = i * 17 % 61;
-    for (std::size_t j = 0; j < 6 + i * 5 % 11; ++j) {
-      example.ids.push_back(static_cast<TokenId>(id));
-      example.supervised.push_back(j >= 2 ? 1 : 0);
-      id = (id * 7 + 3) % 61;
-    }
-    all.push_back(example);
-  }
-  return all;
-}
 
 TrainOptions tiny_options() {
   TrainOptions options;
@@ -223,6 +179,28 @@ TEST_F(TrainTest, KeptStatesChangeNothing) {
   const auto b = metrics("fresh");
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss, b[i].loss, 1e-4 * a[i].loss) << i;
+}
+
+// The second term: split and stopped like the first. The teacher has a layer more than the student.
+TEST_F(TrainTest, HiddenStatesAreMatchedHoweverTheBatchIsSplit) {
+  Setting setting;
+  setting.options.hidden_state_weight = 1;
+  const auto whole = run("whole", setting);
+  ASSERT_TRUE(whole) << whole.error().message;
+  ASSERT_FALSE(run("stopped", setting, 3));
+  ASSERT_TRUE(run("stopped", setting));
+  expect_same(metrics("whole"), metrics("stopped"));
+  setting.options.micro_batch_tokens = 1;
+  ASSERT_TRUE(run("in_parts", setting));
+  const auto a = metrics("whole");
+  const auto b = metrics("in_parts");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ASSERT_TRUE(a[i].hidden_state_error && b[i].hidden_state_error);
+    EXPECT_NEAR(*a[i].hidden_state_error, *b[i].hidden_state_error, 1e-3 * *a[i].hidden_state_error) << i;
+    EXPECT_NEAR(a[i].gradient_norm, b[i].gradient_norm, 1e-3 * a[i].gradient_norm) << i;
+  }
+  EXPECT_LT(*a.back().hidden_state_error, *a.front().hidden_state_error);
 }
 
 TEST_F(TrainTest, AFrozenEmbeddingStaysTheTeachers) {
