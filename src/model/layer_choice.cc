@@ -53,8 +53,12 @@ Result<Text> pack(std::span<const MeasuredSequence> sequences, const DecoderConf
       documents.push_back(static_cast<std::int64_t>(i));
     }
   }
-  if (ids.empty() || judged.empty()) {
+  if (ids.empty()) {
     return caller_error("The importance of layers cannot be measured without token sequences; give at least one.");
+  }
+  if (judged.empty()) {  // what fits ends before the first: then its other tokens must do
+    judged.resize(ids.size());
+    std::iota(judged.begin(), judged.end(), 0);
   }
   const auto row = [](const std::vector<std::int64_t>& values) {
     return torch::tensor(values, torch::kInt64).unsqueeze(0);

@@ -30,7 +30,7 @@ Result<LayerMethod> layer_method_from_name(std::string_view name);
 // A token sequence that is typical for the purpose.
 struct MeasuredSequence {
   std::vector<TokenId> ids;
-  // judged[i] != 0: the distribution after token i counts in the KL. Empty: all do.
+  // judged[i] != 0: the distribution after token i counts in the KL. Empty: all do; so they do where none is in reach.
   std::vector<std::uint8_t> judged;
 };
 
