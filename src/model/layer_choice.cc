@@ -244,6 +244,25 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const Measur
   return choice;
 }
 
+double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions& options) {
+  const double head = static_cast<double>(teacher.vocabulary * teacher.hidden);
+  const double layer =
+      (static_cast<double>(matmul_parameter_count(teacher)) - head) / static_cast<double>(teacher.layers);
+  const auto text = static_cast<double>(options.max_tokens);
+  if (options.method != LayerMethod::kGreedyKl) return 2 * layer * text * static_cast<double>(teacher.layers);
+  const double sketch = std::max(text / kSketchShare, static_cast<double>(kShortestSketch));
+  const double judged = kJudgedRows;
+  double products = 0;  // parameters times tokens
+  for (std::int64_t left = teacher.layers; left > options.keep; --left) {
+    const auto candidates = static_cast<double>(left);
+    const double shortlist = std::min(candidates, static_cast<double>(kShortlist));
+    // On average half of the layers come after a candidate, and half are worked out anew after a removal.
+    products += layer * candidates / 2 * ((candidates + 1) * sketch + (shortlist + 1) * text);
+    products += head * (candidates * judged / kSketchShare + shortlist * judged);
+  }
+  return 2 * products;
+}
+
 Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                  std::span<const std::int64_t> layers, std::int64_t max_tokens) {
   RETORT_TRY(cut_config(teacher.config(), layers));

@@ -61,6 +61,9 @@ struct LayerChoiceOptions {
 Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                   const LayerChoiceOptions& options, Progress& progress, std::stop_token stop);
 
+// Floating-point operations of choose_layers(), for those who plan: about, the attention's and norms' left out.
+double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions& options);
+
 // A list given by hand; scored by block influence for the report when there are sequences.
 Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                  std::span<const std::int64_t> layers, std::int64_t max_tokens);

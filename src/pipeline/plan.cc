@@ -10,6 +10,7 @@
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "llama/speed.h"
+#include "model/layer_choice.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/manifest.h"
 #include "pipeline/run_files.h"
@@ -162,12 +163,21 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (const auto curated = kept.find("curate"); curated != kept.end()) {
       dataset_tokens = curated->second.tokens * training / std::max<std::int64_t>(1, amount.exchanges);
     }
-    const train::TrainCost cost = train::estimate(
-        model::matmul_parameter_count(student), model::matmul_parameter_count(teacher.config),
-        teacher.config.vocabulary, dataset_tokens, train, compute.block_gflops * 1e9 * train::kTrainEfficiency);
+    const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
+    const train::TrainCost cost =
+        train::estimate(model::matmul_parameter_count(student), model::matmul_parameter_count(teacher.config),
+                        teacher.config.vocabulary * teacher.config.hidden, teacher.config.vocabulary, dataset_tokens,
+                        train, flops_per_s);
     PlannedStage& stage = planned["train"];
     stage.tokens = cost.tokens;
     stage.seconds = cost.seconds;
+    if (!student_options.layers.is_list()) {
+      model::LayerChoiceOptions choice;
+      RETORT_ASSIGN(choice.method, model::layer_method_from_name(student_options.layer_method));
+      choice.keep = student_options.layers.count();
+      choice.max_tokens = student_options.measured_tokens;
+      stage.seconds += model::layer_choice_flops(teacher.config, choice) / flops_per_s;
+    }
     stage.memory_bytes = cost.memory_bytes;
     stage.disk_bytes = cost.disk_bytes;
     stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +

@@ -74,19 +74,6 @@ void link_metrics(const RunFolder& folder) {
   std::filesystem::create_symlink(kMetricsFile, folder.of("metrics.jsonl"), error);
 }
 
-Json to_json(const train::TrainSummary& summary) {
-  return {{"steps", summary.steps},
-          {"tokens", summary.tokens},
-          {"supervised_tokens", summary.supervised_tokens},
-          {"seconds", summary.seconds},
-          {"tokens_per_s", summary.tokens_per_s},
-          {"first_loss", summary.first_loss},
-          {"final_loss", summary.final_loss},
-          {"held_out_kl_before", summary.held_out_kl_before},
-          {"held_out_kl", summary.held_out_kl},
-          {"peak_rss_bytes", summary.peak_rss_bytes}};
-}
-
 }  // namespace
 
 Result<StageResult> run_train(StageContext& context) {

@@ -11,7 +11,8 @@
 namespace retort::train {
 
 struct TrainCost {
-  double flops_per_token = 0;  // student 6 N_s + online teacher 2 N_t
+  double flops_per_token =
+      0;  // on average: student 6 N_s (less a frozen head's gradient) + teacher 2 N_t where it reads
   double flops = 0;
   double seconds = 0;  // at the given rate
   std::int64_t tokens = 0;
@@ -23,8 +24,10 @@ struct TrainCost {
 // N: parameters of matrix products, head included (a tied head counts once for the product).
 // `dataset_tokens`: of the training split. `flops_per_s`: what training reaches on this machine, all cores together; a
 // probe's GEMM rate times kTrainEfficiency.
-TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_parameters, std::int64_t vocabulary,
-                   std::int64_t dataset_tokens, const TrainOptions& options, double flops_per_s);
+// `head_parameters`: vocabulary times hidden.
+TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_parameters, std::int64_t head_parameters,
+                   std::int64_t vocabulary, std::int64_t dataset_tokens, const TrainOptions& options,
+                   double flops_per_s);
 
 // Share of the probe's GEMM rate that whole training steps are assumed to reach; benchmarks/train_step measures it.
 inline constexpr double kTrainEfficiency = 0.5;

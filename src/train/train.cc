@@ -88,21 +88,6 @@ std::int64_t peak_rss_bytes() {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-Json to_json(const TrainSummary& summary, const std::string& own_fingerprint) {
-  return {{"steps", summary.steps},
-          {"tokens", summary.tokens},
-          {"supervised_tokens", summary.supervised_tokens},
-          {"seconds", summary.seconds},
-          {"tokens_per_s", summary.tokens_per_s},
-          {"first_loss", summary.first_loss},
-          {"final_loss", summary.final_loss},
-          {"held_out_kl_before", summary.held_out_kl_before},
-          {"held_out_kl", summary.held_out_kl},
-          {"peak_rss_bytes", summary.peak_rss_bytes},
-          {"compute", summary.compute},
-          {"fingerprint", own_fingerprint}};
-}
-
 Result<TrainSummary> summary_from_json(const Json& json, const std::string& what) {
   TrainSummary summary;
   RETORT_ASSIGN(summary.steps, member<std::int64_t>(json, "steps", what));
@@ -387,8 +372,9 @@ class Training {
     summary.compute = std::string(name_of(teacher_.compute_type()));
     summary.checkpoint = files_.student;
     const std::vector<model::NamedTensor> masters = runner.masters();
-    RETORT_TRY(model::save_weights(files_.student, config, masters,
-                                   {{"training", canonical_json(to_json(summary, position_.fingerprint))}}));
+    Json with_fingerprint = to_json(summary);
+    with_fingerprint["fingerprint"] = position_.fingerprint;
+    RETORT_TRY(model::save_weights(files_.student, config, masters, {{"training", canonical_json(with_fingerprint)}}));
     std::error_code ignored;  // the state between steps has no further use
     std::filesystem::remove(files_.checkpoint, ignored);
     progress_.end(human_count(summary.tokens) + " tokens in " + human_seconds(summary.seconds) + ", " +
@@ -411,6 +397,20 @@ class Training {
 };
 
 }  // namespace
+
+Json to_json(const TrainSummary& summary) {
+  return {{"steps", summary.steps},
+          {"tokens", summary.tokens},
+          {"supervised_tokens", summary.supervised_tokens},
+          {"seconds", summary.seconds},
+          {"tokens_per_s", summary.tokens_per_s},
+          {"first_loss", summary.first_loss},
+          {"final_loss", summary.final_loss},
+          {"held_out_kl_before", summary.held_out_kl_before},
+          {"held_out_kl", summary.held_out_kl},
+          {"peak_rss_bytes", summary.peak_rss_bytes},
+          {"compute", summary.compute}};
+}
 
 Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json_fwd.h"
 #include "base/progress.h"
 #include "train/train_options.h"
 
@@ -49,6 +50,8 @@ struct TrainSummary {
   std::filesystem::path checkpoint;  // student.safetensors
   std::string compute;               // "bfloat16" or "float32"
 };
+
+Json to_json(const TrainSummary& summary);  // without the checkpoint's path
 
 struct TrainExamples {
   std::span<const dataset::Example> train;
