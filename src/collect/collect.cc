@@ -168,7 +168,7 @@ Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatForm
   for (const store::SlotEntry& entry : entries) {
     if (entry.slot < 0 || entry.slot >= work.total) continue;
     done[static_cast<std::size_t>(entry.slot)] = true;
-    if (entry.exchange) ++summary.reused;
+    ++(entry.exchange ? summary.reused : summary.slots_given_up);
   }
   for (std::int64_t slot = 0; slot < work.total; ++slot) {
     if (!done[static_cast<std::size_t>(slot)]) work.slots.push_back(slot);

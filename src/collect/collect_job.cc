@@ -197,7 +197,7 @@ void CollectJob::report(CollectSummary& summary) const {
   summary.empty_user_turns = empty_user_turns_;
   summary.long_user_turns = long_user_turns_;
   summary.broken_user_turns = broken_user_turns_;
-  summary.slots_given_up = slots_given_up_;
+  summary.slots_given_up += slots_given_up_;
   const double tail_start = tail_start_s_.value_or(last_s_);
   const std::int64_t before_tail = tail_start_s_ ? sampled_before_tail_ : sampled_;
   summary.full = {before_tail, std::max(0.0, tail_start - start_s_)};

@@ -1,12 +1,15 @@
 #include "pipeline/compute_choice.h"
 
+#include <algorithm>
+
 namespace retort::pipeline {
 
 model::ProbeShape probe_shape(const model::DecoderConfig& config) {
+  // Not so small that calling costs more than computing.
   model::ProbeShape shape;
-  shape.hidden = config.hidden;
-  shape.intermediate = config.intermediate;
-  shape.vocabulary = config.vocabulary;
+  shape.hidden = std::max<std::int64_t>(config.hidden, 256);
+  shape.intermediate = std::max<std::int64_t>(config.intermediate, 512);
+  shape.vocabulary = std::max<std::int64_t>(config.vocabulary, 4096);
   return shape;
 }
 
