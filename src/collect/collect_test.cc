@@ -273,6 +273,9 @@ TEST_F(CollectTest, ASlotIsGivenUpInTheEndAndNotTriedForEver) {
   ASSERT_TRUE(summary);
   EXPECT_TRUE(summary->ids.empty());
   EXPECT_EQ(summary->slots_given_up, 7);
+  const auto again = run(generator, exchanges);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->slots_given_up, 7);  // not asked for once more, and still said
   EXPECT_EQ(generator.requests.size(), 14U);
 }
 

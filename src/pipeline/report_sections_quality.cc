@@ -292,8 +292,8 @@ Json learning_section(const RunFacts& facts) {
   Json chart = {{"type", "line_chart"},
                 {"title", "Loss and held-out KL"},
                 {"description",
-                 "Loss: what each step minimised, on its own batch. KL: student against teacher while training, on "
-                 "held-out exchanges it never learnt from."},
+                 "Loss: each step's KL, with cross-entropy where the recipe mixes it in, on its own batch. Held-out "
+                 "KL: student against teacher while training, on exchanges it never learnt from."},
                 {"x_label", "trained tokens"},
                 {"y_label", "nats per token"},
                 {"y_from_zero", true},
