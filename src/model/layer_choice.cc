@@ -22,6 +22,10 @@ constexpr std::int64_t kShortestSketch = 256;
 constexpr std::int64_t kWholeLength = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kShortlist = 6;
 
+std::int64_t sketch_tokens(const LayerChoiceOptions& options) {
+  return std::max(options.max_tokens / kSketchShare, kShortestSketch);
+}
+
 struct Text {
   TokenBatch batch;
   std::vector<std::int64_t> judged;  // places in it
@@ -236,8 +240,8 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const Measur
     keep_most_influential(choice, options.keep);
   } else {
     // The beginnings of many sequences rather than a few whole ones; a short text is its own sketch.
-    const std::int64_t sketch_tokens = std::max(options.max_tokens / kSketchShare, kShortestSketch);
-    RETORT_ASSIGN(const Text sketch, pack(sequences, teacher.config(), sketch_tokens, sketch_tokens / 4));
+    const std::int64_t most = sketch_tokens(options);
+    RETORT_ASSIGN(const Text sketch, pack(sequences, teacher.config(), most, most / 4));
     RETORT_TRY(remove_greedily(teacher, text, sketch, choice, options.keep, progress, stop));
   }
   collect_kept(choice);
@@ -250,7 +254,7 @@ double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions
       (static_cast<double>(matmul_parameter_count(teacher)) - head) / static_cast<double>(teacher.layers);
   const auto text = static_cast<double>(options.max_tokens);
   if (options.method != LayerMethod::kGreedyKl) return 2 * layer * text * static_cast<double>(teacher.layers);
-  const double sketch = std::max(text / kSketchShare, static_cast<double>(kShortestSketch));
+  const auto sketch = static_cast<double>(sketch_tokens(options));
   const double judged = kJudgedRows;
   double products = 0;  // parameters times tokens
   for (std::int64_t left = teacher.layers; left > options.keep; --left) {
