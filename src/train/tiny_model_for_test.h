@@ -10,6 +10,7 @@
 
 #include "dataset/example.h"
 #include "model/decoder.h"
+#include "train/adamw.h"
 
 namespace retort::train {
 
@@ -56,6 +57,19 @@ inline std::vector<dataset::Example> tiny_examples(std::size_t count, std::size_
     all.push_back(example);
   }
   return all;
+}
+
+// Slope of loss() along `direction` in a parameter's master, by central differences; the master is put back.
+template <class Loss>
+double slope_along(AdamWParameter& parameter, const torch::Tensor& direction, const Loss& loss) {
+  constexpr double kStep = 4e-3;
+  const torch::Tensor saved = parameter.master.clone();
+  parameter.master.copy_(saved + kStep * direction);
+  const double above = loss();
+  parameter.master.copy_(saved - kStep * direction);
+  const double below = loss();
+  parameter.master.copy_(saved);
+  return (above - below) / (2 * kStep);
 }
 
 }  // namespace retort::train
