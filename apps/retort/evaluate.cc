@@ -44,6 +44,7 @@ struct Side {
   std::string name;
   std::filesystem::path path;  // as given
   std::filesystem::path run;   // what is run; differs for a quantised teacher
+  std::size_t context = 0;     // tokens it was trained for
   ModelScore score;
 };
 
@@ -60,6 +61,7 @@ Result<Side> open_side(Context& context, const char* name, const std::string& pa
   side.score.file = side.path.filename().string();
   side.score.type = file.file_type_name();
   RETORT_ASSIGN(side.score.layers, file.metadata().get_or<std::int64_t>(architecture + ".block_count", 0));
+  RETORT_ASSIGN(side.context, file.metadata().get_or<std::size_t>(architecture + ".context_length", 0));
   side.score.size_bytes = exact(static_cast<double>(file.size_bytes()));
   return side;
 }
@@ -226,6 +228,9 @@ Result<void> measure_text(Context& context, const Flags& flags, const tokens::To
   RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text));
   evaluate::TextOptions options;
   if (tokenizer.adds_bos()) options.begin = tokenizer.bos();
+  // The same windows for both, with room for the token before them.
+  options.window = std::min(options.window, std::max<std::size_t>(std::min(teacher.context, student.context), 1) - 1);
+  options.stride = options.window / 2;
   options.threads = static_cast<int>(flags.engine.threads);
   for (Side* side : {&teacher, &student}) {
     RETORT_ASSIGN(const auto engine, open_engine(*side, options.window + 1, 1, flags));

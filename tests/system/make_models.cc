@@ -48,6 +48,11 @@ Result<void> write_all(const std::filesystem::path& folder) {
   other.architecture = "mamba";
   RETORT_TRY(write_tiny_model(folder / "mamba.gguf", other));
 
+  TinyModelOptions other_weights = options;
+  other_weights.layers = 2;
+  other_weights.seed = 2;
+  RETORT_TRY(write_tiny_model(folder / "other_weights.gguf", other_weights));
+
   TinyModelOptions unlicensed = options;
   unlicensed.license = "";
   RETORT_TRY(write_tiny_model(folder / "no_licence.gguf", unlicensed));
@@ -57,6 +62,9 @@ Result<void> write_all(const std::filesystem::path& folder) {
 
   RETORT_ASSIGN(const std::string whole, retort::read_file(folder / "tiny.gguf"));
   RETORT_TRY(retort::write_file(folder / "truncated.gguf", whole.substr(0, whole.size() / 2)));
+  std::string other_tokenizer = whole;
+  other_tokenizer.replace(whole.find("endoftext"), 9, "endoftalk");
+  RETORT_TRY(retort::write_file(folder / "other_tokenizer.gguf", other_tokenizer));
   std::string corrupt = whole;
   for (std::size_t i = 8; i < 24; ++i) corrupt[i] = '\x7f';  // the counts of tensors and keys
   RETORT_TRY(retort::write_file(folder / "corrupt.gguf", corrupt));
