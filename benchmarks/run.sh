@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -41,8 +41,13 @@ for bench in "${chosen[@]}"; do
     "$build/bin/train_step" --json | tee "$out/train_step.json"
     benchmarks/torch_python.sh benchmarks/pytorch_loop.py --json | tee "$out/pytorch_loop.json"
     ;;
+  rollouts)
+    python3 -B scripts/parts.py ensure llama-tools
+    tools=$(python3 -B scripts/parts.py path llama-tools)/bin
+    python3 -B benchmarks/rollouts.py --program "$build/bin/rollout_bench" --peer "$tools/llama-batched-bench" --model "$model" --threads "$(nproc)" --out "$out"
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts)" >&2
     exit 2
     ;;
   esac

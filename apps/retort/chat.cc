@@ -9,7 +9,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
-#include "llama/sampling.h"
+#include "exchange/sampling.h"
 #include "retort/speaker.h"
 #include "retort/verb.h"
 
@@ -110,7 +110,7 @@ class Conversation {
 };
 
 Result<void> chat(const Flags& flags, Context& context) {
-  RETORT_TRY(llama::check_sampling(flags.sampling));
+  RETORT_TRY(check_sampling(flags.sampling));
   RETORT_ASSIGN(const std::filesystem::path path, context.model(flags.model));
   RETORT_ASSIGN(Speaker speaker, Speaker::open(path, flags.engine, kContextTokens));
   if (speaker.format() == nullptr) {

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/text.h"
-#include "llama/sampling.h"
+#include "exchange/sampling.h"
 #include "retort/speaker.h"
 #include "retort/verb.h"
 
@@ -35,7 +35,7 @@ Result<std::vector<TokenId>> prompt_ids(const Speaker& speaker, const Flags& fla
 }
 
 Result<void> generate(const Flags& flags, Context& context) {
-  RETORT_TRY(llama::check_sampling(flags.sampling));
+  RETORT_TRY(check_sampling(flags.sampling));
   RETORT_ASSIGN(const std::filesystem::path path, context.model(flags.model));
   std::string text = flags.prompt;
   if (text.empty()) {

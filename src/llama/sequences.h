@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "exchange/engine.h"
+#include "exchange/sampling.h"
 #include "llama/engine.h"
-#include "llama/sampling.h"
 #include "llama/session.h"
 
 namespace retort::llama {

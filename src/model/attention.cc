@@ -1,12 +1,10 @@
 #include "model/attention.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -18,23 +16,6 @@ namespace retort::model {
 namespace {
 
 using Segment = Decoder::Layout::Segment;
-
-// Query heads of a segment as [kv_heads, group, tokens, head_dim] without copying: key-value heads as the batch, so
-// that a group shares its keys.
-torch::Tensor query_view(const torch::Tensor& rows, const BlockShape& shape, const Segment& segment) {
-  const std::int64_t group = shape.heads / shape.kv_heads;
-  return rows.as_strided({shape.kv_heads, group, segment.end - segment.begin, shape.head_dim},
-                         {group * shape.head_dim, shape.head_dim, rows.stride(0), 1},
-                         rows.storage_offset() + segment.begin * rows.stride(0));
-}
-
-// which: 0 keys, 1 values. [kv_heads, tokens, head_dim].
-torch::Tensor key_value_view(const torch::Tensor& rows, const BlockShape& shape, const Segment& segment, int which) {
-  const std::int64_t column = (shape.heads + which * shape.kv_heads) * shape.head_dim;
-  return rows.as_strided({shape.kv_heads, segment.end - segment.begin, shape.head_dim},
-                         {shape.head_dim, rows.stride(0), 1},
-                         rows.storage_offset() + segment.begin * rows.stride(0) + column);
-}
 
 bool covers_all(std::span<const Segment> segments, std::int64_t rows) {
   std::int64_t covered = 0;
@@ -164,38 +145,6 @@ torch::Tensor attend_backward(const torch::Tensor& attended_gradient, const torc
     attend_rows_backward<float>(attended_gradient, projections, attended, log_sums, shape, segments, gradient);
   }
   return gradient;
-}
-
-void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Segment& segment,
-                   KeyValueCache& cache, std::int64_t layer, torch::Tensor& attended) {
-  const std::int64_t count = segment.end - segment.begin;
-  const std::int64_t total = cache.length + count;
-  auto& keys = cache.keys.at(static_cast<std::size_t>(layer));
-  auto& values = cache.values.at(static_cast<std::size_t>(layer));
-  for (auto* stored : {&keys, &values}) {
-    if (stored->defined() && stored->size(1) >= total) continue;
-    const std::int64_t capacity = std::max<std::int64_t>(64, total + total / 2);
-    torch::Tensor larger = torch::empty({shape.kv_heads, capacity, shape.head_dim}, projections.options());
-    if (stored->defined()) larger.narrow(1, 0, cache.length).copy_(stored->narrow(1, 0, cache.length));
-    *stored = larger;
-  }
-  keys.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 0));
-  values.narrow(1, cache.length, count).copy_(key_value_view(projections, shape, segment, 1));
-
-  const std::int64_t group = shape.heads / shape.kv_heads;
-  const auto all_keys = keys.narrow(1, 0, total).unsqueeze(1).expand({-1, group, -1, -1});
-  const auto all_values = values.narrow(1, 0, total).unsqueeze(1).expand({-1, group, -1, -1});
-  std::optional<torch::Tensor> mask;
-  const bool from_start = cache.length == 0;
-  if (!from_start && count > 1) {
-    // Row r may see the first length + r + 1 keys.
-    mask = torch::full({count, total}, -std::numeric_limits<float>::infinity(), projections.options())
-               .triu(cache.length + 1)
-               .view({1, 1, count, total});
-  }
-  const auto output = std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
-      query_view(projections, shape, segment), all_keys, all_values, 0.0, from_start && count > 1, mask));
-  query_view(attended, shape, segment).copy_(output);
 }
 
 }  // namespace retort::model

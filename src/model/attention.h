@@ -1,8 +1,8 @@
 // Causal attention of packed documents on one buffer of projections.
 //
 // A row of `projections` is the query heads, the key heads, the value heads, each head_dim values; grouped attention:
-// query head i attends with key head i / (heads / kv_heads). Whole documents go through kernels of our
-// own (model/attention_kernels.h), continued ones through libtorch's flash attention; the softmax is FP32 in both.
+// query head i attends with key head i / (heads / kv_heads). Computed by kernels of our own
+// (model/attention_kernels.h) with an FP32 softmax; continued sequences are model/cached_attention.h's.
 #pragma once
 
 #include <torch/types.h>
@@ -22,10 +22,5 @@ void attend(const torch::Tensor& projections, const BlockShape& shape,
 torch::Tensor attend_backward(const torch::Tensor& attended_gradient, const torch::Tensor& projections,
                               const torch::Tensor& attended, const torch::Tensor& log_sums, const BlockShape& shape,
                               std::span<const Decoder::Layout::Segment> segments);
-
-// New rows `segment` of `projections` continue a sequence: their keys and values are appended to the cache of this
-// layer, their queries attend to all of it.
-void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout::Segment& segment,
-                   KeyValueCache& cache, std::int64_t layer, torch::Tensor& attended);
 
 }  // namespace retort::model

@@ -33,4 +33,8 @@ std::size_t attention_scratch(std::size_t length, std::size_t head_dim, bool bac
   return AttentionLayout(length, head_dim, backward).floats;
 }
 
+std::size_t cached_attention_scratch(std::size_t heads, std::size_t seen, std::size_t head_dim) {
+  return CachedLayout(heads, seen, head_dim).floats;
+}
+
 }  // namespace retort::model

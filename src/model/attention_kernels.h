@@ -41,12 +41,32 @@ struct AttentionBackward {
   T *query_gradient, *key_gradient, *value_gradient;  // written, not added to
 };
 
+inline constexpr std::size_t kKeyBlock = 16;  // keys that are kept side by side
+
+// One new token of a sequence against the keys and values that are kept of it (model/cached_attention.h says how).
+struct CachedUnit {
+  std::size_t heads = 0;  // query heads of the group
+  std::size_t head_dim = 0;
+  std::size_t seen = 0;  // keys it attends to, its own included
+  float scale = 1;
+};
+
+template <class T>
+struct CachedRows {
+  const T* query;   // [heads, head_dim]
+  const T* keys;    // [blocks, head_dim, kKeyBlock]
+  const T* values;  // [capacity, padded head_dim]
+  T* attended;      // [heads, head_dim]
+};
+
 struct AttentionKernels {
   const char* name;
   void (*forward_f32)(const AttentionUnit& unit, const AttentionForward<float>& rows, float* scratch);
   void (*forward_bf16)(const AttentionUnit& unit, const AttentionForward<Bf16>& rows, float* scratch);
   void (*backward_f32)(const AttentionUnit& unit, const AttentionBackward<float>& rows, float* scratch);
   void (*backward_bf16)(const AttentionUnit& unit, const AttentionBackward<Bf16>& rows, float* scratch);
+  void (*cached_f32)(const CachedUnit& unit, const CachedRows<float>& rows, float* scratch);
+  void (*cached_bf16)(const CachedUnit& unit, const CachedRows<Bf16>& rows, float* scratch);
 };
 
 const AttentionKernels& attention_kernels();
@@ -55,5 +75,6 @@ std::size_t attention_kernel_variants(const AttentionKernels* variants[3]);
 
 // Floats of scratch that one call needs.
 std::size_t attention_scratch(std::size_t length, std::size_t head_dim, bool backward);
+std::size_t cached_attention_scratch(std::size_t heads, std::size_t seen, std::size_t head_dim);
 
 }  // namespace retort::model

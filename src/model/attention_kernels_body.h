@@ -12,7 +12,6 @@ namespace {
 
 using namespace lanes;
 
-constexpr std::size_t kTileRows = 4;
 constexpr std::size_t kTileVectors = RETORT_TILE_VECTORS;  // as many as the registers hold, with kTileRows rows
 static_assert(kBlockRows % kTileRows == 0 && kLanes % kTileRows == 0);
 
@@ -23,8 +22,8 @@ struct Left {
   std::size_t row_step, depth_step;
 };
 
-template <std::size_t kVectors>
-RETORT_INLINE void tile(const Left& a, const float* b, std::size_t b_stride, float* c, std::size_t c_stride,
+template <std::size_t kVectors, class B>
+RETORT_INLINE void tile(const Left& a, const B* b, std::size_t b_stride, float* c, std::size_t c_stride,
                         std::size_t depth, bool add) {
   Floats sums[kTileRows][kVectors];
 #pragma GCC unroll 4
@@ -54,7 +53,8 @@ RETORT_INLINE void tile(const Left& a, const float* b, std::size_t b_stride, flo
 }
 
 // c [rows, columns] = (or +=) a [rows, depth] b [depth, columns]; rows a multiple of kTileRows, columns of kLanes.
-void multiply(const Left& a, const float* b, std::size_t b_stride, float* c, std::size_t c_stride, std::size_t rows,
+template <class B>
+void multiply(const Left& a, const B* b, std::size_t b_stride, float* c, std::size_t c_stride, std::size_t rows,
               std::size_t columns, std::size_t depth, bool add) {
   std::size_t column = 0;
   for (; column + kTileVectors * kLanes <= columns; column += kTileVectors * kLanes) {
@@ -220,6 +220,31 @@ void backward(const AttentionUnit& unit, const AttentionBackward<T>& given, floa
   }
 }
 
+template <class T>
+void cached(const CachedUnit& unit, const T* query, const T* keys, const T* values, T* attended, float* scratch) {
+  const CachedLayout layout(unit.heads, unit.seen, unit.head_dim);
+  const std::size_t columns = layout.columns;
+  float* queries = scratch + layout.queries;
+  float* scores = scratch + layout.scores;
+  float* output = scratch + layout.output;
+  unpack(query, unit.head_dim, unit.heads, unit.head_dim, queries, layout.rows, layout.width);
+  for (std::size_t begin = 0; begin < columns; begin += kKeyBlock) {
+    multiply({queries, layout.width, 1}, keys + begin * unit.head_dim, kKeyBlock, scores + begin, columns, layout.rows,
+             kKeyBlock, unit.head_dim, false);
+  }
+  for (std::size_t head = 0; head < unit.heads; ++head) {
+    float* row = scores + head * columns;
+    float top = 0;
+    const float sum = exponentials(row, unit.seen, columns, unit.scale, top);
+    for (std::size_t i = 0; i < columns; i += kLanes) store(row + i, load(row + i) * (1.0F / sum));
+  }
+  multiply({scores, columns, 1}, values, layout.width, output, layout.width, layout.rows, layout.width, unit.seen,
+           false);
+  for (std::size_t head = 0; head < unit.heads; ++head) {
+    pack_row(output + head * layout.width, 1.0F, attended + head * unit.head_dim, unit.head_dim);
+  }
+}
+
 const std::uint16_t* bits(const Bf16* rows) { return &rows->bits; }
 std::uint16_t* bits(Bf16* rows) { return &rows->bits; }
 
@@ -240,9 +265,17 @@ void backward_bf16(const AttentionUnit& unit, const AttentionBackward<Bf16>& row
       scratch);
 }
 
+void cached_f32(const CachedUnit& unit, const CachedRows<float>& rows, float* scratch) {
+  cached(unit, rows.query, rows.keys, rows.values, rows.attended, scratch);
+}
+void cached_bf16(const CachedUnit& unit, const CachedRows<Bf16>& rows, float* scratch) {
+  cached(unit, bits(rows.query), bits(rows.keys), bits(rows.values), bits(rows.attended), scratch);
+}
+
 }  // namespace
 
 extern const AttentionKernels kKernels;
-const AttentionKernels kKernels = {RETORT_KERNELS_NAME, forward_f32, forward_bf16, backward_f32, backward_bf16};
+const AttentionKernels kKernels = {RETORT_KERNELS_NAME, forward_f32, forward_bf16, backward_f32,
+                                   backward_bf16,       cached_f32,  cached_bf16};
 
 }  // namespace retort::model::RETORT_KERNELS_NAMESPACE

@@ -10,6 +10,21 @@ constexpr std::size_t kBlockRows = 32;  // queries whose scores exist at a time
 
 constexpr std::size_t padded(std::size_t count) { return (count + 15) / 16 * 16; }
 
+constexpr std::size_t kTileRows = 4;  // of a product that are computed at a time
+
+// For one new token: its query heads, their scores against all keys, and the result.
+struct CachedLayout {
+  std::size_t rows, columns, width;  // padded heads, keys and head_dim
+  std::size_t queries = 0, scores, output, floats;
+  CachedLayout(std::size_t heads, std::size_t seen, std::size_t head_dim)
+      : rows((heads + kTileRows - 1) / kTileRows * kTileRows),
+        columns(padded(seen)),
+        width(padded(head_dim)),
+        scores(rows * width),
+        output(scores + rows * columns),
+        floats(output + rows * width) {}
+};
+
 struct AttentionLayout {
   std::size_t length, width;  // padded
   std::size_t queries = 0, output = 0, scores = 0, keys_across = 0, values = 0;

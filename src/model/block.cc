@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/attention.h"
+#include "model/cached_attention.h"
 #include "model/row_kernels.h"
 #include "model/tensor_rows.h"
 
@@ -288,9 +289,7 @@ void block_with_caches(torch::Tensor& x, const DecoderBlock& block, const BlockS
   const torch::NoGradGuard no_gradient;
   prepare(scratch, x, block, shape);
   project(x, block, shape, layout, scratch);
-  for (std::size_t i = 0; i < caches.size(); ++i) {
-    attend_cached(scratch.projections, shape, layout.segments[i], *caches[i], layer, scratch.attended);
-  }
+  attend_cached(scratch.projections, shape, layout.segments, caches, layer, scratch.attended);
   finish(x, block, shape, scratch);
 }
 

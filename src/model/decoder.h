@@ -68,7 +68,7 @@ struct DecoderBlock {
 
 // The keys and values of one sequence that is being continued. Belongs to the caller; one thread.
 struct KeyValueCache {
-  // One a layer, [kv_heads, capacity, head_dim]; grown as needed.
+  // One a layer, laid out as model/cached_attention.h says; grown as needed.
   std::vector<torch::Tensor> keys, values;
   std::int64_t length = 0;
 };

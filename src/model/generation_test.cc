@@ -131,33 +131,6 @@ TEST(TorchGenerator, RefusesWhatDoesNotFit) {
   EXPECT_EQ(generator.generate(any, stop.get_token()).error().fault, Fault::kInterrupted);
 }
 
-TEST(SampleToken, FollowsTheDistributionItIsGiven) {
-  const std::vector<float> logits = {std::log(0.5F), std::log(0.3F), std::log(0.15F), std::log(0.05F)};
-  const auto shares = [&](SamplingOptions options) {
-    Random random(3);
-    std::vector<double> counts(4);
-    for (int i = 0; i < 20000; ++i)
-      counts[static_cast<std::size_t>(sample_token(logits, options, random))] += 1 / 20000.0;
-    return counts;
-  };
-  SamplingOptions options{.temperature = 1, .top_p = 1, .top_k = 0, .min_p = 0};
-  EXPECT_NEAR(shares(options)[0], 0.5, 0.02);
-  EXPECT_NEAR(shares(options)[3], 0.05, 0.01);
-  options.top_k = 2;
-  EXPECT_NEAR(shares(options)[0], 0.625, 0.02);
-  EXPECT_EQ(shares(options)[2], 0);
-  options.top_k = 0;
-  options.top_p = 0.75;  // the first two reach it
-  EXPECT_NEAR(shares(options)[1], 0.375, 0.02);
-  EXPECT_EQ(shares(options)[2], 0);
-  options.top_p = 1;
-  options.min_p = 0.2;
-  EXPECT_GT(shares(options)[2], 0.1);
-  EXPECT_EQ(shares(options)[3], 0);
-  options = {.temperature = 0.5, .top_p = 1, .top_k = 0, .min_p = 0};
-  EXPECT_NEAR(shares(options)[0], 0.25 / 0.365, 0.02);
-}
-
 TEST(TorchScorer, VisitsTheAskedRowsInChunks) {
   const Decoder decoder = make(2);
   const std::vector<TokenId> ids = {3, 1, 4, 1, 5, 9, 2};

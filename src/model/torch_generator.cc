@@ -1,13 +1,17 @@
 #include "model/torch_generator.h"
 
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "exchange/sampling.h"
+#include "model/tensor_rows.h"
 
 namespace retort::model {
 
@@ -41,67 +45,40 @@ Result<void> check_request(const TokenRequest& request, const DecoderConfig& con
                           std::to_string(config.vocabulary) + ".");
     }
   }
-  if (!(sampling.temperature >= 0) || !(sampling.top_p > 0 && sampling.top_p <= 1) || sampling.top_k < 0 ||
-      !(sampling.min_p >= 0 && sampling.min_p < 1)) {
-    return caller_error(
-        "The sampling options are out of range; expected temperature >= 0, 0 < top_p <= 1, top_k >= 0, 0 <= min_p < "
-        "1.");
-  }
-  return {};
+  return check_sampling(sampling);
+}
+
+// Draws the next token of each sequence from its row of logits, on all threads.
+std::vector<TokenId> draw(const torch::Tensor& logits, std::span<const std::unique_ptr<Sequence>> sequences) {
+  const auto vocabulary = static_cast<std::size_t>(logits.size(1));
+  std::vector<TokenId> drawn(sequences.size());
+  at::parallel_for(0, static_cast<std::int64_t>(sequences.size()), 1, [&](std::int64_t first, std::int64_t last) {
+    Sampler sampler;
+    std::vector<float> widened;
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+      std::span<const float> row;
+      if (logits.scalar_type() == torch::kBFloat16) {
+        const Bf16* values = values_of<Bf16>(logits) + i * vocabulary;
+        widened.resize(vocabulary);
+        for (std::size_t j = 0; j < vocabulary; ++j) {
+          widened[j] = std::bit_cast<float>(static_cast<std::uint32_t>(values[j].bits) << 16U);
+        }
+        row = widened;
+      } else {
+        row = {values_of<float>(logits) + i * vocabulary, vocabulary};
+      }
+      drawn[i] = sampler.sample(row, sequences[i]->request.sampling, sequences[i]->random);
+    }
+  });
+  return drawn;
 }
 
 }  // namespace
-
-TokenId sample_token(std::span<const float> logits, const SamplingOptions& options, Random& random) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (options.temperature == 0) return static_cast<TokenId>(best - logits.begin());
-
-  struct Candidate {
-    double weight;
-    TokenId id;
-  };
-  std::vector<Candidate> candidates(logits.size());
-  double total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const double weight = std::exp((static_cast<double>(logits[i]) - *best) / options.temperature);
-    candidates[i] = {weight, static_cast<TokenId>(i)};
-    total += weight;
-  }
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
-  });
-  std::size_t kept = candidates.size();
-  if (options.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options.top_k));
-  double mass = total;
-  if (kept < candidates.size()) {
-    mass = 0;
-    for (std::size_t i = 0; i < kept; ++i) mass += candidates[i].weight;
-  }
-  double sum = 0;
-  if (options.top_p < 1) {
-    for (std::size_t i = 0; i < kept; ++i) {
-      sum += candidates[i].weight;
-      if (sum >= options.top_p * mass) kept = i + 1;
-    }
-  }
-  if (options.min_p > 0) {
-    while (kept > 1 && candidates[kept - 1].weight < options.min_p * candidates[0].weight) --kept;
-  }
-  sum = 0;
-  for (std::size_t i = 0; i < kept; ++i) sum += candidates[i].weight;
-  double target = random.uniform() * sum;
-  for (std::size_t i = 0; i < kept; ++i) {
-    target -= candidates[i].weight;
-    if (target < 0) return candidates[i].id;
-  }
-  return candidates[kept - 1].id;
-}
 
 std::size_t TorchGenerator::context_tokens() const { return static_cast<std::size_t>(decoder_.config().context); }
 
 Result<void> TorchGenerator::generate(GenerationJob& job, std::stop_token stop) {
   const torch::NoGradGuard no_gradient;
-  const auto vocabulary = static_cast<std::size_t>(decoder_.config().vocabulary);
   std::vector<std::unique_ptr<Sequence>> active;
   while (true) {
     if (stop.stop_requested()) return interrupted("The generation was stopped; finished answers are kept.");
@@ -128,13 +105,16 @@ Result<void> TorchGenerator::generate(GenerationJob& job, std::stop_token stop) 
       last_rows.push_back(static_cast<std::int64_t>(ids.size()) - 1);
     }
     const torch::Tensor hidden = decoder_.extend(ids, counts, caches);
-    const torch::Tensor logits =
-        decoder_.logits(hidden.index_select(0, torch::tensor(last_rows, torch::kInt64))).contiguous();
-    const float* row = logits.const_data_ptr<float>();
-    for (std::size_t i = 0; i < active.size(); ++i, row += vocabulary) {
+    const torch::Tensor last = hidden.index_select(0, torch::tensor(last_rows, torch::kInt64));
+    const std::vector<TokenId> drawn = draw(at::mm(last, decoder_.head_weight().t()), active);
+    for (std::size_t i = 0; i < active.size(); ++i) {
       auto& sequence = *active[i];
       const auto& request = sequence.request;
-      const TokenId id = sample_token({row, vocabulary}, request.sampling, sequence.random);
+      const TokenId id = drawn[i];
+      if (id < 0) {
+        return world_error("The model's logits hold no finite number after " +
+                           std::to_string(sequence.completion.ids.size()) + " tokens of an answer.");
+      }
       auto& completion = sequence.completion;
       completion.ids.push_back(id);
       sequence.pending = {id};

@@ -24,8 +24,4 @@ class TorchGenerator final : public TokenGenerator {
   std::size_t parallel_;
 };
 
-// Draws from softmax(logits / temperature) after top-k, top-p and min-p, in that order; temperature 0: the largest, the
-// lowest id among equals. Logits: one row.
-TokenId sample_token(std::span<const float> logits, const SamplingOptions& options, Random& random);
-
 }  // namespace retort::model

@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "exchange/exchange.h"
 
-namespace retort::llama {
+namespace retort {
 
 // Error: what is out of range (temperature < 0, top_p outside (0, 1], top_k < 0, min_p outside [0, 1)).
 Result<void> check_sampling(const SamplingOptions& options);
@@ -42,4 +42,4 @@ class Sampler {
   std::vector<Candidate> selection_;
 };
 
-}  // namespace retort::llama
+}  // namespace retort

@@ -1,4 +1,4 @@
-#include "llama/sampling.h"
+#include "exchange/sampling.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <map>
 #include <numeric>
 
-namespace retort::llama {
+namespace retort {
 namespace {
 
 using ::testing::HasSubstr;
@@ -213,4 +213,4 @@ TEST(SamplingTest, OptionsOutOfRangeAreNamed) {
 }
 
 }  // namespace
-}  // namespace retort::llama
+}  // namespace retort

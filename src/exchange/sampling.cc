@@ -1,4 +1,4 @@
-#include "llama/sampling.h"
+#include "exchange/sampling.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,7 +15,7 @@
 #define RETORT_VECTOR_CLONES
 #endif
 
-namespace retort::llama {
+namespace retort {
 namespace {
 
 // GCC's and clang's vector extension: compiles to whatever registers the instruction set has.
@@ -218,4 +218,4 @@ TokenId Sampler::sample(std::span<const float> logits, const SamplingOptions& op
   return candidates_.empty() ? -1 : candidates_.back().id;
 }
 
-}  // namespace retort::llama
+}  // namespace retort
