@@ -2,7 +2,6 @@
 // answers, in FP64 and without libtorch. Rows without an answer are answered by the teacher first.
 #include <algorithm>
 #include <cstdio>
-#include <unordered_map>
 #include <utility>
 
 #include "base/digest.h"
@@ -99,27 +98,6 @@ struct Rows {
   std::int64_t answered = 0;  // by the teacher, now
 };
 
-class AnswersJob final : public GenerationJob {
- public:
-  AnswersJob(std::vector<TokenRequest> requests, Progress& progress)
-      : requests_(std::move(requests)), progress_(progress) {}
-  std::optional<TokenRequest> next() override {
-    if (asked_ == requests_.size()) return std::nullopt;
-    return requests_[asked_++];
-  }
-  Result<void> finished(std::uint64_t tag, TokenCompletion completion) override {
-    answers[tag] = std::move(completion);
-    progress_.advance(static_cast<double>(answers.size()), "");
-    return {};
-  }
-  std::unordered_map<std::uint64_t, TokenCompletion> answers;  // by row
-
- private:
-  std::vector<TokenRequest> requests_;
-  Progress& progress_;
-  std::size_t asked_ = 0;
-};
-
 Result<Rows> read_rows(Context& context, const Flags& flags, const Side& teacher, const tokens::ChatFormat& format) {
   RETORT_ASSIGN(const collect::PromptFormat prompt_format, collect::prompt_format_from_name(flags.format));
   RETORT_ASSIGN(std::vector<collect::PromptRow> rows, collect::read_prompts(flags.prompts, prompt_format));
@@ -129,6 +107,7 @@ Result<Rows> read_rows(Context& context, const Flags& flags, const Side& teacher
   Rows result;
   std::vector<TokenizedConversation> conversations(rows.size());
   std::vector<TokenRequest> requests;
+  std::vector<std::size_t> unanswered;  // the row of each request
   std::size_t longest = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::string where = flags.prompts + ", line " + std::to_string(rows[i].line);
@@ -147,7 +126,7 @@ Result<Rows> read_rows(Context& context, const Flags& flags, const Side& teacher
     }
     conversations[i] = std::move(*prompt);
     TokenRequest request;
-    request.tag = i;
+    unanswered.push_back(i);
     request.prompt_ids = conversations[i].ids;
     request.sampling = flags.sampling;
     request.sampling.seed = derive_seed(flags.sampling.seed, "evaluate", i);
@@ -161,11 +140,13 @@ Result<Rows> read_rows(Context& context, const Flags& flags, const Side& teacher
                   open_engine(teacher, longest + static_cast<std::size_t>(flags.sampling.max_tokens), parallel, flags));
     result.answered = static_cast<std::int64_t>(requests.size());
     context.progress.begin("teacher answers", static_cast<double>(requests.size()), "answers");
-    AnswersJob job(std::move(requests), context.progress);
-    RETORT_TRY(engine->generate(job, context.stop));
+    RETORT_ASSIGN(const std::vector<TokenCompletion> answers,
+                  generate_all(*engine, std::move(requests), context.stop,
+                               [&](std::size_t done) { context.progress.advance(static_cast<double>(done), ""); }));
     context.progress.end(std::to_string(result.answered) + " prompts answered by the teacher");
-    for (auto& [row, answer] : job.answers) {
-      RETORT_ASSIGN(conversations[row], format.with_sampled_answer(std::move(conversations[row]), answer.ids));
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const std::size_t row = unanswered[i];
+      RETORT_ASSIGN(conversations[row], format.with_sampled_answer(std::move(conversations[row]), answers[i].ids));
       // The user's turns and earlier answers aren't what is measured.
       std::erase_if(conversations[row].spans,
                     [&](const TokenSpan& span) { return span.begin < result.prompts[row].size(); });
@@ -297,10 +278,10 @@ Result<void> run_evaluate(Context& context, const Flags& flags) {
     RETORT_ASSIGN(const auto teacher_engine, open_engine(teacher, longest, 1, flags));
     RETORT_ASSIGN(const auto student_engine, open_engine(student, longest, 1, flags));
     const evaluate::ComparedModel compared[] = {{"The student", student_engine.get()}};
-    RETORT_ASSIGN(
-        const evaluate::Comparison comparison,
-        evaluate::compare(*teacher_engine, compared, rows.examples, {.threads = static_cast<int>(flags.engine.threads)},
-                          context.progress, context.stop));
+    RETORT_ASSIGN(const evaluate::Comparison comparison,
+                  evaluate::compare(*teacher_engine, compared, rows.examples,
+                                    {.threads = static_cast<int>(flags.engine.threads), .end_ids = {}},
+                                    context.progress, context.stop));
     evaluate::set_quality(teacher.score, evaluate::estimate_quality(comparison.teacher.exchanges, bootstrap));
     evaluate::set_quality(student.score, evaluate::estimate_quality(comparison.models[0].exchanges, bootstrap));
     card.held_out.tokens = comparison.tokens;

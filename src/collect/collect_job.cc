@@ -10,15 +10,6 @@
 
 namespace retort::collect {
 
-std::string sampled_text(const tokens::Tokenizer& tokenizer, std::span<const TokenId> ids) {
-  std::string text = tokenizer.decode(ids);
-  if (is_valid_utf8(text)) return text;
-  text.resize(text.size() - unfinished_utf8_suffix(text));
-  if (is_valid_utf8(text)) return text;
-  const auto repaired = parse_json(canonical_json(Json(text)), "text");  // writing replaces what isn't UTF-8
-  return repaired && repaired->is_string() ? repaired->get<std::string>() : std::string();
-}
-
 CollectJob::CollectJob(Work work, const tokens::ChatFormat& format, const Source& source, const CollectOptions& options,
                        store::ExchangeStore& store, const Clock& clock, Progress& progress)
     : work_(std::move(work)),
@@ -176,7 +167,7 @@ Result<void> CollectJob::answer_finished(Pending pending, TokenCompletion comple
   if (completion.finish_reason == FinishReason::kEnd) text_ids = text_ids.first(text_ids.size() - 1);
   Exchange exchange;
   exchange.prompt = std::move(pending.prompt);
-  exchange.completion = {sampled_text(format_.tokenizer(), text_ids), completion.finish_reason};
+  exchange.completion = {tokens::sampled_text(format_.tokenizer(), text_ids), completion.finish_reason};
   RETORT_ASSIGN(exchange.tokens, format_.with_sampled_answer(std::move(pending.tokens), completion.ids));
   exchange.provenance.generated_by = GeneratedBy::kTeacher;
   exchange.provenance.prompt_source = work_.prompt_source;

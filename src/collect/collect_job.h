@@ -99,8 +99,4 @@ class CollectJob final : public GenerationJob {
   double last_s_ = 0;
 };
 
-// The text of ids that were sampled, as valid UTF-8: a character cut at the end is left out, other bytes that are no
-// UTF-8 become U+FFFD.
-std::string sampled_text(const tokens::Tokenizer& tokenizer, std::span<const TokenId> ids);
-
 }  // namespace retort::collect

@@ -82,7 +82,7 @@ Result<void> check_finite(const std::vector<RowSummary>& summaries, const Rows& 
 }
 
 Result<void> check_inputs(Scorer& teacher, std::span<const ComparedModel> models,
-                          std::span<const HeldOutExample> examples) {
+                          std::span<const HeldOutExample> examples, std::span<const TokenId> end_ids) {
   std::int64_t scored = 0;
   std::size_t longest = 0;
   for (std::size_t e = 0; e < examples.size(); ++e) {
@@ -108,6 +108,7 @@ Result<void> check_inputs(Scorer& teacher, std::span<const ComparedModel> models
                         " tokens, but the teacher's context is " + std::to_string(teacher.context_tokens()) +
                         ". Open it with a larger context.");
   }
+  for (const TokenId id : end_ids) RETORT_CHECK(id >= 0 && static_cast<std::size_t>(id) < teacher.vocabulary());
   for (const ComparedModel& model : models) {
     RETORT_CHECK(model.scorer != nullptr);
     if (model.scorer->vocabulary() != teacher.vocabulary()) {
@@ -124,8 +125,15 @@ Result<void> check_inputs(Scorer& teacher, std::span<const ComparedModel> models
   return {};
 }
 
+float end_probability(std::span<const float> logits, const RowSummary& summary, std::span<const TokenId> end_ids) {
+  double sum = 0;
+  for (const TokenId id : end_ids) sum += std::exp(log_probability(logits, summary, static_cast<std::size_t>(id)));
+  return static_cast<float>(sum);
+}
+
 TokenComparison compare_token(std::uint32_t position, TokenId id, std::span<const float> teacher_logits,
-                              const RowSummary& teacher, std::span<const float> model_logits, const RowSummary& model) {
+                              const RowSummary& teacher, std::span<const float> model_logits, const RowSummary& model,
+                              std::span<const TokenId> end_ids) {
   TokenComparison token;
   token.position = position;
   token.id = id;
@@ -137,6 +145,11 @@ TokenComparison compare_token(std::uint32_t position, TokenId id, std::span<cons
   token.teacher_probability = static_cast<float>(std::exp(log_probability(teacher_logits, teacher, place_of_id)));
   token.negative_log_probability = -log_probability(model_logits, model, place_of_id);
   token.model_probability = static_cast<float>(std::exp(-token.negative_log_probability));
+  token.teacher_entropy = static_cast<float>(teacher.entropy);
+  token.model_entropy = static_cast<float>(model.entropy);
+  token.teacher_of_model_top = static_cast<float>(std::exp(log_probability(teacher_logits, teacher, model.top)));
+  token.teacher_end = end_probability(teacher_logits, teacher, end_ids);
+  token.model_end = end_probability(model_logits, model, end_ids);
   return token;
 }
 
@@ -162,7 +175,7 @@ HeldOutExample held_out_example(const Exchange& exchange) {
 Result<Comparison> compare(Scorer& teacher, std::span<const ComparedModel> models,
                            std::span<const HeldOutExample> examples, const CompareOptions& options, Progress& progress,
                            std::stop_token stop) {
-  RETORT_TRY(check_inputs(teacher, models, examples));
+  RETORT_TRY(check_inputs(teacher, models, examples, options.end_ids));
   Comparison comparison;
   comparison.teacher.name = "teacher";
   for (const ComparedModel& model : models) comparison.models.push_back({model.name, {}, {}});
@@ -193,7 +206,8 @@ Result<Comparison> compare(Scorer& teacher, std::span<const ComparedModel> model
       const RowSummary summary = summarise_row(logits);
       kept.summaries[i] = summary;
       if (!summary.finite) return;
-      tokens[i] = compare_token(rows.positions[i], example.ids[rows.positions[i]], logits, summary, logits, summary);
+      tokens[i] = compare_token(rows.positions[i], example.ids[rows.positions[i]], logits, summary, logits, summary,
+                                options.end_ids);
     }));
     RETORT_TRY(check_finite(kept.summaries, rows, "The teacher", e));
     comparison.tokens += static_cast<std::int64_t>(count);
@@ -211,7 +225,7 @@ Result<Comparison> compare(Scorer& teacher, std::span<const ComparedModel> model
                               summaries[i] = summary;
                               if (!summary.finite) return;
                               tokens[i] = compare_token(rows.positions[i], example.ids[rows.positions[i]], kept.row(i),
-                                                        kept.summaries[i], logits, summary);
+                                                        kept.summaries[i], logits, summary, options.end_ids);
                               tokens[i].kl_nats = kl_divergence(kept.row(i), kept.summaries[i], logits, summary);
                             }));
       RETORT_TRY(check_finite(summaries, rows, models[m].name, e));

@@ -45,6 +45,9 @@ struct TokenComparison {
   TokenId teacher_top = 0, model_top = 0;
   float teacher_top_probability = 0, model_top_probability = 0;
   float teacher_probability = 0, model_probability = 0;  // of `id`
+  float teacher_entropy = 0, model_entropy = 0;          // nats
+  float teacher_of_model_top = 0;                        // the teacher's probability of `model_top`
+  float teacher_end = 0, model_end = 0;                  // probability of ending here: all of CompareOptions::end_ids
   double kl_nats = 0;
   double negative_log_probability = 0;  // of `id`, for the model, nats
 };
@@ -76,7 +79,8 @@ struct Comparison {
 };
 
 struct CompareOptions {
-  int threads = 0;  // for the arithmetic; 0: as many as the machine has
+  int threads = 0;                   // for the arithmetic; 0: as many as the machine has
+  std::span<const TokenId> end_ids;  // what ends an answer; may be empty
 };
 
 // Errors (kCaller): no examples or none with a scored token; a model whose vocabulary has another size than the

@@ -36,7 +36,7 @@ std::vector<HeldOutExample> random_examples(std::size_t count, std::uint64_t see
 Result<Comparison> run(Scorer& teacher, std::vector<ComparedModel> models, const std::vector<HeldOutExample>& examples,
                        int threads = 2) {
   SilentProgress progress;
-  return compare(teacher, models, examples, {.threads = threads}, progress, {});
+  return compare(teacher, models, examples, {.threads = threads, .end_ids = {}}, progress, {});
 }
 
 double mean_kl(const ModelComparison& model) { return estimate_quality(model.exchanges, {}).kl_nats.value; }

@@ -8,48 +8,6 @@
 
 namespace retort::evaluate {
 
-namespace {
-
-class AnswersJob final : public GenerationJob {
- public:
-  AnswersJob(std::span<const std::vector<TokenId>> prompts, std::span<const TokenId> end_ids,
-             const SamplingOptions& sampling, std::vector<TokenCompletion>& answers, Progress& progress)
-      : prompts_(prompts), end_ids_(end_ids), sampling_(sampling), answers_(answers), progress_(progress) {}
-
-  std::optional<TokenRequest> next() override {
-    if (asked_ == prompts_.size()) return std::nullopt;
-    TokenRequest request;
-    request.tag = asked_;
-    request.prompt_ids = prompts_[asked_];
-    request.sampling = sampling_;
-    request.sampling.seed = derive_seed(sampling_.seed, "answer", asked_);
-    request.end_ids.assign(end_ids_.begin(), end_ids_.end());
-    ++asked_;
-    return request;
-  }
-
-  Result<void> finished(std::uint64_t tag, TokenCompletion completion) override {
-    RETORT_CHECK(tag < answers_.size());
-    answers_[tag] = std::move(completion);
-    ++done_;
-    progress_.advance(static_cast<double>(done_), "");
-    return {};
-  }
-
-  std::size_t done() const { return done_; }
-
- private:
-  std::span<const std::vector<TokenId>> prompts_;
-  std::span<const TokenId> end_ids_;
-  SamplingOptions sampling_;
-  std::vector<TokenCompletion>& answers_;
-  Progress& progress_;
-  std::size_t asked_ = 0;
-  std::size_t done_ = 0;
-};
-
-}  // namespace
-
 bool falls_into_a_loop(std::span<const TokenId> ids) { return measure_repetition(ids).is_loop; }
 
 Result<GenerationStatistics> measure_generation(TokenGenerator& generator,
@@ -64,11 +22,17 @@ Result<GenerationStatistics> measure_generation(TokenGenerator& generator,
                         std::to_string(generator.context_tokens()) + ". Use shorter prompts or a larger context.");
   }
   GenerationStatistics statistics;
-  statistics.answers.resize(prompts.size());
-  AnswersJob job(prompts, end_ids, sampling, statistics.answers, progress);
   progress.begin("answer", static_cast<double>(prompts.size()), "answers");
-  RETORT_TRY(generator.generate(job, stop));
-  RETORT_CHECK(job.done() == prompts.size());
+  std::vector<TokenRequest> requests(prompts.size());
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    requests[p].prompt_ids = prompts[p];
+    requests[p].sampling = sampling;
+    requests[p].sampling.seed = derive_seed(sampling.seed, "answer", p);
+    requests[p].end_ids.assign(end_ids.begin(), end_ids.end());
+  }
+  RETORT_ASSIGN(statistics.answers, generate_all(generator, std::move(requests), stop, [&](std::size_t done) {
+                  progress.advance(static_cast<double>(done), "");
+                }));
   progress.end(std::to_string(prompts.size()) + " answers");
 
   std::vector<double> ones(prompts.size(), 1.0);

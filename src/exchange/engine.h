@@ -52,6 +52,12 @@ class TokenGenerator {
   virtual std::size_t context_tokens() const = 0;
 };
 
+// All of these requests, as one call; completions in the order of the requests, whose tags are set to their index.
+// `progress`, when given, hears how many are done.
+Result<std::vector<TokenCompletion>> generate_all(TokenGenerator& generator, std::vector<TokenRequest> requests,
+                                                  std::stop_token stop,
+                                                  const std::function<void(std::size_t done)>& progress = nullptr);
+
 // Rows of raw logits: row r (of `rows`), vocabulary() floats each, predicts the token at position first_position + r
 // + 1.
 struct LogitRows {

@@ -28,8 +28,8 @@ constexpr std::array<Named<SpanKind>, 5> kSpanKinds = {{{SpanKind::kScaffold, "s
                                                         {SpanKind::kUser, "user"},
                                                         {SpanKind::kAssistant, "assistant"},
                                                         {SpanKind::kTool, "tool"}}};
-constexpr std::array<Named<GeneratedBy>, 2> kGeneratedBy = {
-    {{GeneratedBy::kTeacher, "teacher"}, {GeneratedBy::kFile, "file"}}};
+constexpr std::array<Named<GeneratedBy>, 3> kGeneratedBy = {
+    {{GeneratedBy::kTeacher, "teacher"}, {GeneratedBy::kFile, "file"}, {GeneratedBy::kStudent, "student"}}};
 
 template <class Enum, std::size_t N>
 std::string_view find_name(const std::array<Named<Enum>, N>& table, Enum value) {

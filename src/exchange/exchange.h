@@ -96,7 +96,11 @@ struct ModelIdentity {
   bool operator==(const ModelIdentity&) const = default;
 };
 
-enum class GeneratedBy : std::uint8_t { kTeacher, kFile };
+enum class GeneratedBy : std::uint8_t {
+  kTeacher,
+  kFile,
+  kStudent,  // while it was trained, to be judged by the teacher; `model` names the training and the step
+};
 std::string_view name_of(GeneratedBy by);
 Result<GeneratedBy> generated_by_from_name(std::string_view name);
 

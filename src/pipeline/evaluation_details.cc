@@ -2,20 +2,10 @@
 
 #include <algorithm>
 
+#include "pipeline/health_json.h"
+
 namespace retort::pipeline {
 namespace {
-
-Json to_json(const Estimate& estimate) {
-  return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
-}
-
-Result<Estimate> estimate_from_json(const Json& json, const std::string& what) {
-  Estimate estimate;
-  RETORT_ASSIGN(estimate.value, member<double>(json, "value", what));
-  RETORT_ASSIGN(estimate.low, member<double>(json, "low", what));
-  RETORT_ASSIGN(estimate.high, member<double>(json, "high", what));
-  return estimate;
-}
 
 Json to_json(const ComparedToken& token) {
   return {{"text", token.text},
@@ -94,6 +84,7 @@ Json to_json(const EvaluationDetails& details) {
           {"version", 1},
           {"reference", details.reference},
           {"share_of_kl_closed", details.share_of_kl_closed ? to_json(*details.share_of_kl_closed) : Json()},
+          {"health", details.health ? to_json(*details.health) : Json()},
           {"compared", compared},
           {"answers", answers}};
 }
@@ -104,6 +95,9 @@ Result<EvaluationDetails> details_from_json(const Json& json, const std::string&
   RETORT_ASSIGN(const Json share, member<Json>(json, "share_of_kl_closed", what));
   if (!share.is_null()) {
     RETORT_ASSIGN(details.share_of_kl_closed, estimate_from_json(share, what));
+  }
+  if (const auto found = json.find("health"); found != json.end() && !found->is_null()) {
+    RETORT_ASSIGN(details.health, health_from_json(*found, what));
   }
   RETORT_ASSIGN(const Json compared, member<Json>(json, "compared", what));
   for (const Json& entry : compared) {

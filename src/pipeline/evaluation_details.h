@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "evaluate/compare.h"
+#include "evaluate/health.h"
 #include "exchange/engine.h"
 #include "exchange/exchange.h"
 #include "pipeline/run_facts.h"
@@ -22,6 +23,7 @@ namespace retort::pipeline {
 struct EvaluationDetails {
   std::string reference;  // which file the teacher was, in words
   std::optional<Estimate> share_of_kl_closed;
+  std::optional<evaluate::Health> health;  // absent in details of older versions
   std::vector<ComparedExchange> compared;
   std::vector<AnswerFacts> answers;
 };

@@ -15,6 +15,7 @@ Json report_document(const RunFacts& facts) {
   add(learning_section(facts));
   add(before_after_section(facts));
   add(size_speed_section(facts));
+  add(health_section(facts));
   add(disagreement_section(facts));
   add(answers_section(facts));
   add(funnel_section(facts));

@@ -20,6 +20,8 @@ Json verdict_section(const RunFacts& facts);
 Json learning_section(const RunFacts& facts);
 Json before_after_section(const RunFacts& facts);
 Json size_speed_section(const RunFacts& facts);
+// report_sections_health.cc
+Json health_section(const RunFacts& facts);
 // report_sections_run.cc
 Json disagreement_section(const RunFacts& facts);
 Json answers_section(const RunFacts& facts);

@@ -162,6 +162,7 @@ Result<RunFacts> load_run_facts(const std::filesystem::path& run_folder) {
   RETORT_ASSIGN(EvaluationDetails details, details_from_json(details_json, kDetailsFile));
   facts.teacher_reference = std::move(details.reference);
   facts.share_of_kl_closed = details.share_of_kl_closed;
+  facts.health = std::move(details.health);
   facts.compared = std::move(details.compared);
   facts.answers = std::move(details.answers);
   return facts;

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "evaluate/health.h"
 #include "exchange/exchange.h"
 #include "exchange/scorecard.h"
 
@@ -119,6 +120,7 @@ struct RunFacts {
   // Evaluate.
   Scorecard scorecard;
   std::optional<Estimate> share_of_kl_closed;
+  std::optional<evaluate::Health> health;
   std::vector<ComparedExchange> compared;
   std::vector<AnswerFacts> answers;
 };

@@ -38,7 +38,7 @@ std::span<const Stage> stages() {
       {"dataset", 1, {"evaluate.held_out", "collect.seed"}, {"curate"}, Leftovers::kRemove, no_files, run_dataset},
       {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, no_files, run_train},
       {"export", 1, {"export", "name"}, {"dataset", "train"}, Leftovers::kRemove, no_files, run_export},
-      {"evaluate", 1, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
+      {"evaluate", 2, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
       {"bundle",
        1,
        {"export", "name", "terms"},

@@ -11,6 +11,7 @@
 #include "evaluate/compare.h"
 #include "evaluate/evaluate_options.h"
 #include "evaluate/generation.h"
+#include "evaluate/health.h"
 #include "evaluate/perplexity.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
@@ -76,8 +77,10 @@ Result<evaluate::Comparison> measure_quality(Evaluation& evaluation, const Measu
     compared.push_back({model.name, engine.get(), kOtherExchanges});
     other_engines.push_back(std::move(engine));
   }
-  RETORT_ASSIGN(evaluate::Comparison comparison,
-                evaluate::compare(*reference, compared, evaluation.examples, {}, context.progress, context.stop));
+  RETORT_ASSIGN(
+      evaluate::Comparison comparison,
+      evaluate::compare(*reference, compared, evaluation.examples,
+                        {.threads = 0, .end_ids = context.teacher.format.end_ids()}, context.progress, context.stop));
   const auto quality = [&](const evaluate::ModelComparison& model) {
     return evaluate::estimate_quality(model.exchanges, evaluation.bootstrap);
   };
@@ -97,9 +100,13 @@ Result<evaluate::Comparison> measure_quality(Evaluation& evaluation, const Measu
   return comparison;
 }
 
+struct Answers {
+  std::vector<std::vector<TokenId>> prompts;
+  std::vector<TokenCompletion> teacher, before, student;
+};
+
 // What each writes when nobody corrects it. The same prompts and seeds for all.
-Result<std::vector<std::vector<TokenCompletion>>> measure_answers(Evaluation& evaluation, const MeasuredModels& models,
-                                                                  Scorecard& card) {
+Result<Answers> measure_answers(Evaluation& evaluation, const MeasuredModels& models, Scorecard& card) {
   StageContext& context = evaluation.context;
   const auto collect = context.recipe.get(collect::collect_option_set());
   SamplingOptions sampling;
@@ -112,18 +119,19 @@ Result<std::vector<std::vector<TokenCompletion>>> measure_answers(Evaluation& ev
   const std::size_t count = std::min(
       evaluation.exchanges.size(),
       static_cast<std::size_t>(std::max<std::int64_t>(evaluation.options.answers, evaluation.options.shown_answers)));
-  std::vector<std::vector<TokenId>> prompts;
+  Answers answers;
+  std::vector<std::vector<TokenId>>& prompts = answers.prompts;
   std::size_t longest = 0;
   for (std::size_t i = 0; i < count; ++i) {
     prompts.push_back(answer_prompt(evaluation.exchanges[i]));
     longest = std::max(longest, prompts.back().size());
   }
-  std::vector<std::vector<TokenCompletion>> answers(3);
   if (prompts.empty()) return answers;
   const std::size_t context_tokens =
       rounded_context(longest + static_cast<std::size_t>(sampling.max_tokens), context.teacher);
   const MeasuredModel* measured[] = {&models.reference, &models.before, &models.student};
   ModelScore* scores[] = {&card.teacher, &card.before, &card.student};
+  std::vector<TokenCompletion>* written[] = {&answers.teacher, &answers.before, &answers.student};
   for (std::size_t m = 0; m < 3; ++m) {
     const bool untrained = m == 1;
     SamplingOptions own = sampling;
@@ -135,7 +143,7 @@ Result<std::vector<std::vector<TokenCompletion>>> measure_answers(Evaluation& ev
                   evaluate::measure_generation(*engine, own_prompts, context.teacher.format.end_ids(), own,
                                                evaluation.bootstrap, context.progress, context.stop));
     evaluate::set_generation(*scores[m], statistics);
-    answers[m] = std::move(statistics.answers);
+    *written[m] = std::move(statistics.answers);
   }
   return answers;
 }
@@ -209,7 +217,7 @@ Result<StageResult> run_evaluate(StageContext& context) {
   card.before = score_of(models.before);
   card.student = score_of(models.student);
   RETORT_ASSIGN(const evaluate::Comparison comparison, measure_quality(evaluation, models, card));
-  RETORT_ASSIGN(const auto answers, measure_answers(evaluation, models, card));
+  RETORT_ASSIGN(const Answers answers, measure_answers(evaluation, models, card));
   RETORT_TRY(measure_text(evaluation, models, card));
   RETORT_TRY(measure_speeds(evaluation, models, card));
   if (const auto sampling = dataset::common_sampling(evaluation.exchanges)) {
@@ -227,6 +235,13 @@ Result<StageResult> run_evaluate(StageContext& context) {
                                 ", so that it isn't judged through quantised activations";
   details.share_of_kl_closed = evaluate::share_of_kl_closed(comparison.models[0].exchanges,
                                                             comparison.models[1].exchanges, evaluation.bootstrap);
+  std::vector<std::string> sources;
+  for (const Exchange& exchange : evaluation.exchanges) sources.push_back(exchange.provenance.prompt_source);
+  details.health = evaluate::measure_health(comparison.models[1].tokens, sources, context.teacher.format.end_ids(),
+                                            evaluation.bootstrap);
+  details.health->teacher_answers = evaluate::measure_answers(answers.prompts, answers.teacher);
+  details.health->model_answers = evaluate::measure_answers(answers.prompts, answers.student);
+  for (const std::string& warning : evaluate::warnings(*details.health)) context.progress.note("warning: " + warning);
   const tokens::Tokenizer& tokenizer = context.teacher.format.tokenizer();
   const auto shown =
       std::min(evaluation.exchanges.size(), static_cast<std::size_t>(evaluation.options.shown_exchanges));
@@ -234,10 +249,11 @@ Result<StageResult> run_evaluate(StageContext& context) {
     details.compared.push_back(
         compared_exchange(evaluation.exchanges[i], dataset.held_out[i], comparison.models[1].tokens[i], tokenizer));
   }
-  const auto shown_answers = std::min(answers[1].size(), static_cast<std::size_t>(evaluation.options.shown_answers));
+  const auto shown_answers =
+      std::min(answers.before.size(), static_cast<std::size_t>(evaluation.options.shown_answers));
   for (std::size_t i = 0; i < shown_answers; ++i) {
-    details.answers.push_back({last_user_text(evaluation.exchanges[i]), answer_text(answers[0][i], tokenizer),
-                               answer_text(answers[1][i], tokenizer), answer_text(answers[2][i], tokenizer)});
+    details.answers.push_back({last_user_text(evaluation.exchanges[i]), answer_text(answers.teacher[i], tokenizer),
+                               answer_text(answers.before[i], tokenizer), answer_text(answers.student[i], tokenizer)});
   }
   RETORT_TRY(write_json(context.folder, kDetailsFile, to_json(details)));
 

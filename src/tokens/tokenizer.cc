@@ -6,6 +6,8 @@
 #include <map>
 #include <mutex>
 
+#include "base/json.h"
+#include "base/text.h"
 #include "gguf/architecture.h"
 #include "tokens/fingerprint.h"
 
@@ -196,5 +198,14 @@ std::vector<std::pair<std::string, TokenId>> Tokenizer::special_tokens() const {
 }
 
 const Digest& Tokenizer::fingerprint() const { return state_->fingerprint; }
+
+std::string sampled_text(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  std::string text = tokenizer.decode(ids);
+  if (is_valid_utf8(text)) return text;
+  text.resize(text.size() - unfinished_utf8_suffix(text));
+  if (is_valid_utf8(text)) return text;
+  const auto repaired = parse_json(canonical_json(Json(text)), "text");  // writing replaces what isn't UTF-8
+  return repaired && repaired->is_string() ? repaired->get<std::string>() : std::string();
+}
 
 }  // namespace retort::tokens

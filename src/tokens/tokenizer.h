@@ -76,4 +76,8 @@ class Tokenizer {
   std::shared_ptr<const State> state_;
 };
 
+// The text of ids that were sampled, as valid UTF-8: a character cut at the end is left out, other bytes that are no
+// UTF-8 become U+FFFD.
+std::string sampled_text(const Tokenizer& tokenizer, std::span<const TokenId> ids);
+
 }  // namespace retort::tokens
