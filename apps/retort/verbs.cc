@@ -15,6 +15,7 @@ RETORT_VERB(chat);
 RETORT_VERB(generate);
 RETORT_VERB(tokenize);
 RETORT_VERB(score);
+RETORT_VERB(objective);
 RETORT_VERB(inspect);
 RETORT_VERB(verify);
 RETORT_VERB(doctor);
@@ -34,6 +35,8 @@ std::span<const Verb> verbs() {
       {"generate", "complete a prompt", kLight, &register_generate},
       {"tokenize", "print the token ids of standard input", kLight, &register_tokenize},
       {"score", "print the log-probability of each token of standard input", kTorch, &register_score},
+      {"objective", "compute a training objective on given logits, beside an FP64 reference", kTorch,
+       &register_objective},
       {"inspect", "show what is in a GGUF file, run, dataset, exchange or checkpoint", kTorch, &register_inspect},
       {"verify", "check a bundle's digests and walk its lineage", kTorch, &register_verify},
       {"doctor", "say what was found on this machine, and what is missing", kTorch, &register_doctor},

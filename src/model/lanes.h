@@ -86,9 +86,9 @@ RETORT_INLINE double total(const Floats& value) {
 }
 
 // exp(x) for x <= 0: x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor series of exp(r) to the sixth power (relative
-// error below 2e-7). Below -87 the result stays at about 1e-38.
+// error below 2e-7). Below -87 the result stays at about 1e-38; NaN stays NaN.
 RETORT_INLINE Floats exp_of_negative(const Floats& argument) {
-  const Floats x = larger(argument, all(-87.0F));
+  const Floats x = larger(all(-87.0F), argument);        // in this order a NaN is kept
   const Floats shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part lands in the low bits
   Words exponent;
   __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
@@ -105,6 +105,31 @@ RETORT_INLINE Floats exp_of_negative(const Floats& argument) {
   bits += exponent << 23;  // the low nine bits of `exponent` are n modulo 512; adding them moves the power of two
   __builtin_memcpy(&y, &bits, sizeof(bits));
   return y;
+}
+
+// log(x) for normal x > 0: x = 2^n m with m from 1/sqrt(2) to sqrt(2), and log m = 2 atanh(f), f = (m - 1) / (m + 1),
+// by its Taylor series to the ninth power (relative error below 2e-7). Exactly 0 at 1.
+RETORT_INLINE Floats log_of_positive(const Floats& x) {
+  Words bits;
+  __builtin_memcpy(&bits, &x, sizeof(bits));
+  // Moved by the bits of 1/sqrt(2), so that the exponent changes there and not at 1.
+  const Words moved = bits - 0x3F3504F3U;
+  const Words exponent = (moved >> 23) ^ 0x100U;  // n + 256, for n from -256 to 255
+  bits = (moved & 0x007FFFFFU) + 0x3F3504F3U;
+  Floats m;
+  __builtin_memcpy(&m, &bits, sizeof(bits));
+  // n as a float without a conversion: the mantissa of 2^23 holds a whole number.
+  const Words whole = exponent + 0x4B000000U;
+  Floats n;
+  __builtin_memcpy(&n, &whole, sizeof(whole));
+  n = n - (8388608.0F + 256.0F);
+  const Floats f = (m - 1.0F) / (m + 1.0F);
+  const Floats f2 = f * f;
+  Floats y = f2 * (2.0F / 9.0F) + (2.0F / 7.0F);
+  y = y * f2 + (2.0F / 5.0F);
+  y = y * f2 + (2.0F / 3.0F);
+  y = y * f2 + 2.0F;
+  return n * 0.693145752F + (y * f + n * 1.42860677e-6F);
 }
 
 }  // namespace

@@ -291,9 +291,9 @@ Json learning_section(const RunFacts& facts) {
   }
   Json chart = {{"type", "line_chart"},
                 {"title", "Loss and held-out KL"},
-                {"description",
-                 "Loss: each step's KL, with cross-entropy where the recipe mixes it in, on its own batch. Held-out "
-                 "KL: student against teacher while training, on exchanges it never learnt from."},
+                {"description", "Loss: what was minimised (" + facts.objective +
+                                    "), each step's on its own batch. Held-out forward "
+                                    "KL: student against teacher while training, on exchanges it never learnt from."},
                 {"x_label", "trained tokens"},
                 {"y_label", "nats per token"},
                 {"y_from_zero", true},

@@ -92,6 +92,7 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     line.tokens_per_s = step.tokens_per_s;
     line.held_out_kl = step.held_out_kl;
     facts.metrics.push_back(line);
+    facts.objective = step.objective;
   }
   RETORT_ASSIGN(const Json summary, read(folder, kTrainSummaryFile));
   RETORT_ASSIGN(facts.trained_tokens, member<std::int64_t>(summary, "tokens", kTrainSummaryFile));

@@ -108,8 +108,9 @@ struct RunFacts {
   std::string layer_method;  // "greedy_kl", "block_influence", "explicit"
   std::vector<LayerFacts> layers;
   std::vector<MetricFacts> metrics;
-  std::string compute_type;    // "bfloat16"
-  std::string compute_reason;  // the probe's sentence
+  std::string objective = "forward_kl";  // what the loss of the metrics is
+  std::string compute_type;              // "bfloat16"
+  std::string compute_reason;            // the probe's sentence
   std::int64_t trained_tokens = 0;
   double train_tokens_per_s = 0;
   std::int64_t peak_memory_bytes = 0;

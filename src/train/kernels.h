@@ -13,14 +13,27 @@ using Bf16 = std::uint16_t;  // the upper half of an IEEE float
 
 struct RowWeights {
   float kl = 1;             // of the forward KL in the loss
-  float cross_entropy = 0;  // of the sampled token's cross-entropy
+  float cross_entropy = 0;  // of the label's cross-entropy
   float scale = 1;          // the gradient is multiplied by it: 1 / supervised tokens of the global batch
 };
 
-// Of one row, in nats, at temperature 1. kl = sum p_teacher (log p_teacher - log p_student).
+// Any objective of train/objective_mix.h. beta and skew lie between 0 and 1, both ends excluded, where they are used.
+struct RowMix {
+  float forward_kl = 0, reverse_kl = 0, jsd = 0, skew_kl = 0, skew_rkl = 0, tvd = 0, cross_entropy = 0;
+  float beta = 0.5F;
+  float skew = 0.1F;
+  float inverse_temperature = 1;
+  float scale = 1;  // the gradient with respect to the logits times the temperature is multiplied by it
+};
+
+// Of one row, in nats, at the temperature of the loss. Never negative.
 struct RowLoss {
-  double kl = 0;
+  double loss = 0;           // the weighted sum
+  double kl = 0;             // sum p_teacher (log p_teacher - log p_student)
   double cross_entropy = 0;  // -log p_student(target)
+  // False: a logit is NaN or plus infinity, or all are minus infinity. Minus infinity alone is a token that can't come.
+  bool student_finite = true;
+  bool teacher_finite = true;
 };
 
 struct AdamStep {
@@ -42,6 +55,11 @@ struct Kernels {
                         bool gradient, float* scratch);
   RowLoss (*kl_row_bf16)(Bf16* student, const Bf16* teacher, std::size_t n, std::int32_t target, RowWeights weights,
                          bool gradient, float* scratch);
+  // The same for any objective; slower than the two above, which know forward KL and cross-entropy at temperature 1.
+  RowLoss (*mixed_row_f32)(float* student, const float* teacher, std::size_t n, std::int32_t target, const RowMix& mix,
+                           bool gradient, float* scratch);
+  RowLoss (*mixed_row_bf16)(Bf16* student, const Bf16* teacher, std::size_t n, std::int32_t target, const RowMix& mix,
+                            bool gradient, float* scratch);
   // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state. `copy` (may be null) receives the new
   // weights in BF16.
   void (*adamw)(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step);
@@ -54,6 +72,7 @@ const Kernels& kernels();
 // Every variant that this processor runs, the plain one first: for tests.
 std::size_t kernel_variants(const Kernels* variants[3]);
 
+// Floats that a row's kernel needs beside its logits.
 inline std::size_t row_scratch(std::size_t n) { return 2 * ((n + 15) / 16 * 16) + 16; }
 
 }  // namespace retort::train

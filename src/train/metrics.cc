@@ -18,6 +18,7 @@ Json to_json(const StepMetrics& metrics) {
                {"epoch", metrics.epoch},
                {"tokens", metrics.tokens},
                {"supervised_tokens", metrics.supervised_tokens},
+               {"objective", metrics.objective},
                {"loss", metrics.loss},
                {"kl", metrics.kl},
                {"cross_entropy", metrics.cross_entropy},
@@ -37,6 +38,10 @@ Result<StepMetrics> from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(metrics.epoch, member<std::int64_t>(json, "epoch", what));
   RETORT_ASSIGN(metrics.tokens, member<std::int64_t>(json, "tokens", what));
   RETORT_ASSIGN(metrics.supervised_tokens, member<std::int64_t>(json, "supervised_tokens", what));
+  // Lines of before there was a choice have no name for it.
+  if (json.contains("objective")) {
+    RETORT_ASSIGN(metrics.objective, member<std::string>(json, "objective", what));
+  }
   RETORT_ASSIGN(metrics.loss, member<double>(json, "loss", what));
   RETORT_ASSIGN(metrics.kl, member<double>(json, "kl", what));
   RETORT_ASSIGN(metrics.cross_entropy, member<double>(json, "cross_entropy", what));

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -18,9 +19,10 @@ struct StepMetrics {
   std::int64_t epoch = 0;   // from 1
   std::int64_t tokens = 0;  // through the student so far, padding excluded
   std::int64_t supervised_tokens = 0;
+  std::string objective = "forward_kl";  // what the loss is: describe() of the mix
   double loss = 0;           // of the objective, without the hidden states' term; mean over the supervised tokens
-  double kl = 0;             // nats per supervised token
-  double cross_entropy = 0;  // nats per supervised token
+  double kl = 0;             // forward, nats per supervised token, at the objective's temperature
+  double cross_entropy = 0;  // nats per supervised token, at the objective's temperature
   std::optional<double>
       hidden_state_error;  // relative squared error, mean over layers and tokens; when it is trained on
   double learning_rate = 0;

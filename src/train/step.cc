@@ -2,10 +2,12 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
 #include "train/hidden_states.h"
+#include "train/kernels.h"
 
 namespace retort::train {
 namespace {
@@ -40,7 +42,7 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
       states_(states),
       optimiser_(adamw_options(options)),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
-                 options.cross_entropy_weight),
+                 objective_mix(options)),
       parameters_(student_.named_parameters()) {
   RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
   RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
@@ -174,6 +176,17 @@ StepResult StepRunner::step(std::span<const dataset::PackedRow> rows, double lea
   result.gradient_norm = optimiser_.step(learning_rate);
   laps.lap(phases_.optimiser_s);
   return result;
+}
+
+std::string StepRunner::not_finite_gradient() const {
+  for (const AdamWParameter& parameter : optimiser_.parameters()) {
+    if (parameter.frozen()) continue;
+    const auto size = static_cast<std::size_t>(parameter.gradient.numel());
+    if (!std::isfinite(kernels().sum_of_squares(parameter.gradient.const_data_ptr<float>(), size))) {
+      return parameter.name;
+    }
+  }
+  return {};
 }
 
 std::vector<model::NamedTensor> StepRunner::masters() const {

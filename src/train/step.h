@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -56,12 +57,15 @@ class StepRunner {
 
   // The teacher's hidden states at the supervised places [n, hidden].
   at::Tensor teacher_hidden(const Batch& batch) const;
-  // The loss without gradient or update; `teacher_hidden` as above.
+  // Forward KL and cross-entropy at temperature 1, whatever is trained, without gradient or update; `teacher_hidden`
+  // as above.
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }
   AdamW& optimiser() { return optimiser_; }
+  // The first parameter whose gradient of the last step holds NaN or infinity; empty: none does.
+  std::string not_finite_gradient() const;
   // The masters under GGUF's names, sharing memory with the optimiser.
   std::vector<model::NamedTensor> masters() const;
 
@@ -86,7 +90,7 @@ class StepRunner {
   TeacherStates* states_;
   StepPhases phases_;
   AdamW optimiser_;
-  ForwardKl objective_;
+  Objective objective_;
   std::vector<model::NamedTensor> parameters_;  // in the optimiser's order
   std::size_t embedding_ = 0;                   // indices into them
   std::size_t head_ = 0;

@@ -55,8 +55,7 @@ std::string examples_digest(std::span<const dataset::Example> examples) {
 // Everything that decides the losses. What only decides how often something is saved or measured isn't in it.
 std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
                         const TrainOptions& o) {
-  const Json json = {{"objective", o.objective},
-                     {"cross_entropy_weight", o.cross_entropy_weight},
+  const Json json = {{"objective", describe(objective_mix(o))},
                      {"hidden_state_weight", o.hidden_state_weight},
                      {"epochs", o.tokens > 0 ? 0 : o.epochs},
                      {"tokens", o.tokens},
@@ -153,7 +152,7 @@ Result<void> check(const model::Decoder& teacher, const model::Decoder& student,
   if (teacher.config().vocabulary != student.config().vocabulary) {
     return caller_error("The teacher's vocabulary has " + std::to_string(teacher.config().vocabulary) +
                         " tokens and the student's " + std::to_string(student.config().vocabulary) +
-                        "; forward KL needs the same one. Take a student cut from this teacher.");
+                        "; the objective needs the same one. Take a student cut from this teacher.");
   }
   if (options.hidden_state_weight > 0) {
     RETORT_TRY(check_hidden_states(teacher.config(), student.config()));
@@ -199,7 +198,8 @@ class Training {
         clock_(clock),
         progress_(progress),
         stop_(std::move(stop)),
-        plan_(examples.train, options) {}
+        plan_(examples.train, options),
+        objective_name_(describe(objective_mix(options))) {}
 
   Result<TrainSummary> run(model::Decoder student) {
     RETORT_TRY(check(teacher_, student, plan_, examples_, options_));
@@ -310,6 +310,32 @@ class Training {
     return {};
   }
 
+  // Where the trouble showed first, as far as it can be known.
+  Failure not_finite(const StepRunner& runner, const StepResult& result, const StepMetrics& line) const {
+    const std::string step = " at step " + std::to_string(position_.step + 1);
+    const std::string place = " of " + std::to_string(result.sums.tokens) + " supervised tokens" + step;
+    if (result.sums.bad_teacher_rows > 0) {
+      return world_error("The teacher logits hold NaN or infinity at " + std::to_string(result.sums.bad_teacher_rows) +
+                         place + ". Nothing was written over: check the teacher's file, or set train.compute to fp32.");
+    }
+    if (result.sums.bad_student_rows > 0) {
+      return world_error("The student logits hold NaN or infinity at " + std::to_string(result.sums.bad_student_rows) +
+                         place + " (learning rate " + std::to_string(line.learning_rate) +
+                         "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
+    }
+    if (!std::isfinite(line.loss) || !std::isfinite(line.kl)) {
+      return world_error("The loss is no longer a finite number" + step +
+                         ", though all logits are: the student rules "
+                         "out (-inf) a token that the teacher expects. Nothing was written over: check that both have "
+                         "the same vocabulary.");
+    }
+    const std::string parameter = runner.not_finite_gradient();
+    return world_error("The gradient" + (parameter.empty() ? std::string() : " of " + parameter) +
+                       " is no longer a finite number" + step + " (learning rate " +
+                       std::to_string(line.learning_rate) +
+                       "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
+  }
+
   Result<void> one_step(StepRunner& runner, const HeldOut& held_out, MetricsFile& metrics, const Schedule& schedule) {
     const auto index = static_cast<std::size_t>(position_.step);
     const PlannedStep& planned = plan_.steps()[index];
@@ -322,13 +348,12 @@ class Training {
     const auto targets = static_cast<double>(result.sums.tokens);
     line.kl = result.sums.kl / targets;
     line.cross_entropy = result.sums.cross_entropy / targets;
-    line.loss = (1.0 - options_.cross_entropy_weight) * line.kl + options_.cross_entropy_weight * line.cross_entropy;
+    line.loss = result.sums.loss / targets;
+    line.objective = objective_name_;
     if (options_.hidden_state_weight > 0) line.hidden_state_error = result.hidden_state_error;
     line.gradient_norm = result.gradient_norm;
-    if (!std::isfinite(line.loss) || !std::isfinite(line.gradient_norm)) {
-      return world_error("The loss is no longer a finite number at step " + std::to_string(position_.step + 1) +
-                         " (learning rate " + std::to_string(line.learning_rate) +
-                         "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
+    if (!std::isfinite(line.loss) || !std::isfinite(line.kl) || !std::isfinite(line.gradient_norm)) {
+      return not_finite(runner, result, line);
     }
     position_.step += 1;
     position_.tokens += planned.tokens;
@@ -390,6 +415,7 @@ class Training {
   Progress& progress_;
   std::stop_token stop_;
   StepPlan plan_;
+  std::string objective_name_;
   TrainPosition position_;
   double started_s_ = 0;
   double held_out_kl_ = -1;

@@ -3,19 +3,66 @@
 #include "recipe/option_set.h"
 
 namespace retort::train {
+namespace {
+
+// A number that nothing reads is likelier a mistake than a wish.
+void check_objective(const TrainOptions& options, recipe::Problems& problems) {
+  const TrainOptions defaults;
+  const ObjectiveWeights& objective = options.objective;
+  const bool skewed = objective.of(Term::kSkewKl) + objective.of(Term::kSkewRkl) > 0;
+  if (options.beta != defaults.beta && objective.of(Term::kJsd) == 0) {
+    problems.add("train.beta", "has no use without jsd; expected jsd in train.objective, or no beta");
+  }
+  if (options.skew != defaults.skew && !skewed) {
+    problems.add("train.skew", "has no use without skew_kl or skew_rkl; expected one of them in train.objective");
+  }
+  if (options.skew == 1 && skewed) {
+    problems.add("train.skew", "is 1, where a skewed divergence is always 0; expected less, such as 0.1");
+  }
+  if (options.cross_entropy_weight > 0 && objective.of(Term::kCe) > 0) {
+    problems.add("train.cross_entropy_weight",
+                 "asks for cross-entropy once more; train.objective has ce already. Expected one of the two");
+  }
+}
+
+}  // namespace
 
 const recipe::OptionSet<TrainOptions>& train_option_set() {
   using O = TrainOptions;
   static const auto set =
       recipe::OptionSet<O>("train", "How the student learns from the teacher.")
           .add("objective", &O::objective,
-               {.help = "What is minimised: forward_kl is KL(teacher || student) over the whole vocabulary at every "
-                        "supervised token.",
-                .choices = {"forward_kl"}})
+               {.help = "What is minimised at every supervised token, over the whole vocabulary; several are added by "
+                        "weight. forward_kl: KL(teacher || student); reverse_kl: KL(student || teacher); jsd: beta "
+                        "KL(teacher || m) + (1 - beta) KL(student || m), m = beta teacher + (1 - beta) student; "
+                        "skew_kl: KL(teacher || (1 - skew) student + skew teacher); skew_rkl: KL(student || (1 - skew) "
+                        "teacher + skew student); tvd: half the sum of |teacher - student|; ce: the cross-entropy of "
+                        "the teacher's text.",
+                .choices = term_names()})
           .add("cross_entropy_weight", &O::cross_entropy_weight,
-               {.help = "Share w of the sampled token's cross-entropy in the loss: (1 - w) KL + w cross-entropy.",
+               {.help = "Share w of the sampled token's cross-entropy in the loss: (1 - w) objective + w "
+                        "cross-entropy.",
                 .minimum = 0,
                 .maximum = 1})
+          .add("beta", &O::beta,
+               {.help = "The teacher's share in jsd's mixture. 0 and 1 are defined as forward_kl and reverse_kl; at "
+                        "0.5 teacher and student can be exchanged.",
+                .minimum = 0,
+                .maximum = 1})
+          .add("skew", &O::skew,
+               {.help = "How much of the one distribution skew_kl and skew_rkl mix into the other, which keeps them "
+                        "and their gradients small where a student knows nothing. 1, where both are always 0, is "
+                        "refused when one of them is asked for.",
+                .minimum = 0,
+                .maximum = 1})
+          .add("temperature", &O::temperature,
+               {.help = "Divides the logits of both models in every part of the objective. The held-out KL is always "
+                        "measured at 1.",
+                .minimum = 0,
+                .maximum = 100,
+                .above_minimum = true})
+          .add("temperature_squared", &O::temperature_squared,
+               {.help = "Multiplies the loss by the square of train.temperature, so that gradients keep their size."})
           .add("hidden_state_weight", &O::hidden_state_weight,
                {.help = "Weight of a second term: what leaves each of the student's layers shall be what went into the "
                         "teacher's next kept layer (sum over layers of the squared distance as a share of the "
@@ -106,7 +153,8 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
           .add("compute", &O::compute,
                {.help = "Type of matrices and activations; auto takes the one the probe measures as faster. Master "
                         "weights are FP32 either way.",
-                .choices = {"auto", "bf16", "fp32"}});
+                .choices = {"auto", "bf16", "fp32"}})
+          .check(check_objective);
   return set;
 }
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "train/objective_options.h"
+
 namespace retort::recipe {
 template <class T>
 class OptionSet;
@@ -14,8 +16,12 @@ class OptionSet;
 namespace retort::train {
 
 struct TrainOptions {
-  std::string objective = "forward_kl";
-  double cross_entropy_weight = 0;          // loss = (1 - w) KL + w cross-entropy of the sampled token
+  ObjectiveWeights objective;               // train/objective_mix.h has the definitions
+  double cross_entropy_weight = 0;          // loss = (1 - w) objective + w cross-entropy of the sampled token
+  double beta = 0.5;                        // of jsd
+  double skew = 0.1;                        // of skew_kl and skew_rkl
+  double temperature = 1;                   // divides both models' logits
+  bool temperature_squared = false;         // the loss is multiplied by the temperature's square
   double hidden_state_weight = 0;           // of matching the teacher's hidden states between layers
   std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 
 #include "base/files.h"
 #include "dataset/example.h"
@@ -325,7 +326,43 @@ TEST_F(TrainTest, StopsWithASentenceWhenTheLossIsNotANumber) {
       train(teacher, std::move(student), {examples, {}}, tiny_options(), root_ / "run", clock_, progress, {});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().fault, Fault::kWorld);
-  EXPECT_THAT(result.error().message, HasSubstr("finite"));
+  EXPECT_THAT(result.error().message, HasSubstr("student logits"));
+  EXPECT_THAT(result.error().message, HasSubstr("step 1"));
+}
+
+TEST_F(TrainTest, NamesTheTeacherWhenItsLogitsAreNotNumbers) {
+  auto teacher = tiny_decoder(tiny_config(true, 1), 1, model::ComputeType::kFloat32);
+  teacher.named_parameters()[3].tensor.fill_(std::numeric_limits<float>::infinity());
+  auto student = tiny_decoder(tiny_config(true, 1), 2, model::ComputeType::kFloat32);
+  const auto examples = tiny_examples(3);
+  SilentProgress progress;
+  const auto result =
+      train(teacher, std::move(student), {examples, {}}, tiny_options(), root_ / "run", clock_, progress, {});
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("teacher logits"));
+}
+
+// Every objective goes the whole way: it is learnt, a line says what its loss is, and the held-out KL is the same
+// thing.
+TEST_F(TrainTest, EveryObjectiveIsLearnt) {
+  std::optional<double> before;
+  for (std::size_t i = 0; i < kTerms; ++i) {
+    Setting setting;
+    setting.options.objective.by_term = {};
+    setting.options.objective.by_term[i] = 0.5;
+    setting.options.temperature = i == 2 ? 2 : 1;
+    setting.options.epochs = 6;
+    setting.options.micro_batch_tokens = 50;
+    const std::string& name = term_names()[i];
+    const auto summary = run(name, setting);
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_LT(summary->final_loss, summary->first_loss) << name;
+    EXPECT_THAT(metrics(name).front().objective, HasSubstr("0.5 " + name));
+    if (!before) before = summary->held_out_kl_before;
+    EXPECT_EQ(summary->held_out_kl_before, *before) << name;
+    if (name == "ce") continue;  // random text says little of the teacher
+    EXPECT_LT(summary->held_out_kl, summary->held_out_kl_before) << name;
+  }
 }
 
 // The gradient of every kind of tensor, the tied embedding among them, is the slope of the measured loss.
