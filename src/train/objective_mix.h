@@ -2,15 +2,16 @@
 //
 // With logits z, p = softmax(z_teacher / T) and q = softmax(z_student / T) over the whole vocabulary, in nats, each the
 // mean over the supervised tokens of the whole global batch (so that no split of the batch shows):
-//   forward_kl  KL(p || q) = sum p log(p / q)                        Hinton et al., arXiv 1503.02531
-//   reverse_kl  KL(q || p)                                           Gu et al. (MiniLLM), arXiv 2306.08543
-//   jsd         beta KL(p || m) + (1 - beta) KL(q || m),             Agarwal et al. (GKD), arXiv 2306.13649, section 2
-//               m = beta p + (1 - beta) q; beta 0 and 1 are DEFINED as forward_kl and reverse_kl (the limits of
-//               jsd / beta and jsd / (1 - beta)); at 0.5 symmetric and at most log 2
-//   skew_kl     KL(p || (1 - s) q + s p)                             Ko et al. (DistiLLM), arXiv 2402.03898,
-//   section 3.1 skew_rkl    KL(q || (1 - s) p + s q)                             the same tvd         1/2 sum |p - q|
-//   Wen et al., arXiv 2307.15190, section 3 ce          -log q(label): the teacher's text alone              Kim and
-//   Rush, arXiv 1606.07947
+//   forward_kl  KL(p || q) = sum p log(p / q)         (Hinton et al., arXiv 1503.02531)
+//   reverse_kl  KL(q || p)                            (Gu et al., MiniLLM, arXiv 2306.08543)
+//   jsd         beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q
+//               (Agarwal et al., GKD, arXiv 2306.13649, section 2); beta 0 and 1 are DEFINED as forward_kl and
+//               reverse_kl (the limits of jsd / beta and jsd / (1 - beta)); at 0.5 symmetric and at most log 2
+//   skew_kl     KL(p || (1 - s) q + s p)              (Ko et al., DistiLLM, arXiv 2402.03898, section 3.1)
+//   skew_rkl    KL(q || (1 - s) p + s q)              (the same)
+//   tvd         1/2 sum |p - q|                       (Wen et al., arXiv 2307.15190, section 3)
+//   ce          -log q(label): the teacher's text     (Kim and Rush, arXiv 1606.07947)
+//
 // T divides both logits, in every term, `ce` included. `temperature_squared` multiplies the loss by T^2, which keeps
 // the size of the gradient as T grows (Hinton et al., section 2); off unless asked for.
 //
