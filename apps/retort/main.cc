@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,10 @@ int main(int argc, char** argv) {
                                .stop = signals.token(),
                                .pieces = &signals,
                                .cache_folder = retort::catalogue::default_cache_folder(
-                                   std::getenv("RETORT_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"))};
+                                   std::getenv("RETORT_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME")),
+                               .environment = [](const std::string& name) -> std::optional<std::string> {
+                                 const char* value = std::getenv(name.c_str());
+                                 return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+                               }};
   return retort::app::run_program(arguments, context, std::cerr);
 }

@@ -37,6 +37,7 @@ void print(std::ostream& out, const pipeline::Plan& plan) {
 void register_plan(VerbSetup& verb) {
   const auto flags = std::make_shared<RecipeFlags>();
   add_recipe_flags(verb.app, *flags);
+  add_until_flag(verb.app, *flags);
   verb.action = [flags](Context& context) -> Result<void> {
     RETORT_ASSIGN(const pipeline::RunRequest request, run_request(*flags, context));
     RETORT_ASSIGN(const pipeline::Plan plan, pipeline::plan(request, context.clock, context.progress, context.stop));

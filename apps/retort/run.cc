@@ -48,10 +48,12 @@ void print_line(std::ostream& out, const char* label, const ModelScore& model) {
 void register_run(VerbSetup& verb) {
   const auto flags = std::make_shared<RecipeFlags>();
   add_recipe_flags(verb.app, *flags);
+  add_until_flag(verb.app, *flags);
+  add_ranks_flag(verb.app, *flags);
   verb.action = [flags](Context& context) -> Result<void> {
-    RETORT_ASSIGN(const pipeline::RunRequest request, run_request(*flags, context));
-    RETORT_ASSIGN(const pipeline::RunOutcome outcome,
-                  pipeline::run(request, context.clock, context.progress, context.stop));
+    RETORT_ASSIGN(const std::optional<pipeline::RunOutcome> carried_out, carry_out("run", *flags, context));
+    if (!carried_out) return {};
+    const pipeline::RunOutcome& outcome = *carried_out;
     if (context.json) {
       context.emit(to_json(outcome));
       return {};

@@ -24,6 +24,7 @@
 #include <functional>
 #include <istream>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <stop_token>
 #include <string>
@@ -55,6 +56,8 @@ struct Context {
   std::stop_token stop;                // SIGINT, SIGTERM
   PieceStop* pieces = nullptr;         // null: there are no signals (tests)
   std::filesystem::path cache_folder;  // the user's: $RETORT_CACHE, $XDG_CACHE_HOME/retort or ~/.cache/retort
+  // A variable of the environment, for those who must be told by it (rank_environment.h). Empty: there is none (tests).
+  std::function<std::optional<std::string>(const std::string& name)> environment = {};
 
   // One line of JSON on `out`. For --json.
   void emit(const Json& document) const;

@@ -7,6 +7,7 @@ namespace retort::app {
 // Weak: a verb whose file isn't part of this program (retort or retort-torch) is a null pointer here.
 #define RETORT_VERB(name) [[gnu::weak]] void register_##name(VerbSetup& verb)
 RETORT_VERB(run);
+RETORT_VERB(train);
 RETORT_VERB(plan);
 RETORT_VERB(evaluate);
 RETORT_VERB(export);
@@ -27,6 +28,7 @@ std::span<const Verb> verbs() {
   constexpr bool kLight = false;
   static const std::vector<Verb> list = {
       {"run", "distil: carry out a recipe, or go on where it stopped", kTorch, &register_run},
+      {"train", "a recipe up to and including training", kTorch, &register_train},
       {"plan", "say what a run would do: time, memory, disk, tokens", kTorch, &register_plan},
       {"evaluate", "compare two GGUF files, token by token", kLight, &register_evaluate},
       {"export", "write a trained checkpoint as GGUF, and prove it", kTorch, &register_export},

@@ -267,6 +267,22 @@ double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions
   return 2 * products;
 }
 
+std::int64_t layer_choice_bytes(const DecoderConfig& teacher, const LayerChoiceOptions& options, ComputeType compute) {
+  const std::int64_t width = compute == ComputeType::kFloat32 ? 4 : 2;
+  const std::int64_t text = options.max_tokens;
+  // A block's rows, without a record.
+  const std::int64_t projections = (teacher.heads + 2 * teacher.kv_heads) * teacher.head_dim;
+  const std::int64_t rows =
+      width * (3 * teacher.hidden + projections + teacher.heads * teacher.head_dim + 3 * teacher.intermediate);
+  if (options.method != LayerMethod::kGreedyKl) return text * (rows + 2 * 8 * teacher.hidden);
+  // What goes into each layer, of the text and of the sketch; the judges' probabilities, and while one judges the
+  // logits in the compute type and in FP32, with a table of the same size for their sum.
+  const std::int64_t states = (text + sketch_tokens(options)) * teacher.layers * teacher.hidden * width;
+  const std::int64_t judged = std::min(kJudgedRows, text);
+  const std::int64_t tables = teacher.vocabulary * (judged * (3 * 4 + width) + judged / kSketchShare * 4);
+  return states + text * rows + tables;
+}
+
 Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,
                                  std::span<const std::int64_t> layers, std::int64_t max_tokens) {
   RETORT_TRY(cut_config(teacher.config(), layers));

@@ -63,6 +63,8 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const Measur
 
 // Floating-point operations of choose_layers(), for those who plan: about, the attention's and norms' left out.
 double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions& options);
+// Bytes it holds at its peak, besides the teacher.
+std::int64_t layer_choice_bytes(const DecoderConfig& teacher, const LayerChoiceOptions& options, ComputeType compute);
 
 // A list given by hand; scored by block influence for the report when there are sequences.
 Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const MeasuredSequence> sequences,

@@ -21,6 +21,7 @@ Json to_json(const StageRecord& stage) {
           {"started_at", stage.started_at},
           {"finished_at", stage.finished_at},
           {"seconds", stage.seconds},
+          {"peak_bytes", stage.peak_bytes},
           {"tokens", stage.tokens},
           {"summary", stage.summary},
           {"content", stage.content.hex()},
@@ -40,6 +41,7 @@ Result<StageRecord> stage_from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(stage.started_at, member<std::string>(json, "started_at", what));
   RETORT_ASSIGN(stage.finished_at, member<std::string>(json, "finished_at", what));
   RETORT_ASSIGN(stage.seconds, member<double>(json, "seconds", what));
+  stage.peak_bytes = json.value("peak_bytes", std::int64_t{0});  // older manifests lack it
   RETORT_ASSIGN(stage.tokens, member<std::int64_t>(json, "tokens", what));
   RETORT_ASSIGN(stage.summary, member<std::string>(json, "summary", what));
   RETORT_ASSIGN(stage.content, digest_member(json, "content", what));

@@ -27,7 +27,8 @@ struct StageRecord {
   bool done = false;  // false: it was started and not finished; what it left may be taken up again under this key
   std::string started_at;
   std::string finished_at;
-  double seconds = 0;  // of work, over all attempts that ended orderly
+  double seconds = 0;           // of work, over all attempts that ended orderly
+  std::int64_t peak_bytes = 0;  // of the process's memory meanwhile, in the attempt that ended it; 0: not known
   std::int64_t tokens = 0;
   std::string summary;  // one line for people
   Digest content;       // identity of what was made; what the next stages' keys are built from

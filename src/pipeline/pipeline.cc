@@ -1,9 +1,5 @@
 #include "pipeline/pipeline.h"
 
-#if defined(__linux__)
-#include <malloc.h>
-#endif
-
 #include <algorithm>
 #include <utility>
 
@@ -11,9 +7,12 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "pipeline/measured_models.h"
+#include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
 #include "pipeline/teacher.h"
+#include "pipeline/train_help.h"
+#include "train/memory.h"
 
 namespace retort::pipeline {
 namespace {
@@ -40,13 +39,6 @@ Result<std::string> reason_to_repeat(const RunFolder& folder, const StageRecord*
   if (record == nullptr || !record->done) return std::string("not done yet");
   if (record->key != key) return std::string("its inputs changed");
   return find_changed_output(folder.path(), *record);
-}
-
-// Gives back what a stage kept for itself: training tells malloc to hold on to freed memory.
-void release_memory() {
-#if defined(__GLIBC__)
-  malloc_trim(0);
-#endif
 }
 
 // Puts what a finished stage made on record.
@@ -106,10 +98,12 @@ Result<StageOutcome> do_stage(const Stage& stage, StageContext& context) {
   RETORT_TRY(make_folder(folder.of(name)));
 
   const double started_s = context.clock.monotonic_s();
+  train::reset_peak_memory();
   // On the caller's thread: large blocks of other threads' arenas are mapped anew each time, which costs training
   // dearly.
   Result<StageResult> result = stage.run(context);
-  release_memory();
+  record.peak_bytes = train::peak_memory_bytes();
+  train::release_memory();
   record.seconds = seconds_before + (context.clock.monotonic_s() - started_s);
   if (!result) {
     // What was done is on disk; the time it took is worth keeping, but not at the price of hiding the first error.
@@ -175,6 +169,15 @@ Result<void> write_teacher(const RunFolder& folder, const Teacher& teacher) {
                      {"terms", terms::to_json(teacher.terms)}});
 }
 
+// Before anything is spent: every rank is there and has the same teacher.
+Result<void> check_teachers(train::Ranks& ranks, const Teacher& teacher) {
+  RETORT_ASSIGN(const std::string first, ranks.share(teacher.digest.hex()));
+  RETORT_ASSIGN(const bool differ, ranks.any(first != teacher.digest.hex()));
+  if (!differ) return {};
+  return caller_error(
+      "The ranks don't have the same teacher: the files differ. Put the same file in the same place on every machine.");
+}
+
 }  // namespace
 
 Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
@@ -182,6 +185,12 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
   const auto options = request.recipe.get(run_option_set());
   RETORT_ASSIGN(const Teacher teacher,
                 open_teacher(options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_ASSIGN(const std::unique_ptr<train::Ranks> ranks, train::join_ranks(request.ranks));
+  RETORT_TRY(check_teachers(*ranks, teacher));
+  if (!ranks->leads()) {
+    RETORT_TRY(help_to_train(*ranks, request.ranks.local_world, request.recipe, teacher, clock, progress, stop));
+    return RunOutcome();
+  }
   RETORT_TRY(check_prompts(request.recipe, teacher));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
   RETORT_TRY(check_disk(request.recipe, teacher, folder));
@@ -191,19 +200,24 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
   RETORT_TRY(write_teacher(folder, teacher));
   RETORT_TRY(folder.save());
 
-  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop};
+  StageContext context{request.recipe, folder, teacher, request.cache_folder,     clock,
+                       progress,       stop,   *ranks,  request.ranks.local_world};
   RunOutcome outcome;
   outcome.folder = folder.path();
   for (const Stage& stage : stages()) {
     if (stop.stop_requested())
       return interrupted("Stopped before " + std::string(stage.name) + ". The same command goes on.");
     RETORT_ASSIGN(StageOutcome done, do_stage(stage, context));
+    if (stage.name == "train" ? done.kept : stage.name == request.until) RETORT_TRY(dismiss(*ranks));
     outcome.stages.push_back(std::move(done));
     if (stage.name == "evaluate") RETORT_TRY(write_scorecard(folder));
     if (stage.name == request.until) break;
   }
   RETORT_ASSIGN(outcome.scorecard, write_scorecard(folder));
   outcome.wall_s = folder.manifest().total_seconds();
+  if (const StageRecord* train = folder.manifest().find("train"); train != nullptr && train->done) {
+    RETORT_ASSIGN(outcome.training, read_json(folder, kTrainSummaryFile));
+  }
   if (const StageRecord* bundle = folder.manifest().find("bundle"); bundle != nullptr && bundle->done) {
     RETORT_ASSIGN(const std::vector<ExportedFile> files, read_exported_files(folder));
     for (const ExportedFile& file : files) {

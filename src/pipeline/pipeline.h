@@ -13,9 +13,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "exchange/scorecard.h"
 #include "recipe/recipe.h"
+#include "train/rank_place.h"
 
 namespace retort::pipeline {
 
@@ -25,6 +27,8 @@ struct RunRequest {
   std::filesystem::path cache_folder;
   std::string until;    // the last stage to do; empty: all
   std::string command;  // to be shown as the way to repeat the run
+  // Of several processes that carry out the same request: the first does all of it, the others help to train.
+  train::RankPlace ranks = {};
 };
 
 struct StageOutcome {
@@ -41,10 +45,12 @@ struct RunOutcome {
   std::optional<Scorecard> scorecard;  // when evaluation is done
   double wall_s = 0;                   // of all stages, over all sessions
   std::filesystem::path model;         // the shipped student in the bundle; empty while there is none
+  Json training;                       // train/summary.json; null while there is none
 };
 
 // Errors: kCaller for a teacher, prompts or terms that won't do, a folder held by another process or of a newer
-// version; kWorld for the disk; kInterrupted when stopped: the same call goes on.
+// version; kWorld for the disk or a lost rank; kInterrupted when stopped: the same call goes on. On ranks other than
+// the first the outcome is empty and no run folder is touched.
 Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop);
 
 // Writes runs/NAME/report.html again from what the stages left; its path. Error (kCaller): evaluation isn't complete.

@@ -10,14 +10,13 @@
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "llama/speed.h"
-#include "model/layer_choice.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/manifest.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
 #include "pipeline/teacher.h"
-#include "train/estimate.h"
+#include "pipeline/train_prediction.h"
 #include "train/train_options.h"
 
 namespace retort::pipeline {
@@ -116,7 +115,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const recipe::Recipe& recipe = request.recipe;
   const auto options = recipe.get(run_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
-  const auto train = recipe.get(train::train_option_set());
+  const auto train_options = recipe.get(train::train_option_set());
   const auto student_options = recipe.get(student_option_set());
   RETORT_ASSIGN(const Teacher teacher,
                 open_teacher(options.teacher, recipe.get(collect::terms_option_set()), request.cache_folder));
@@ -131,7 +130,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const std::int64_t student_parameters = model::parameter_count(student);
   const std::int64_t teacher_parameters = model::parameter_count(teacher.config);
 
-  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(train.compute, teacher.config, clock));
+  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(train_options.compute, teacher.config, clock));
   RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, teacher, clock, progress, stop));
 
   Plan result;
@@ -163,22 +162,12 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (const auto curated = kept.find("curate"); curated != kept.end()) {
       dataset_tokens = curated->second.tokens * training / std::max<std::int64_t>(1, amount.exchanges);
     }
-    const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
-    const train::TrainCost cost =
-        train::estimate(model::matmul_parameter_count(student), model::matmul_parameter_count(teacher.config),
-                        teacher.config.vocabulary * teacher.config.hidden, teacher.config.vocabulary, dataset_tokens,
-                        train, flops_per_s);
+    RETORT_ASSIGN(const TrainPrediction prediction, predict_training(recipe, teacher, compute, dataset_tokens));
+    const train::TrainCost& cost = prediction.cost;
     PlannedStage& stage = planned["train"];
     stage.tokens = cost.tokens;
-    stage.seconds = cost.seconds;
-    if (!student_options.layers.is_list()) {
-      model::LayerChoiceOptions choice;
-      RETORT_ASSIGN(choice.method, model::layer_method_from_name(student_options.layer_method));
-      choice.keep = student_options.layers.count();
-      choice.max_tokens = student_options.measured_tokens;
-      stage.seconds += model::layer_choice_flops(teacher.config, choice) / flops_per_s;
-    }
-    stage.memory_bytes = cost.memory_bytes;
+    stage.seconds = cost.seconds + prediction.layer_choice_s;
+    stage.memory_bytes = prediction.peak_bytes;
     stage.disk_bytes = cost.disk_bytes;
     stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
                  std::to_string(teacher.config.layers) + " layers, " + std::string(model::name_of(compute.type));

@@ -20,6 +20,10 @@
 #include "pipeline/teacher.h"
 #include "recipe/recipe.h"
 
+namespace retort::train {
+class Ranks;
+}
+
 namespace retort::pipeline {
 
 // Borrowed for the length of a run.
@@ -31,6 +35,8 @@ struct StageContext {
   Clock& clock;
   Progress& progress;
   std::stop_token stop;
+  train::Ranks& ranks;  // alone, or the first of several
+  int local_ranks = 1;  // on this machine
 };
 
 struct StageResult {

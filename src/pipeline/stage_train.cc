@@ -14,6 +14,9 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/train_help.h"
+#include "pipeline/train_prediction.h"
+#include "train/memory.h"
 #include "train/train.h"
 
 namespace retort::pipeline {
@@ -67,6 +70,24 @@ Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model:
   return choice->kept;
 }
 
+// Says how far off the plan was, and keeps it in the summary.
+Result<void> compare_with_prediction(StageContext& context, const ComputeChoice& compute,
+                                     const std::vector<dataset::Example>& examples,
+                                     const train::TrainSummary& summary) {
+  std::int64_t tokens = 0;
+  for (const dataset::Example& example : examples) tokens += static_cast<std::int64_t>(example.ids.size());
+  RETORT_ASSIGN(const TrainPrediction prediction, predict_training(context.recipe, context.teacher, compute, tokens));
+  Json json = to_json(summary);
+  json["predicted_seconds"] = prediction.cost.seconds;
+  json["predicted_peak_bytes"] = prediction.peak_bytes;
+  RETORT_TRY(write_json(context.folder, kTrainSummaryFile, json));
+  context.progress.note("Training took " + human_seconds(summary.seconds) + " (" +
+                        human_seconds(prediction.cost.seconds) + " were predicted) and " +
+                        human_bytes(static_cast<std::uint64_t>(summary.peak_rss_bytes)) + " of memory at its peak (" +
+                        human_bytes(static_cast<std::uint64_t>(prediction.peak_bytes)) + " were predicted).");
+  return {};
+}
+
 void link_metrics(const RunFolder& folder) {
   // A convenience; where links can't be made the file is still in train/.
   std::error_code error;
@@ -95,10 +116,14 @@ Result<StageResult> run_train(StageContext& context) {
       model::Decoder student,
       model::Decoder::from_gguf(context.teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
   link_metrics(context.folder);
+  train::release_memory();  // what the choice of layers had
+  RETORT_TRY(hand_out(context.ranks, {compute, layers, examples, held_out}));
+  use(compute, context.local_ranks);
   RETORT_ASSIGN(const train::TrainSummary summary,
                 train::train(teacher, std::move(student), {examples, held_out}, options, context.folder.of("train"),
-                             context.clock, context.progress, context.stop));
-  RETORT_TRY(write_json(context.folder, kTrainSummaryFile, to_json(summary)));
+                             context.clock, context.progress, context.stop, &context.ranks));
+
+  RETORT_TRY(compare_with_prediction(context, compute, examples, summary));
 
   StageResult result;
   result.content = {kStudentWeightsFile, kLayersFile};

@@ -1,22 +1,39 @@
 #include "train/adamw.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
+#include "train/dynamic_code.h"
 #include "train/kernels.h"
 
 namespace retort::train {
 namespace {
 
 constexpr std::int64_t kBlock = 1 << 16;
+static_assert(kBlock % kCodeBlock == 0 && AdamW::kPartAlignment % kCodeBlock == 0);
 
 Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.data_ptr()); }
 
+std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
+
 }  // namespace
+
+void AdamW::allocate_moments(AdamWParameter& parameter) const {
+  const std::vector<std::int64_t> shape = parameter.master.sizes().vec();
+  for (Moment* moment : {&parameter.m, &parameter.v}) {
+    if (in_8_bits(parameter)) {
+      moment->values = at::zeros(shape, at::kByte);
+      moment->scales = at::zeros({code_blocks(parameter.count)}, at::kFloat);
+    } else {
+      moment->values = at::zeros(shape, at::kFloat);
+    }
+  }
+}
 
 std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& master, double rate) {
   const at::NoGradGuard no_gradient;
@@ -27,6 +44,7 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
   parameter.compute = compute.detach();  // shares the storage
   parameter.decays = compute.dim() > 1;
   parameter.rate = rate;
+  parameter.count = compute.numel();
   if (parameter.compute.scalar_type() == at::kFloat) {
     if (master.defined()) parameter.compute.copy_(master);
     parameter.master = parameter.compute;
@@ -35,12 +53,25 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
         (master.defined() ? master : parameter.compute).detach().to(at::kFloat, false, true).contiguous();
   }
   if (!parameter.frozen()) {
-    parameter.m = at::zeros_like(parameter.master);
-    parameter.v = at::zeros_like(parameter.master);
+    allocate_moments(parameter);
     parameter.gradient = at::zeros_like(parameter.master);
   }
   parameters_.push_back(std::move(parameter));
   return parameters_.size() - 1;
+}
+
+void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count) {
+  const at::NoGradGuard no_gradient;
+  AdamWParameter& parameter = parameters_[index];
+  RETORT_CHECK(!parameter.frozen() && parameter.count == parameter.compute.numel());
+  RETORT_CHECK(first % kPartAlignment == 0 && first + count <= parameter.count);
+  if (count == parameter.count) return;
+  parameter.first = first;
+  parameter.count = count;
+  const bool own_memory = parameter.compute.scalar_type() == at::kBFloat16;
+  parameter.master = parameter.master.flatten().narrow(0, first, count);
+  if (own_memory) parameter.master = parameter.master.clone();
+  allocate_moments(parameter);
 }
 
 void AdamW::zero_gradients() {
@@ -66,14 +97,14 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   });
 }
 
-double AdamW::gradient_norm() const {
+double AdamW::sum_of_squares() const {
   double sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
     if (parameter.frozen()) continue;
-    const std::int64_t n = parameter.gradient.numel();
+    const std::int64_t n = parameter.count;
     const std::int64_t blocks = (n + kBlock - 1) / kBlock;
     std::vector<double> partial(static_cast<std::size_t>(blocks));
-    const float* values = parameter.gradient.const_data_ptr<float>();
+    const float* values = parameter.gradient.const_data_ptr<float>() + parameter.first;
     at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t block = first; block < last; ++block) {
         const std::int64_t begin = block * kBlock;
@@ -83,12 +114,11 @@ double AdamW::gradient_norm() const {
     });
     for (const double value : partial) sum += value;
   }
-  return std::sqrt(sum);
+  return sum;
 }
 
-double AdamW::step(double learning_rate) {
-  const double norm = gradient_norm();
-  if (!std::isfinite(norm)) return norm;
+void AdamW::step(double learning_rate, double gradient_norm) {
+  if (!std::isfinite(gradient_norm)) return;
   ++steps_done_;
   AdamStep step;
   step.learning_rate = static_cast<float>(learning_rate);
@@ -97,40 +127,84 @@ double AdamW::step(double learning_rate) {
   step.epsilon = static_cast<float>(options_.epsilon);
   step.correction1 = static_cast<float>(1.0 - std::pow(options_.beta1, static_cast<double>(steps_done_)));
   step.correction2 = static_cast<float>(1.0 - std::pow(options_.beta2, static_cast<double>(steps_done_)));
-  step.gradient_scale =
-      options_.clip_norm > 0 && norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0F;
+  step.gradient_scale = options_.clip_norm > 0 && gradient_norm > options_.clip_norm
+                            ? static_cast<float>(options_.clip_norm / gradient_norm)
+                            : 1.0F;
   for (AdamWParameter& parameter : parameters_) {
-    if (parameter.frozen()) continue;
+    if (parameter.frozen() || parameter.count == 0) continue;
     AdamStep own = step;
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
     float* master = parameter.master.mutable_data_ptr<float>();
-    float* m = parameter.m.mutable_data_ptr<float>();
-    float* v = parameter.v.mutable_data_ptr<float>();
-    const float* gradient = parameter.gradient.const_data_ptr<float>();
-    Bf16* copy = parameter.compute.scalar_type() == at::kBFloat16 ? bf16_data(parameter.compute) : nullptr;
-    at::parallel_for(0, parameter.master.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-      kernels().adamw(master + first, m + first, v + first, gradient + first, copy == nullptr ? nullptr : copy + first,
-                      static_cast<std::size_t>(last - first), own);
+    const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
+    Bf16* copy =
+        parameter.compute.scalar_type() == at::kBFloat16 ? bf16_data(parameter.compute) + parameter.first : nullptr;
+    if (!in_8_bits(parameter)) {
+      float* m = parameter.m.values.mutable_data_ptr<float>();
+      float* v = parameter.v.values.mutable_data_ptr<float>();
+      at::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
+        kernels().adamw(master + first, m + first, v + first, gradient + first,
+                        copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
+      });
+      continue;
+    }
+    auto* m = parameter.m.values.mutable_data_ptr<std::uint8_t>();
+    auto* v = parameter.v.values.mutable_data_ptr<std::uint8_t>();
+    float* m_scales = parameter.m.scales.mutable_data_ptr<float>();
+    float* v_scales = parameter.v.scales.mutable_data_ptr<float>();
+    at::parallel_for(0, code_blocks(parameter.count), kBlock / kCodeBlock, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t first = begin * kCodeBlock;
+      const std::int64_t last = std::min(end * kCodeBlock, parameter.count);
+      kernels().adamw_8_bit(
+          master + first, {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
+          gradient + first, copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
     });
   }
+}
+
+double AdamW::step(double learning_rate) {
+  const double norm = std::sqrt(sum_of_squares());
+  step(learning_rate, norm);
   return norm;
+}
+
+std::vector<StateTensor> AdamW::states() const {
+  std::vector<StateTensor> all;
+  for (const AdamWParameter& parameter : parameters_) {
+    if (parameter.frozen()) continue;  // as the student's file has it
+    const std::vector<std::int64_t> shape = parameter.compute.sizes().vec();
+    all.push_back({parameter.name, parameter.master, shape, parameter.first});
+    for (const auto& [prefix, moment] : {std::pair("adamw.m/", &parameter.m), std::pair("adamw.v/", &parameter.v)}) {
+      all.push_back({prefix + parameter.name, moment->values, shape, parameter.first});
+      if (!moment->scales.defined()) continue;
+      all.push_back({prefix + parameter.name + "/scales",
+                     moment->scales,
+                     {code_blocks(parameter.compute.numel())},
+                     parameter.first / kCodeBlock});
+    }
+  }
+  return all;
 }
 
 void AdamW::refresh_compute() {
   const at::NoGradGuard no_gradient;
   for (AdamWParameter& parameter : parameters_) {
-    if (parameter.compute.scalar_type() == at::kBFloat16) parameter.compute.copy_(parameter.master);
+    if (parameter.compute.scalar_type() != at::kBFloat16 || parameter.frozen()) continue;
+    parameter.compute.flatten().narrow(0, parameter.first, parameter.count).copy_(parameter.master.flatten());
   }
 }
 
 std::int64_t AdamW::bytes() const {
-  std::int64_t sum = 0;
+  std::size_t sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
-    if (!parameter.frozen()) sum += static_cast<std::int64_t>(parameter.m.nbytes() * 3);
-    if (parameter.compute.scalar_type() == at::kBFloat16) sum += static_cast<std::int64_t>(parameter.master.nbytes());
+    if (!parameter.frozen()) sum += parameter.gradient.nbytes();
+    for (const Moment* moment : {&parameter.m, &parameter.v}) {
+      if (moment->values.defined()) sum += moment->values.nbytes();
+      if (moment->scales.defined()) sum += moment->scales.nbytes();
+    }
+    if (parameter.compute.scalar_type() == at::kBFloat16) sum += parameter.master.nbytes();
   }
-  return sum;
+  return static_cast<std::int64_t>(sum);
 }
 
 }  // namespace retort::train

@@ -1,12 +1,14 @@
-// AdamW over a list of named parameters, with FP32 masters.
+// AdamW over a list of named parameters, with FP32 masters and a state of 32 or 8 bits.
 //
-// Each parameter has an FP32 master, two FP32 moments and an FP32 gradient that is summed over micro-batches; one pass
+// Each parameter has an FP32 master, two moments and an FP32 gradient that is summed over micro-batches; one pass
 // over the memory reads the gradient, updates moments and master, and writes the compute copy (BF16, or the master
 // itself where compute is FP32). A tied head is one parameter: one gradient, one state.
 //
 // Global-norm clipping as in Pascanu, Mikolov and Bengio (arXiv 1211.5063); decoupled decay as in Loshchilov and Hutter
 // (arXiv 1711.05101), not on vectors (norms). Sums are taken in fixed blocks, so that the number of threads does not
-// show in the result. One thread at a time; uses libtorch's threads inside.
+// show in the result. With 8 bits a moment is kept as codes with one scale a block (train/dynamic_code.h); vectors keep
+// 32. Where several ranks train together each keeps the state of a part of every parameter (train/sharding.h).
+// One thread at a time; uses libtorch's threads inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,18 +25,35 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;
   double clip_norm = 0;  // 0: none
+  int bits = 32;         // of each moment: 32 or 8
+};
+
+// A moment: FP32 values, or codes (uint8) with the scale (FP32) of each block of them.
+struct Moment {
+  at::Tensor values;
+  at::Tensor scales;  // undefined with FP32 values
 };
 
 struct AdamWParameter {
   std::string name;
   at::Tensor compute;  // what the model computes with; BFloat16 or Float, contiguous
   bool decays = true;
-  double rate = 1;      // its learning rate as a share of the common one
-  at::Tensor master;    // FP32; the same storage as `compute` when that is Float
-  at::Tensor m;         // FP32; with v and gradient undefined when frozen
-  at::Tensor v;         // FP32
-  at::Tensor gradient;  // FP32
+  double rate = 1;  // its learning rate as a share of the common one
+  // What is updated here: values [first, first + count) of it. All of them, unless keep_part() said otherwise.
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  at::Tensor master;    // FP32, of the part; the same storage as `compute` when that is Float
+  Moment m, v;          // of the part; with the gradient undefined when frozen
+  at::Tensor gradient;  // FP32, of the whole
   bool frozen() const { return rate == 0; }
+};
+
+// A tensor of the optimiser's state as checkpoints name it.
+struct StateTensor {
+  std::string name;
+  at::Tensor part;                  // of the state
+  std::vector<std::int64_t> shape;  // of the whole
+  std::int64_t first = 0;           // where the part begins in it
 };
 
 class AdamW {
@@ -45,24 +64,35 @@ class AdamW {
   // taken over, which is more exact than BF16 and costs no memory. A rate of 0 leaves it as it is, without state.
   // Returns the index.
   std::size_t add(std::string name, at::Tensor compute, const at::Tensor& master = {}, double rate = 1);
+  // From here on only these values of a parameter are updated; `first` is a multiple of kPartAlignment. Before the
+  // first step.
+  void keep_part(std::size_t index, std::int64_t first, std::int64_t count);
+  static constexpr std::int64_t kPartAlignment = 256;
 
   void zero_gradients();
   // Adds a gradient of the compute type or FP32 to parameter `index`'s.
   void accumulate(std::size_t index, const at::Tensor& gradient);
-  // The L2 norm of all gradients together.
-  double gradient_norm() const;
-  // One update; returns the gradient norm before clipping. Does nothing when the norm is not finite.
+  // Of the gradients of all parts.
+  double sum_of_squares() const;
+  // One update, with the L2 norm of all gradients together. Does nothing when that is not finite.
+  void step(double learning_rate, double gradient_norm);
+  // The same, where all parts are here; returns the norm before clipping.
   double step(double learning_rate);
 
   std::int64_t steps_done() const { return steps_done_; }
   void set_steps_done(std::int64_t steps) { steps_done_ = steps; }
   std::vector<AdamWParameter>& parameters() { return parameters_; }
   const std::vector<AdamWParameter>& parameters() const { return parameters_; }
-  // After the masters were replaced (a checkpoint was read): writes the compute copies anew.
+  // Masters and moments of the parameters that aren't frozen.
+  std::vector<StateTensor> states() const;
+  // After the masters were replaced (a checkpoint was read): writes the compute copies of the parts anew.
   void refresh_compute();
   std::int64_t bytes() const;  // of masters, moments and gradients
 
  private:
+  bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
+  void allocate_moments(AdamWParameter& parameter) const;
+
   AdamWOptions options_;
   std::vector<AdamWParameter> parameters_;
   std::int64_t steps_done_ = 0;

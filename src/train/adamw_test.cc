@@ -104,5 +104,40 @@ TEST(AdamW, LeavesEverythingAloneWhenTheGradientIsNotFinite) {
   EXPECT_EQ(optimiser.steps_done(), 0);
 }
 
+// A quadratic valley of many scales with noisy gradients, descended with either state: eight bits get as far.
+TEST(AdamW, EightBitsLearnAsFarAs32) {
+  double losses[2] = {};
+  for (const int bits : {32, 8}) {
+    torch::manual_seed(5);
+    AdamWOptions options;
+    options.bits = bits;
+    AdamW optimiser(options);
+    const auto target = torch::randn({40, 65});
+    const auto curvature = torch::pow(10.0, -3 * torch::rand({40, 65}));
+    auto weight = torch::zeros({40, 65});
+    auto norm = torch::zeros({65});
+    optimiser.add("w", weight);
+    optimiser.add("norm", norm);
+    const auto loss = [&] { return (curvature * (weight - target).pow(2)).sum().item<double>(); };
+    const double before = loss();
+    for (int step = 0; step < 400; ++step) {
+      optimiser.zero_gradients();
+      optimiser.accumulate(0, 2 * curvature * (weight - target + 0.1 * torch::randn({40, 65})));
+      optimiser.accumulate(1, torch::randn({65}));
+      optimiser.step(0.02 * (1 - step / 400.0));
+    }
+    losses[bits == 8] = loss() / before;
+    const AdamWParameter& matrix = optimiser.parameters()[0];
+    EXPECT_EQ(matrix.m.values.scalar_type(), bits == 8 ? torch::kByte : torch::kFloat);
+    EXPECT_EQ(optimiser.parameters()[1].m.values.scalar_type(), torch::kFloat);  // vectors keep 32 bits
+    if (bits == 8) {
+      EXPECT_EQ(matrix.m.scales.numel(), (40 * 65 + 255) / 256);
+      EXPECT_LT(matrix.m.values.nbytes() + matrix.m.scales.nbytes(), 0.27 * 4 * 40 * 65);
+    }
+  }
+  EXPECT_LT(losses[0], 0.01);
+  EXPECT_NEAR(losses[1], losses[0], 0.05 * losses[0]);
+}
+
 }  // namespace
 }  // namespace retort::train

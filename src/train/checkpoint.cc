@@ -20,20 +20,8 @@ std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
-struct State {
-  std::string name;
-  at::Tensor tensor;
-};
-
-std::vector<State> states(const AdamW& optimiser) {
-  std::vector<State> all;
-  for (const AdamWParameter& parameter : optimiser.parameters()) {
-    if (parameter.frozen()) continue;  // as the student's file has it
-    all.push_back({parameter.name, parameter.master});
-    all.push_back({"adamw.m/" + parameter.name, parameter.m});
-    all.push_back({"adamw.v/" + parameter.name, parameter.v});
-  }
-  return all;
+model::StoredType stored_type(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kByte ? model::StoredType::kU8 : model::StoredType::kF32;
 }
 
 class Checksum {
@@ -61,37 +49,46 @@ Result<TrainPosition> position_from(const std::map<std::string, std::string>& me
                         kVersion + ". Continue with the program that wrote it, or remove it to start anew.");
   }
   RETORT_ASSIGN(const Json json, parse_json(text("position"), path));
-  TrainPosition position;
-  RETORT_ASSIGN(position.step, member<std::int64_t>(json, "step", path));
-  RETORT_ASSIGN(position.tokens, member<std::int64_t>(json, "tokens", path));
-  RETORT_ASSIGN(position.supervised_tokens, member<std::int64_t>(json, "supervised_tokens", path));
-  RETORT_ASSIGN(position.seconds, member<double>(json, "seconds", path));
-  RETORT_ASSIGN(position.step_seconds, member<double>(json, "step_seconds", path));
-  RETORT_ASSIGN(position.first_loss, member<double>(json, "first_loss", path));
-  RETORT_ASSIGN(position.held_out_kl_before, member<double>(json, "held_out_kl_before", path));
-  RETORT_ASSIGN(position.fingerprint, member<std::string>(json, "fingerprint", path));
-  return position;
+  return position_from_json(json, path);
 }
 
 }  // namespace
 
-Result<void> save_checkpoint(const std::filesystem::path& path, const AdamW& optimiser, const TrainPosition& position) {
+Result<TrainPosition> position_from_json(const Json& json, const std::string& what) {
+  TrainPosition position;
+  RETORT_ASSIGN(position.step, member<std::int64_t>(json, "step", what));
+  RETORT_ASSIGN(position.tokens, member<std::int64_t>(json, "tokens", what));
+  RETORT_ASSIGN(position.supervised_tokens, member<std::int64_t>(json, "supervised_tokens", what));
+  RETORT_ASSIGN(position.seconds, member<double>(json, "seconds", what));
+  RETORT_ASSIGN(position.step_seconds, member<double>(json, "step_seconds", what));
+  RETORT_ASSIGN(position.first_loss, member<double>(json, "first_loss", what));
+  RETORT_ASSIGN(position.held_out_kl_before, member<double>(json, "held_out_kl_before", what));
+  RETORT_ASSIGN(position.fingerprint, member<std::string>(json, "fingerprint", what));
+  return position;
+}
+
+Json to_json(const TrainPosition& position) {
+  return {{"step", position.step},
+          {"tokens", position.tokens},
+          {"supervised_tokens", position.supervised_tokens},
+          {"seconds", position.seconds},
+          {"step_seconds", position.step_seconds},
+          {"first_loss", position.first_loss},
+          {"held_out_kl_before", position.held_out_kl_before},
+          {"fingerprint", position.fingerprint}};
+}
+
+Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states,
+                             const TrainPosition& position) {
   Checksum checksum;
-  const std::vector<State> all = states(optimiser);
-  for (const State& state : all) checksum.add(state.name, bytes_of(state.tensor));
-  const Json json = {{"step", position.step},
-                     {"tokens", position.tokens},
-                     {"supervised_tokens", position.supervised_tokens},
-                     {"seconds", position.seconds},
-                     {"step_seconds", position.step_seconds},
-                     {"first_loss", position.first_loss},
-                     {"held_out_kl_before", position.held_out_kl_before},
-                     {"fingerprint", position.fingerprint}};
-  model::SafetensorsWriter writer(
-      {{"format", kFormat}, {"version", kVersion}, {"position", canonical_json(json)}, {"checksum", checksum.value()}});
-  for (const State& state : all) {
+  for (const model::NamedTensor& state : states) checksum.add(state.name, bytes_of(state.tensor));
+  model::SafetensorsWriter writer({{"format", kFormat},
+                                   {"version", kVersion},
+                                   {"position", canonical_json(to_json(position))},
+                                   {"checksum", checksum.value()}});
+  for (const model::NamedTensor& state : states) {
     const auto sizes = state.tensor.sizes();
-    writer.add(state.name, model::StoredType::kF32, {sizes.begin(), sizes.end()},
+    writer.add(state.name, stored_type(state.tensor), {sizes.begin(), sizes.end()},
                [tensor = state.tensor] { return bytes_of(tensor); });
   }
   return writer.write(path);
@@ -102,20 +99,20 @@ Result<TrainPosition> read_position(const std::filesystem::path& path) {
   return position_from(reader.metadata(), path.string());
 }
 
-Result<TrainPosition> load_checkpoint(const std::filesystem::path& path, AdamW& optimiser) {
+Result<TrainPosition> load_checkpoint(const std::filesystem::path& path,
+                                      const std::vector<model::NamedTensor>& states) {
   RETORT_ASSIGN(const model::SafetensorsReader reader, model::SafetensorsReader::open(path));
   RETORT_ASSIGN(TrainPosition position, position_from(reader.metadata(), path.string()));
-  const std::vector<State> all = states(optimiser);
-  if (reader.tensors().size() != all.size()) {
+  if (reader.tensors().size() != states.size()) {
     return caller_error(path.string() + " holds " + std::to_string(reader.tensors().size()) +
-                        " tensors; this student needs " + std::to_string(all.size()) +
+                        " tensors; this student needs " + std::to_string(states.size()) +
                         ". It belongs to another training: remove it to start anew.");
   }
   Checksum checksum;
-  for (const State& state : all) {
+  for (const model::NamedTensor& state : states) {
     const model::StoredTensor* stored = reader.find(state.name);
     const auto sizes = state.tensor.sizes();
-    if (stored == nullptr || stored->type != model::StoredType::kF32 ||
+    if (stored == nullptr || stored->type != stored_type(state.tensor) ||
         stored->shape != std::vector<std::int64_t>(sizes.begin(), sizes.end())) {
       return caller_error(path.string() + " has no tensor '" + state.name +
                           "' of this student's shape. It belongs to another training: remove it to start anew.");
@@ -130,8 +127,6 @@ Result<TrainPosition> load_checkpoint(const std::filesystem::path& path, AdamW& 
                         " is damaged: its tensors do not have the checksum that was written with them. "
                         "Remove it to start the training anew.");
   }
-  optimiser.set_steps_done(position.step);
-  optimiser.refresh_compute();
   return position;
 }
 

@@ -1,15 +1,17 @@
 // The state of a training between two steps (docs/formats/checkpoint.md): masters, both moments of AdamW
 // and the position. One safetensors file, replaced atomically, with a checksum over every tensor.
 //
-// Reading fills the optimiser that is given, whose parameters decide names and shapes. One thread.
+// Reading fills the tensors that are given, which decide names, shapes and types. One thread.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
-#include "train/adamw.h"
+#include "base/json_fwd.h"
+#include "model/decoder.h"
 
 namespace retort::train {
 
@@ -24,13 +26,18 @@ struct TrainPosition {
   std::string fingerprint;  // digest of options, data and models: only the same training may go on from here
 };
 
-Result<void> save_checkpoint(const std::filesystem::path& path, const AdamW& optimiser, const TrainPosition& position);
+Json to_json(const TrainPosition& position);
+Result<TrainPosition> position_from_json(const Json& json, const std::string& what);
+
+// FP32 and uint8 tensors, contiguous.
+Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states,
+                             const TrainPosition& position);
 
 // Only the position: cheap. Error (kCaller): not a checkpoint of ours, a newer version, damaged.
 Result<TrainPosition> read_position(const std::filesystem::path& path);
 
-// Error (kCaller): also when a tensor is missing, of another shape, or its checksum differs; then the optimiser's state
+// Error (kCaller): also when a tensor is missing, of another shape, or its checksum differs; then what the tensors hold
 // is undefined.
-Result<TrainPosition> load_checkpoint(const std::filesystem::path& path, AdamW& optimiser);
+Result<TrainPosition> load_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states);
 
 }  // namespace retort::train

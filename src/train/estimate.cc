@@ -3,37 +3,85 @@
 #include <algorithm>
 
 namespace retort::train {
+namespace {
 
-TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_parameters, std::int64_t head_parameters,
-                   std::int64_t vocabulary, std::int64_t dataset_tokens, const TrainOptions& options,
+// N in the literature: parameters of matrix products, head included (a tied head counts once for the product).
+double product_parameters(const model::DecoderConfig& config) {
+  return static_cast<double>(model::matmul_parameter_count(config));
+}
+
+std::int64_t width_of(model::ComputeType compute) { return compute == model::ComputeType::kFloat32 ? 4 : 2; }
+
+bool keeps_states(const TrainOptions& options) {
+  return options.teacher_states_mb > 0 && options.hidden_state_weight == 0;
+}
+
+}  // namespace
+
+TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
+                            model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens) {
+  const std::int64_t width = width_of(compute);
+  const bool frozen = options.embedding_rate == 0;
+  const std::int64_t head = student.vocabulary * student.hidden;
+  const std::int64_t all = model::parameter_count(student);
+  const std::int64_t trained = all - (frozen ? head * (student.tied_head ? 1 : 2) : 0);
+  TrainMemory memory;
+  // FP32 master and gradient, the copy that is computed with where it is another, two moments.
+  const std::int64_t moments = options.optimiser_bits == 8 ? 2 * trained + 2 * trained / 64 : 8 * trained;
+  memory.student = all * (4 + (width == 2 ? 2 : 0)) + trained * 4 + moments;
+  memory.teacher = model::parameter_count(teacher) * width;
+  memory.logits = 2 * options.head_rows * student.vocabulary * width + (width == 2 && !frozen ? head * width : 0);
+
+  const std::int64_t tokens = std::min(options.micro_batch_tokens, options.tokens_per_step);
+  const std::int64_t queries = student.heads * student.head_dim;
+  const std::int64_t projections = queries + 2 * student.kv_heads * student.head_dim;
+  // As model/block.cc keeps it: input, projections, attention's output, the state between the halves, gate and up; the
+  // rows' scales and attention's log sums in FP32.
+  const std::int64_t input = width * student.hidden;
+  const std::int64_t block =
+      2 * input + width * (projections + queries + 2 * student.intermediate) + 8 + 4 * student.heads;
+  const std::int64_t kept = options.recompute == "blocks" ? student.layers * input + block : student.layers * block;
+  // At the turn of the passes: two states, their gradients and the teacher's; in a block's backward pass the rows it
+  // works out again, and the gradients of its weights before they are added up.
+  const std::int64_t passing = width * (4 * student.hidden + teacher.hidden + student.intermediate);
+  const std::int64_t layer_weights =
+      (model::parameter_count(student) - head * (student.tied_head ? 1 : 2)) / student.layers;
+  memory.activations = tokens * (kept + passing) + layer_weights * width;
+
+  if (options.hidden_state_weight > 0) {
+    memory.teacher_states = tokens * width * 2 * (student.layers - 1) * teacher.hidden;
+  } else if (keeps_states(options) && (options.tokens > dataset_tokens || options.epochs > 1)) {
+    const std::int64_t states = dataset_tokens * teacher.hidden * width;
+    if (states <= options.teacher_states_mb * 1'000'000) memory.teacher_states = states;
+  }
+  return memory;
+}
+
+TrainCost estimate(const model::DecoderConfig& student_config, const model::DecoderConfig& teacher_config,
+                   model::ComputeType compute, std::int64_t dataset_tokens, const TrainOptions& options,
                    double flops_per_s) {
-  const auto student = static_cast<double>(student_parameters);
-  const auto teacher = static_cast<double>(teacher_parameters);
+  const double student = product_parameters(student_config);
+  const double teacher = product_parameters(teacher_config);
+  const auto head = static_cast<double>(teacher_config.vocabulary * teacher_config.hidden);
+  const auto student_head = static_cast<double>(student_config.vocabulary * student_config.hidden);
   TrainCost cost;
   const bool frozen = options.embedding_rate == 0;
   cost.tokens = options.tokens > 0 ? options.tokens : dataset_tokens * options.epochs;
   cost.steps = std::max<std::int64_t>(1, (cost.tokens + options.tokens_per_step - 1) / options.tokens_per_step);
   // Kept states save the teacher's layers from the second pass on; its head is applied in every pass. Whether they fit
   // is taken for granted.
-  const bool kept = options.teacher_states_mb > 0 && options.hidden_state_weight == 0;
-  const auto head = static_cast<double>(head_parameters);
   const double tokens = static_cast<double>(std::max<std::int64_t>(1, cost.tokens));
-  const double read = kept ? std::min(1.0, static_cast<double>(dataset_tokens) / tokens) : 1.0;
-  cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * head : 0) + 2.0 * (read * (teacher - head) + head);
+  const double read = keeps_states(options) ? std::min(1.0, static_cast<double>(dataset_tokens) / tokens) : 1.0;
+  cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + 2.0 * (read * (teacher - head) + head);
+  if (options.recompute == "blocks") cost.flops_per_token += 2.0 * (student - student_head);
   cost.flops = cost.flops_per_token * static_cast<double>(cost.tokens);
   cost.seconds = flops_per_s > 0 ? cost.flops / flops_per_s : 0;
-
-  const std::int64_t width = options.compute == "fp32" ? 4 : 2;
-  // Master, two moments and gradient in FP32, and the copy that is computed with. A frozen head has master and copy.
-  const std::int64_t student_bytes =
-      student_parameters * (16 + (width == 2 ? 2 : 0)) - (frozen ? head_parameters * 12 : 0);
-  const std::int64_t logits = 2 * options.head_rows * vocabulary * width;
-  // Activations kept for the backward pass: about 0.5 MB a token for 135M parameters and 30 layers in bf16 (assumed).
-  const std::int64_t activations =
-      std::min(options.micro_batch_tokens, options.tokens_per_step) * (student_parameters / 300) * width / 2;
-  constexpr std::int64_t kProgram = 250'000'000;  // libtorch itself, code and pools
-  cost.memory_bytes = kProgram + student_bytes + teacher_parameters * width + logits + activations;
-  cost.disk_bytes = student_parameters * 4 * 4;
+  cost.memory = training_memory(student_config, teacher_config, compute, options, dataset_tokens);
+  // Masters in the student's file; masters and moments in each checkpoint, of which one more is there while it is
+  // written.
+  const std::int64_t parameters = model::parameter_count(student_config);
+  const std::int64_t state = parameters * (options.optimiser_bits == 8 ? 6 : 12);
+  cost.disk_bytes = parameters * 4 + state * (options.keep_checkpoints + 1);
   return cost;
 }
 

@@ -1,14 +1,28 @@
-// What training will cost, before it is paid: for `retort plan`.
+// What training will cost, before it is paid: for `retort plan`, and to be held against what it did cost.
 //
 // Arithmetic only; any thread. Sources: 2 FLOPs a parameter and token forward, twice that backward (Kaplan et al.,
-// arXiv 2001.08361, section 2.1); the sizes of our own buffers, activations assumed.
+// arXiv 2001.08361, section 2.1); the sizes of our own buffers, which step_test.cc counts.
 #pragma once
 
 #include <cstdint>
 
+#include "model/compute_type.h"
+#include "model/decoder_config.h"
 #include "train/train_options.h"
 
 namespace retort::train {
+
+// Bytes at the peak of a step, on one rank alone.
+struct TrainMemory {
+  std::int64_t student = 0;         // masters, compute copies, moments, gradients
+  std::int64_t teacher = 0;         // weights
+  std::int64_t activations = 0;     // kept for the backward pass, and what the two passes need besides
+  std::int64_t logits = 0;          // a chunk of either model's, and the head's gradient of one
+  std::int64_t teacher_states = 0;  // kept between passes, and between layers
+  std::int64_t total() const { return student + teacher + activations + logits + teacher_states; }
+};
+TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
+                            model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens = 0);
 
 struct TrainCost {
   double flops_per_token =
@@ -17,17 +31,14 @@ struct TrainCost {
   double seconds = 0;  // at the given rate
   std::int64_t tokens = 0;
   std::int64_t steps = 0;
-  std::int64_t memory_bytes = 0;
-  std::int64_t disk_bytes = 0;  // checkpoint and trained masters
+  TrainMemory memory;
+  std::int64_t disk_bytes = 0;  // checkpoints and trained masters
 };
 
-// N: parameters of matrix products, head included (a tied head counts once for the product).
 // `dataset_tokens`: of the training split. `flops_per_s`: what training reaches on this machine, all cores together; a
 // probe's GEMM rate times kTrainEfficiency.
-// `head_parameters`: vocabulary times hidden.
-TrainCost estimate(std::int64_t student_parameters, std::int64_t teacher_parameters, std::int64_t head_parameters,
-                   std::int64_t vocabulary, std::int64_t dataset_tokens, const TrainOptions& options,
-                   double flops_per_s);
+TrainCost estimate(const model::DecoderConfig& student, const model::DecoderConfig& teacher, model::ComputeType compute,
+                   std::int64_t dataset_tokens, const TrainOptions& options, double flops_per_s);
 
 // Share of the probe's GEMM rate that whole training steps are assumed to reach; benchmarks/train_step measures it.
 inline constexpr double kTrainEfficiency = 0.5;

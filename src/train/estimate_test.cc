@@ -2,28 +2,38 @@
 
 #include <gtest/gtest.h>
 
+#include "train/tiny_model_for_test.h"
+
 namespace retort::train {
 namespace {
 
-// Student and teacher of 100 and 150 parameters, of which the head is 40; a set of 10 tokens.
-TrainCost cost_of(const TrainOptions& options) { return estimate(100, 150, 40, 8, 10, options, 1000); }
+// A set of 10 tokens; the student has two of the teacher's three layers.
+TrainCost cost_of(const TrainOptions& options) {
+  return estimate(tiny_config(true, 2), tiny_config(true, 3), model::ComputeType::kBFloat16, 10, options, 1000);
+}
 
 TEST(Estimate, CountsWhatIsComputed) {
+  const auto student = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 2)));
+  const auto teacher = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 3)));
+  const double head = 61 * 32;
   TrainOptions options;
   options.epochs = 2;
   options.teacher_states_mb = 0;
   EXPECT_EQ(cost_of(options).tokens, 20);
-  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * 100 + 2 * 150);
-  EXPECT_DOUBLE_EQ(cost_of(options).seconds, 20 * 900 / 1000.0);
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student + 2 * teacher);
+  EXPECT_DOUBLE_EQ(cost_of(options).seconds, 20 * cost_of(options).flops_per_token / 1000.0);
   // The teacher's layers are read in one of two passes.
   options.teacher_states_mb = 100;
-  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * 100 + 2 * (0.5 * 110 + 40));
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student + 2 * (0.5 * (teacher - head) + head));
+  EXPECT_EQ(cost_of(options).memory.teacher_states, 10 * 32 * 2);
   options.hidden_state_weight = 1;
-  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * 100 + 2 * 150);
-  const std::int64_t trained_bytes = cost_of(options).memory_bytes;
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student + 2 * teacher);
+  const std::int64_t trained_bytes = cost_of(options).memory.student;
   options.embedding_rate = 0;
-  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * 100 - 2 * 40 + 2 * 150);
-  EXPECT_EQ(cost_of(options).memory_bytes, trained_bytes - 12 * 40);
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student - 2 * head + 2 * teacher);
+  EXPECT_EQ(cost_of(options).memory.student, trained_bytes - 12 * 61 * 32);
+  options.recompute = "blocks";
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student - 2 * head + 2 * teacher + 2 * (student - head));
   options.tokens = 5;
   EXPECT_EQ(cost_of(options).tokens, 5);
 }

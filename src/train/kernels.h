@@ -47,6 +47,18 @@ struct AdamStep {
   float gradient_scale = 1;
 };
 
+struct DynamicCode;
+
+// The moments of whole blocks (the last may be short) in eight bits each (train/dynamic_code.h), one scale a block.
+struct AdamState8 {
+  std::uint8_t* m;
+  float* m_scales;
+  std::uint8_t* v;
+  float* v_scales;
+  const DynamicCode* m_code;
+  const DynamicCode* v_code;
+};
+
 struct Kernels {
   const char* name;
   // Reads a row of `n` student logits and `n` teacher logits; when `gradient` is set, overwrites the student's logits
@@ -63,6 +75,9 @@ struct Kernels {
   // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state. `copy` (may be null) receives the new
   // weights in BF16.
   void (*adamw)(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step);
+  // The same with a state of eight bits: read, used in FP32 and written back with new scales, block by block.
+  void (*adamw_8_bit)(float* weights, AdamState8 state, const float* gradient, Bf16* copy, std::size_t n,
+                      AdamStep step);
   double (*sum_of_squares)(const float* values, std::size_t n);
   void (*add_bf16)(float* sum, const Bf16* values, std::size_t n);
   void (*to_bf16)(const float* values, Bf16* target, std::size_t n);

@@ -2,6 +2,7 @@
 // RETORT_KERNELS_NAME defined. No standard library function may be used here: an inline one compiled for AVX-512 could
 // be the one the linker keeps for everybody.
 #include "model/lanes.h"
+#include "train/dynamic_code.h"
 #include "train/kernels.h"
 #include "train/objective_rows_body.h"
 
@@ -48,6 +49,58 @@ void adamw(float* weights, float* m, float* v, const float* gradient, Bf16* copy
   if (copy != nullptr) store_tail(copy + whole, w, rest);
 }
 
+// The code of a value whose magnitude is at most 1. The upper bits of a float (exponent and kStepBits of the fraction)
+// number steps that hold at most one border between codes.
+RETORT_INLINE std::uint8_t code_of(float value, const DynamicCode& code) {
+  constexpr std::uint32_t kShift = 23 - DynamicCode::kStepBits;
+  constexpr std::uint32_t kLowest = (127 - DynamicCode::kOctaves) << DynamicCode::kStepBits;
+  const auto bits = __builtin_bit_cast(std::uint32_t, value);
+  const std::uint32_t magnitude_bits = bits & 0x7FFFFFFFU;
+  const float magnitude = __builtin_bit_cast(float, magnitude_bits);
+  const std::uint32_t step = magnitude_bits >> kShift;
+  std::uint32_t c = code.first[step > kLowest ? step - kLowest : 0];
+  c += magnitude >= code.border[c] ? 1U : 0U;
+  if (c < code.least && magnitude > 0) c = code.least;
+  if (code.has_sign && c != 0) c |= (bits >> 24) & 0x80U;
+  return static_cast<std::uint8_t>(c);
+}
+
+RETORT_INLINE void read_block(const std::uint8_t* codes, float scale, const DynamicCode& code, std::size_t n,
+                              float* values) {
+  for (std::size_t i = 0; i < n; ++i) values[i] = code.value[codes[i]] * scale;
+}
+
+// Returns the scale.
+RETORT_INLINE float write_block(const float* values, const DynamicCode& code, std::size_t n, std::uint8_t* codes) {
+  float scale = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float magnitude = __builtin_fabsf(values[i]);
+    scale = magnitude > scale ? magnitude : scale;
+  }
+  const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
+  // The inverse of a scale so small that it overflows is of no use: such a block is zero.
+  const bool usable = inverse < 3e38F;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float value = usable ? values[i] * inverse : 0.0F;
+    codes[i] = code_of(value > 1.0F ? 1.0F : value < -1.0F ? -1.0F : value, code);
+  }
+  return usable ? scale : 0.0F;
+}
+
+void adamw_8_bit(float* weights, AdamState8 state, const float* gradient, Bf16* copy, std::size_t n, AdamStep step) {
+  constexpr auto kBlock = static_cast<std::size_t>(kCodeBlock);
+  alignas(64) float m[kBlock];
+  alignas(64) float v[kBlock];
+  for (std::size_t begin = 0; begin < n; begin += kBlock, ++state.m_scales, ++state.v_scales) {
+    const std::size_t count = n - begin < kBlock ? n - begin : kBlock;
+    read_block(state.m + begin, *state.m_scales, *state.m_code, count, m);
+    read_block(state.v + begin, *state.v_scales, *state.v_code, count, v);
+    adamw(weights + begin, m, v, gradient + begin, copy == nullptr ? nullptr : copy + begin, count, step);
+    *state.m_scales = write_block(m, *state.m_code, count, state.m + begin);
+    *state.v_scales = write_block(v, *state.v_code, count, state.v + begin);
+  }
+}
+
 double sum_of_squares(const float* values, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
   double sum = 0;
@@ -76,7 +129,7 @@ void to_bf16(const float* values, Bf16* target, std::size_t n) {
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {RETORT_KERNELS_NAME, kl_row_f32, kl_row_bf16, mixed_row_f32, mixed_row_bf16, adamw,
-                          sum_of_squares,      add_bf16,   to_bf16};
+const Kernels kKernels = {RETORT_KERNELS_NAME, kl_row_f32,     kl_row_bf16, mixed_row_f32, mixed_row_bf16, adamw,
+                          adamw_8_bit,         sum_of_squares, add_bf16,    to_bf16};
 
 }  // namespace retort::train::RETORT_KERNELS_NAMESPACE

@@ -1,11 +1,17 @@
 // One step of training: forward and backward of a global batch, and the update.
 //
 // The student's forward and backward run through autograd block by block; embedding and head are done by hand, so that
-// a tied head has one gradient and (tokens, vocabulary) never exists. Owns the student and the optimiser; borrows the
-// teacher. One thread at a time.
+// a tied head has one gradient and (tokens, vocabulary) never exists. A block's gradients are added up, and in the last
+// micro-batch begin to travel to the other ranks, while the blocks before it are still computed. With recomputation a
+// block keeps nothing but its input until its turn comes (Chen et al., arXiv 1604.06174).
+//
+// Ranks divide the rows of a step; what a step's losses and gradients are divided by is counted over all of its rows.
+// Owns the student and the optimiser; borrows the teacher. One thread at a time.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,13 +22,15 @@
 #include "train/adamw.h"
 #include "train/batch.h"
 #include "train/objective.h"
+#include "train/ranks.h"
+#include "train/sharding.h"
 #include "train/step_plan.h"
 #include "train/teacher_states.h"
 #include "train/train_options.h"
 
 namespace retort::train {
 
-struct StepResult {
+struct StepResult {               // of all ranks
   LossSums sums;                  // before the update
   double hidden_state_error = 0;  // mean over compared layers and tokens; 0 when it isn't trained on
   double gradient_norm = 0;       // before clipping
@@ -46,11 +54,12 @@ class StepRunner {
  public:
   // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
   // Both must have the same vocabulary. `states` (borrowed, may be null) saves the teacher's work from the second pass
-  // on.
+  // on. `ranks` (borrowed, may be null: alone) train together; all of them make the same calls.
   StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-             const Clock& clock, TeacherStates* states = nullptr);
+             const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr);
 
-  StepResult step(std::span<const dataset::PackedRow> rows, double learning_rate);
+  // `rows`: of the global batch. Error (kWorld): a rank was lost.
+  Result<StepResult> step(std::span<const dataset::PackedRow> rows, double learning_rate);
 
   // Fills the kept states of these rows where they are missing, computed in the micro-batches of step().
   void keep_states(std::span<const dataset::PackedRow> rows);
@@ -64,10 +73,10 @@ class StepRunner {
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }
   AdamW& optimiser() { return optimiser_; }
-  // The first parameter whose gradient of the last step holds NaN or infinity; empty: none does.
+  // The first parameter whose gradient of the last step holds NaN or infinity, of the parts that this
+  // rank updates; empty: none does.
   std::string not_finite_gradient() const;
-  // The masters under GGUF's names, sharing memory with the optimiser.
-  std::vector<model::NamedTensor> masters() const;
+  Sharding& sharding() { return *sharding_; }
 
  private:
   struct Totals {  // of a step, over its micro-batches
@@ -80,8 +89,10 @@ class StepRunner {
     std::vector<at::Tensor> layers;
   };
   TeacherSignal teacher_signal(std::span<const dataset::PackedRow> rows, const Batch& batch);
-  // Forward and backward of a micro-batch; gradients and losses are added up.
-  void accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals, StepResult& result);
+  // Forward and backward of a micro-batch; gradients and losses are added up. `last`: of this rank in this step.
+  void accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals, bool last,
+                  StepResult& result);
+  void take_gradients(std::size_t first, std::size_t last);  // of parameters that autograd has been through
 
   const model::Decoder& teacher_;
   model::Decoder student_;
@@ -90,8 +101,12 @@ class StepRunner {
   TeacherStates* states_;
   StepPhases phases_;
   AdamW optimiser_;
+  std::unique_ptr<Ranks> alone_;
+  Ranks& ranks_;
+  std::optional<Sharding> sharding_;  // once all parameters are added
   Objective objective_;
   std::vector<model::NamedTensor> parameters_;  // in the optimiser's order
+  std::vector<std::size_t> blocks_;             // where each block's begin; then those after the last block
   std::size_t embedding_ = 0;                   // indices into them
   std::size_t head_ = 0;
 };

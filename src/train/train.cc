@@ -1,18 +1,17 @@
 #include "train/train.h"
 
 #include <c10/util/Exception.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/digest.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -20,9 +19,13 @@
 #include "model/decoder.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
-#include "train/checkpoint.h"
+#include "train/checkpoints.h"
+#include "train/fingerprint.h"
+#include "train/held_out.h"
 #include "train/hidden_states.h"
+#include "train/memory.h"
 #include "train/metrics.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
 #include "train/step.h"
 #include "train/step_plan.h"
@@ -30,62 +33,6 @@
 
 namespace retort::train {
 namespace {
-
-std::string weights_digest(const model::Decoder& decoder) {
-  Sha256 digest;
-  digest.update(canonical_json(to_json(decoder.config())));
-  for (const model::NamedTensor& named : decoder.named_parameters()) {
-    const at::Tensor values = named.tensor.detach().contiguous();
-    const auto bytes = std::span(static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes());
-    digest.update(named.name + " " + std::to_string(checksum64(bytes)) + "\n");
-  }
-  return digest.finish().hex();
-}
-
-std::string examples_digest(std::span<const dataset::Example> examples) {
-  Sha256 digest;
-  for (const dataset::Example& example : examples) {
-    digest.update(std::to_string(example.ids.size()) + "\n");
-    digest.update(std::as_bytes(std::span(example.ids)));
-    digest.update(std::as_bytes(std::span(example.supervised)));
-  }
-  return digest.finish().hex();
-}
-
-// Everything that decides the losses. What only decides how often something is saved or measured isn't in it.
-std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
-                        const TrainOptions& o) {
-  const Json json = {{"objective", describe(objective_mix(o))},
-                     {"hidden_state_weight", o.hidden_state_weight},
-                     {"epochs", o.tokens > 0 ? 0 : o.epochs},
-                     {"tokens", o.tokens},
-                     {"learning_rate", o.learning_rate},
-                     {"embedding_rate", o.embedding_rate},
-                     {"final_learning_rate_fraction", o.final_learning_rate_fraction},
-                     {"warmup_fraction", o.warmup_fraction},
-                     {"tokens_per_step", o.tokens_per_step},
-                     {"micro_batch_tokens", o.micro_batch_tokens},
-                     {"head_rows", o.head_rows},
-                     {"teacher_states_mb", o.teacher_states_mb},
-                     {"max_length", o.max_length},
-                     {"weight_decay", o.weight_decay},
-                     {"beta1", o.beta1},
-                     {"beta2", o.beta2},
-                     {"epsilon", o.epsilon},
-                     {"clip_norm", o.clip_norm},
-                     {"seed", o.seed},
-                     {"compute", std::string(name_of(teacher.compute_type()))},
-                     {"examples", examples_digest(examples.train)},
-                     {"teacher", weights_digest(teacher)},
-                     {"student", weights_digest(student)}};
-  return sha256(std::string_view(canonical_json(json))).hex();
-}
-
-std::int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 Result<TrainSummary> summary_from_json(const Json& json, const std::string& what) {
   TrainSummary summary;
@@ -103,47 +50,10 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
   return summary;
 }
 
-// The fixed part of the held-out examples, with the teacher's hidden states worked out once.
-class HeldOut {
- public:
-  HeldOut(const StepRunner& runner, std::span<const dataset::Example> examples, const TrainOptions& options) {
-    std::int64_t tokens = 0;
-    std::size_t count = 0;
-    while (count < examples.size() && tokens < options.held_out_tokens) {
-      tokens += static_cast<std::int64_t>(examples[count++].ids.size());
-    }
-    dataset::PackOptions pack;
-    pack.max_length = static_cast<std::size_t>(options.max_length);
-    const dataset::Packing packing = dataset::pack(examples.first(count), pack);
-    for (const auto rows : micro_batches(packing.rows, options.micro_batch_tokens)) {
-      Batch batch = make_batch(rows);
-      if (batch.targets.empty()) continue;
-      at::Tensor hidden = runner.teacher_hidden(batch);
-      parts_.push_back({std::move(batch), std::move(hidden)});
-    }
-  }
-
-  bool empty() const { return parts_.empty(); }
-  double kl(StepRunner& runner) const {
-    LossSums sums;
-    for (const Part& part : parts_) sums += runner.measure(part.batch, part.teacher);
-    return sums.tokens == 0 ? -1 : sums.kl / static_cast<double>(sums.tokens);
-  }
-
- private:
-  struct Part {
-    Batch batch;
-    at::Tensor teacher;
-  };
-  std::vector<Part> parts_;
-};
-
 struct Files {
-  std::filesystem::path metrics, checkpoint, student;
+  std::filesystem::path metrics, student, summary;
   explicit Files(const std::filesystem::path& folder)
-      : metrics(folder / "metrics.jsonl"),
-        checkpoint(folder / "checkpoint.safetensors"),
-        student(folder / "student.safetensors") {}
+      : metrics(folder / "metrics.jsonl"), student(folder / "student.safetensors"), summary(folder / "summary.json") {}
 };
 
 // What can be said before anything is spent.
@@ -189,36 +99,57 @@ std::string detail(const StepMetrics& metrics, double held_out_kl) {
 
 class Training {
  public:
-  Training(const model::Decoder& teacher, const TrainExamples& examples, const TrainOptions& options, Files files,
-           Clock& clock, Progress& progress, std::stop_token stop)
+  Training(const model::Decoder& teacher, const TrainExamples& examples, const TrainOptions& options,
+           const std::filesystem::path& folder, Ranks& ranks, Clock& clock, Progress& progress, std::stop_token stop)
       : teacher_(teacher),
         examples_(examples),
         options_(options),
-        files_(std::move(files)),
+        files_(folder),
+        checkpoints_(folder, options.keep_checkpoints),
+        ranks_(ranks),
         clock_(clock),
         progress_(progress),
         stop_(std::move(stop)),
         plan_(examples.train, options),
         objective_name_(describe(objective_mix(options))) {}
 
-  Result<TrainSummary> run(model::Decoder student) {
-    RETORT_TRY(check(teacher_, student, plan_, examples_, options_));
-    position_.fingerprint = fingerprint(teacher_, student, examples_, options_);
-    if (std::filesystem::exists(files_.student)) return finished();
-    const model::DecoderConfig config = student.config();
+  Result<TrainSummary> run(std::optional<model::Decoder> student) {
+    RETORT_TRY(check(teacher_, *student, plan_, examples_, options_));
+    position_.fingerprint = fingerprint(teacher_, *student, examples_, options_);
+    RETORT_TRY(agree());
+    const bool complete_here = ranks_.leads() && std::filesystem::exists(files_.student);
+    RETORT_ASSIGN(const bool is_complete, ranks_.any(complete_here));
+    if (is_complete) return ranks_.leads() ? finished() : TrainSummary();
+    const model::DecoderConfig config = student->config();
     std::optional<TeacherStates> states = kept_states();
-    StepRunner runner(teacher_, student, options_, clock_, states ? &*states : nullptr);
+    StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_);
+    student.reset();  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
-    const HeldOut held_out(runner, examples_.held_out, options_);
-    if (position_.step == 0 && !held_out.empty()) position_.held_out_kl_before = held_out.kl(runner);
+    const HeldOut held_out(runner, examples_.held_out, options_, ranks_);
+    if (position_.step == 0) {
+      RETORT_ASSIGN(position_.held_out_kl_before, held_out.kl(runner));
+    }
     held_out_kl_ = position_.held_out_kl_before;
-    RETORT_ASSIGN(MetricsFile metrics, MetricsFile::open(files_.metrics, position_.step));
-    RETORT_TRY(steps(runner, held_out, metrics));
+    if (ranks_.leads()) {
+      RETORT_ASSIGN(metrics_, MetricsFile::open(files_.metrics, position_.step));
+    }
+    RETORT_TRY(steps(runner, held_out));
     return complete(runner, config);
   }
 
  private:
+  // All ranks must be about to do the same.
+  Result<void> agree() {
+    RETORT_ASSIGN(const std::string leaders, ranks_.share(position_.fingerprint));
+    RETORT_ASSIGN(const bool differ, ranks_.any(leaders != position_.fingerprint));
+    if (!differ) return {};
+    return caller_error(
+        "The ranks don't agree on the training: options, exchanges, teacher or student differ between them. Start all "
+        "of "
+        "them by the same command, with the same files and the same version of the program.");
+  }
+
   Result<TrainSummary> finished() const {
     RETORT_ASSIGN(const model::SafetensorsReader reader, model::SafetensorsReader::open(files_.student));
     const std::string what = files_.student.string();
@@ -226,7 +157,9 @@ class Training {
     RETORT_ASSIGN(const Json json, parse_json(found == reader.metadata().end() ? "{}" : found->second, what));
     RETORT_ASSIGN(const std::string made_by, member<std::string>(json, "fingerprint", what));
     if (made_by != position_.fingerprint) return another_training(files_.student);
-    RETORT_ASSIGN(TrainSummary summary, summary_from_json(json, what));
+    RETORT_ASSIGN(const std::string text, read_file(files_.summary));
+    RETORT_ASSIGN(const Json written, parse_json(text, files_.summary.string()));
+    RETORT_ASSIGN(TrainSummary summary, summary_from_json(written, files_.summary.string()));
     summary.checkpoint = files_.student;
     return summary;
   }
@@ -235,6 +168,7 @@ class Training {
   std::optional<TeacherStates> kept_states() const {
     if (plan_.steps().back().epoch == 0 || options_.teacher_states_mb == 0) return std::nullopt;
     if (options_.hidden_state_weight > 0) return std::nullopt;  // needs more of the teacher than is kept
+    if (ranks_.world() > 1) return std::nullopt;                // an example comes to another rank in every pass
     const std::int64_t hidden = teacher_.config().hidden;
     const at::ScalarType dtype = model::dtype_of(teacher_.compute_type());
     const std::int64_t bytes = TeacherStates::bytes(examples_.train, options_.max_length, hidden, dtype);
@@ -255,17 +189,24 @@ class Training {
     }
   }
 
-  static Failure another_training(const std::filesystem::path& path) {
-    return caller_error(path.string() +
-                        " belongs to a training with other options, data or models. Train in another folder, or remove "
-                        "the file to start anew.");
-  }
-
   Result<void> resume(StepRunner& runner) {
-    if (!std::filesystem::exists(files_.checkpoint)) return {};
-    RETORT_ASSIGN(const TrainPosition saved, read_position(files_.checkpoint));
-    if (saved.fingerprint != position_.fingerprint) return another_training(files_.checkpoint);
-    RETORT_ASSIGN(position_, load_checkpoint(files_.checkpoint, runner.optimiser()));
+    std::vector<model::NamedTensor> states;
+    std::string found;
+    if (ranks_.leads()) {
+      states = runner.sharding().whole_states();
+      RETORT_ASSIGN(const std::optional<TrainPosition> saved,
+                    checkpoints_.load(states, position_.fingerprint, progress_));
+      if (saved) found = canonical_json(to_json(*saved));
+    }
+    RETORT_ASSIGN(found, ranks_.share(found));
+    if (found.empty()) return {};
+    RETORT_ASSIGN(const Json json, parse_json(found, "checkpoint"));
+    RETORT_ASSIGN(position_, position_from_json(json, "checkpoint"));
+    if (!ranks_.leads()) states = runner.sharding().whole_states();
+    RETORT_TRY(runner.sharding().scatter_states(states));
+    runner.optimiser().set_steps_done(position_.step);
+    runner.optimiser().refresh_compute();
+    RETORT_TRY(runner.sharding().spread_weights());
     progress_.note("Training goes on from step " + std::to_string(position_.step) + " of " +
                    std::to_string(plan_.steps().size()) + ".");
     return {};
@@ -273,10 +214,12 @@ class Training {
 
   Result<void> save(StepRunner& runner) {
     position_.seconds = clock_.monotonic_s() - started_s_;
-    return save_checkpoint(files_.checkpoint, runner.optimiser(), position_);
+    RETORT_ASSIGN(const std::vector<model::NamedTensor> states, runner.sharding().gather_states());
+    if (!ranks_.leads()) return {};
+    return checkpoints_.save(states, position_);
   }
 
-  Result<void> steps(StepRunner& runner, const HeldOut& held_out, MetricsFile& metrics) {
+  Result<void> steps(StepRunner& runner, const HeldOut& held_out) {
     const auto total_steps = static_cast<std::int64_t>(plan_.steps().size());
     std::int64_t total_tokens = 0;
     for (const PlannedStep& step : plan_.steps()) total_tokens += step.tokens;
@@ -290,7 +233,8 @@ class Training {
     }
     progress_.begin("train", static_cast<double>(total_tokens), "tokens");
     while (position_.step < total_steps) {
-      if (stop_.stop_requested()) {
+      RETORT_ASSIGN(const bool stopped, ranks_.any(stop_.stop_requested()));
+      if (stopped) {
         RETORT_TRY(save(runner));
         progress_.end("stopped at step " + std::to_string(position_.step));
         return interrupted("Training was stopped after step " + std::to_string(position_.step) + " of " +
@@ -301,7 +245,7 @@ class Training {
         complete_states(runner);
         continue;
       }
-      RETORT_TRY(one_step(runner, held_out, metrics, schedule));
+      RETORT_TRY(one_step(runner, held_out, schedule));
       const bool last = position_.step == total_steps;
       if (!last && options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0) {
         RETORT_TRY(save(runner));
@@ -336,13 +280,13 @@ class Training {
                        "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
   }
 
-  Result<void> one_step(StepRunner& runner, const HeldOut& held_out, MetricsFile& metrics, const Schedule& schedule) {
+  Result<void> one_step(StepRunner& runner, const HeldOut& held_out, const Schedule& schedule) {
     const auto index = static_cast<std::size_t>(position_.step);
     const PlannedStep& planned = plan_.steps()[index];
     StepMetrics line;
     line.learning_rate = schedule.learning_rate(position_.step);
     const double before_s = clock_.monotonic_s();
-    const StepResult result = runner.step(plan_.rows(index), line.learning_rate);
+    RETORT_ASSIGN(const StepResult result, runner.step(plan_.rows(index), line.learning_rate));
     const double step_s = clock_.monotonic_s() - before_s;
 
     const auto targets = static_cast<double>(result.sums.tokens);
@@ -368,11 +312,11 @@ class Training {
     const bool last = index + 1 == plan_.steps().size();
     const bool due = options_.held_out_every > 0 && position_.step % options_.held_out_every == 0;
     if (!held_out.empty() && (last || due)) {
-      held_out_kl_ = held_out.kl(runner);
+      RETORT_ASSIGN(held_out_kl_, held_out.kl(runner));
       line.held_out_kl = held_out_kl_;
     }
     line.elapsed_s = clock_.monotonic_s() - started_s_;
-    RETORT_TRY(metrics.append(line));
+    if (metrics_) RETORT_TRY(metrics_->append(line));
     progress_.advance(static_cast<double>(position_.tokens), detail(line, held_out_kl_));
     return {};
   }
@@ -386,22 +330,26 @@ class Training {
     summary.tokens_per_s =
         position_.step_seconds > 0 ? static_cast<double>(position_.tokens) / position_.step_seconds : 0;
     summary.first_loss = position_.first_loss;
+    summary.held_out_kl_before = position_.held_out_kl_before;
+    summary.held_out_kl = held_out_kl_;
+    summary.compute = std::string(name_of(teacher_.compute_type()));
+    summary.checkpoint = files_.student;
+    RETORT_ASSIGN(const std::vector<model::NamedTensor> masters, runner.sharding().gather_masters());
+    if (!ranks_.leads()) return summary;
     RETORT_ASSIGN(const std::vector<StepMetrics> lines, read_metrics(files_.metrics));
     const std::size_t tail = std::min(lines.size(), std::max<std::size_t>(1, lines.size() / 10));
     for (std::size_t i = lines.size() - tail; i < lines.size(); ++i) {
       summary.final_loss += lines[i].loss / static_cast<double>(tail);
     }
-    summary.held_out_kl_before = position_.held_out_kl_before;
-    summary.held_out_kl = held_out_kl_;
-    summary.peak_rss_bytes = peak_rss_bytes();
-    summary.compute = std::string(name_of(teacher_.compute_type()));
-    summary.checkpoint = files_.student;
-    const std::vector<model::NamedTensor> masters = runner.masters();
-    Json with_fingerprint = to_json(summary);
-    with_fingerprint["fingerprint"] = position_.fingerprint;
-    RETORT_TRY(model::save_weights(files_.student, config, masters, {{"training", canonical_json(with_fingerprint)}}));
-    std::error_code ignored;  // the state between steps has no further use
-    std::filesystem::remove(files_.checkpoint, ignored);
+    summary.peak_rss_bytes = peak_memory_bytes();
+    // Times are in the summary alone: the same training gives the same student, to the last byte.
+    RETORT_TRY(write_file(files_.summary, to_json(summary).dump(1) + "\n"));
+    const Json training = {{"fingerprint", position_.fingerprint},
+                           {"steps", summary.steps},
+                           {"tokens", summary.tokens},
+                           {"supervised_tokens", summary.supervised_tokens}};
+    RETORT_TRY(model::save_weights(files_.student, config, masters, {{"training", canonical_json(training)}}));
+    checkpoints_.remove_all();  // the state between steps has no further use
     progress_.end(human_count(summary.tokens) + " tokens in " + human_seconds(summary.seconds) + ", " +
                   human_count(std::llround(summary.tokens_per_s)) + " tokens/s");
     return summary;
@@ -411,12 +359,15 @@ class Training {
   TrainExamples examples_;
   TrainOptions options_;
   Files files_;
+  Checkpoints checkpoints_;
+  Ranks& ranks_;
   Clock& clock_;
   Progress& progress_;
   std::stop_token stop_;
   StepPlan plan_;
   std::string objective_name_;
   TrainPosition position_;
+  std::optional<MetricsFile> metrics_;  // on the rank that leads
   double started_s_ = 0;
   double held_out_kl_ = -1;
   bool states_complete_ = false;
@@ -440,13 +391,18 @@ Json to_json(const TrainSummary& summary) {
 
 Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
-                           Progress& progress, std::stop_token stop) {
-  RETORT_TRY(make_folder(folder));
+                           Progress& progress, std::stop_token stop, Ranks* ranks) {
+  const std::unique_ptr<Ranks> alone = ranks == nullptr ? one_rank() : nullptr;
+  if (ranks == nullptr) ranks = alone.get();
+  if (ranks->leads()) RETORT_TRY(make_folder(folder));
   try {
-    Training training(teacher, examples, options, Files(folder), clock, progress, std::move(stop));
+    Training training(teacher, examples, options, folder, *ranks, clock, progress, std::move(stop));
     return training.run(std::move(student));
   } catch (const std::bad_alloc&) {
-    return world_error("There is not enough memory to train. Lower train.micro_batch_tokens or train.head_rows.");
+    return world_error(
+        "There is not enough memory to train. Lower train.micro_batch_tokens or train.head_rows, or set "
+        "train.recompute "
+        "or train.optimiser_bits.");
   } catch (const c10::Error& error) {
     return world_error("The training could not be computed: " + std::string(error.what_without_backtrace()));
   }

@@ -3,11 +3,17 @@
 // The order of the data is a pure function of (seed, epoch); the loss of a step is the mean over the supervised tokens
 // of the whole global batch, however it is split. `folder` receives
 //   metrics.jsonl            a line a step (docs/formats/metrics.md)
-//   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md)
+//   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md), and
+//                            those before it as far as they are to be kept (train/checkpoints.h)
+//   summary.json             the summary, when training is complete: with the times, which nothing else holds
 //   student.safetensors      the trained FP32 masters alone, written when training is complete
 //   (docs/formats/weights.md)
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
 // complete returns its summary at once. A checkpoint of other options, data or models is refused.
+//
+// Several ranks train one student together when all of them make this call with the same arguments: the losses are
+// those of one rank but for rounding, also when a training goes on with another number of them. The first one writes;
+// the others' folder isn't looked at, and of their summaries only the counts are filled.
 //
 // The student arrives in FP32 (its weights become the masters) and is computed in the teacher's type.
 //
@@ -35,6 +41,8 @@ struct Example;
 
 namespace retort::train {
 
+class Ranks;
+
 struct TrainSummary {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;             // passed through the student, padding excluded
@@ -60,9 +68,9 @@ struct TrainExamples {
 
 // Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
 // checkpoint; kWorld for the disk and for a loss that is not finite; kInterrupted after saving when `stop` is
-// requested.
+// requested of any rank. `ranks`: null for one process alone.
 Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
-                           Progress& progress, std::stop_token stop);
+                           Progress& progress, std::stop_token stop, Ranks* ranks = nullptr);
 
 }  // namespace retort::train

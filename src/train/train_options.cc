@@ -125,11 +125,26 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                {.help = "AdamW's term against division by zero.", .minimum = 0, .maximum = 1, .above_minimum = true})
           .add("clip_norm", &O::clip_norm,
                {.help = "The global gradient is scaled down to this norm when it is larger. 0: never.", .minimum = 0})
+          .add("optimiser_bits", &O::optimiser_bits,
+               {.unit = "bits",
+                .help = "Of each of AdamW's two moments: 32, or 8 (block-wise dynamic quantisation; 6 bytes a weight "
+                        "saved, norms keep 32).",
+                .minimum = 8,
+                .maximum = 32})
+          .add("recompute", &O::recompute,
+               {.help = "What the backward pass works out again rather than keeping it: with blocks, everything but "
+                        "the input of each layer. Same result to the last bit, a third more work in the layers.",
+                .choices = {"none", "blocks"}})
           .add("seed", &O::seed, {.help = "Decides the order of the exchanges.", .minimum = 0})
           .add("checkpoint_every", &O::checkpoint_every,
                {.unit = "steps",
                 .help = "How often the state of training is saved, besides when it is stopped. 0: not in between.",
                 .minimum = 0})
+          .add("keep_checkpoints", &O::keep_checkpoints,
+               {.help = "How many saved states are kept, the newest ones; if the newest turns out to be damaged, "
+                        "training goes on from the one before.",
+                .minimum = 1,
+                .maximum = 1000})
           .add("held_out_every", &O::held_out_every,
                {.unit = "steps",
                 .help = "How often the KL is measured on held-out exchanges. 0: only before and after.",
@@ -154,7 +169,11 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                {.help = "Type of matrices and activations; auto takes the one the probe measures as faster. Master "
                         "weights are FP32 either way.",
                 .choices = {"auto", "bf16", "fp32"}})
-          .check(check_objective);
+          .check(check_objective)
+          .check([](const O& options, recipe::Problems& problems) {
+            if (options.optimiser_bits == 32 || options.optimiser_bits == 8) return;
+            problems.add("train.optimiser_bits", "is " + std::to_string(options.optimiser_bits) + "; expected 32 or 8");
+          });
   return set;
 }
 

@@ -37,9 +37,12 @@ struct TrainOptions {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  double clip_norm = 1.0;  // of the global gradient; 0: none
+  double clip_norm = 1.0;            // of the global gradient; 0: none
+  std::int64_t optimiser_bits = 32;  // of each moment: 32 or 8
+  std::string recompute = "none";    // "none" or "blocks": what backward works out again instead of keeping it
   std::int64_t seed = 1;
   std::int64_t checkpoint_every = 100;    // steps; 0: only at the end and when stopped
+  std::int64_t keep_checkpoints = 1;      // the last so many
   std::int64_t held_out_every = 25;       // steps; 0: only at the end
   std::int64_t held_out_tokens = 4096;    // the fixed subset that is measured while training
   std::int64_t head_rows = 512;           // rows of logits that exist at a time

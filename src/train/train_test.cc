@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +23,8 @@
 namespace retort::train {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
 
 TrainOptions tiny_options() {
@@ -46,12 +49,14 @@ class Watch final : public Progress {
     if (after_step_) after_step_(steps_);
   }
   void end(std::string_view) override {}
-  void note(std::string_view) override {}
+  void note(std::string_view sentence) override { notes_.emplace_back(sentence); }
   int steps() const { return steps_; }
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   std::function<void(int)> after_step_;
   int steps_ = 0;
+  std::vector<std::string> notes_;
 };
 
 class TrainTest : public testing::Test {
@@ -81,6 +86,7 @@ class TrainTest : public testing::Test {
     auto result = train(teacher, std::move(student), {train_examples, held_out}, setting.options, root_ / name, clock_,
                         watch, stop.get_token());
     steps_ = watch.steps();
+    notes_ = watch.notes();
     return result;
   }
 
@@ -92,7 +98,8 @@ class TrainTest : public testing::Test {
 
   std::filesystem::path root_;
   SystemClock clock_;
-  int steps_ = 0;
+  int steps_ = 0;                   // of the last run()
+  std::vector<std::string> notes_;  // of the last run()
 };
 
 void expect_same(const std::vector<StepMetrics>& a, const std::vector<StepMetrics>& b) {
@@ -291,6 +298,49 @@ TEST_F(TrainTest, RefusesWhatIsNotItsOwn) {
   EXPECT_THAT(result.error().message, HasSubstr("damaged"));
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 8);
   EXPECT_FALSE(run("run", setting));
+}
+
+TEST_F(TrainTest, GoesOnFromTheCheckpointBeforeADamagedOne) {
+  Setting setting;
+  setting.options.checkpoint_every = 1;
+  setting.options.keep_checkpoints = 3;
+  setting.options.optimiser_bits = 8;
+  setting.options.epochs = 3;
+  ASSERT_TRUE(run("whole", setting));
+  const auto files = [&](const std::string& name) {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(root_ / name)) {
+      const std::string file = entry.path().filename().string();
+      if (file.starts_with("checkpoint")) names.push_back(file);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  EXPECT_TRUE(files("whole").empty());  // of no further use
+  ASSERT_FALSE(run("run", setting, 5));
+  EXPECT_EQ(files("run"), (std::vector<std::string>{"checkpoint-00000003.safetensors",
+                                                    "checkpoint-00000004.safetensors", "checkpoint.safetensors"}));
+  const auto damage = [&](const std::string& file) {
+    std::fstream stream(root_ / "run" / file, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekg(-100, std::ios::end);
+    const char byte = static_cast<char>(stream.get() ^ 1);
+    stream.seekp(-100, std::ios::end);
+    stream.put(byte);
+  };
+  damage("checkpoint.safetensors");
+  std::filesystem::resize_file(root_ / "run" / "checkpoint-00000004.safetensors", 1000);
+  ASSERT_TRUE(run("run", setting));
+  EXPECT_THAT(notes_, Contains(AllOf(HasSubstr("checkpoint.safetensors is damaged"), HasSubstr("of step 3"))));
+  expect_same(metrics("whole"), metrics("run"));
+}
+
+// Nothing of a clock or a machine is in the student's file.
+TEST_F(TrainTest, EqualTrainingsGiveEqualFiles) {
+  Setting setting;
+  ASSERT_TRUE(run("first", setting));
+  ASSERT_TRUE(run("second", setting));
+  EXPECT_EQ(*read_file(root_ / "first" / "student.safetensors"), *read_file(root_ / "second" / "student.safetensors"));
+  EXPECT_NE(*read_file(root_ / "first" / "summary.json"), *read_file(root_ / "second" / "summary.json"));
 }
 
 TEST_F(TrainTest, SaysWhatIsMissingBeforeSpendingAnything) {

@@ -1,0 +1,103 @@
+#include "pipeline/train_help.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/json.h"
+#include "model/compute_probe.h"
+#include "model/decoder.h"
+#include "train/train.h"
+#include "train/train_options.h"
+
+namespace retort::pipeline {
+namespace {
+
+template <class T>
+Json packed(const std::vector<T>& values) {
+  std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return Json::binary(std::move(bytes));
+}
+
+template <class T>
+std::vector<T> unpacked(const Json& json) {
+  const auto& bytes = json.get_binary();
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+// What training reads of the examples; the ranks run the same program on machines of one kind.
+Json to_json(const std::vector<dataset::Example>& examples) {
+  Json all = Json::array();
+  for (const dataset::Example& example : examples) {
+    all.push_back({packed(example.ids), packed(example.supervised), example.exchange_id.hex()});
+  }
+  return all;
+}
+
+Result<std::vector<dataset::Example>> examples_from(const Json& json) {
+  std::vector<dataset::Example> all;
+  for (const Json& item : json) {
+    dataset::Example example;
+    example.ids = unpacked<TokenId>(item[0]);
+    example.supervised = unpacked<std::uint8_t>(item[1]);
+    RETORT_ASSIGN(example.exchange_id, Digest::from_hex(item[2].get<std::string>()));
+    all.push_back(std::move(example));
+  }
+  return all;
+}
+
+std::string bytes_of(const Json& json) {
+  const std::vector<std::uint8_t> bytes = Json::to_cbor(json);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+void use(const ComputeChoice& compute, int local_ranks) {
+  use(compute);
+  if (local_ranks <= 1) return;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  model::set_compute_threads(std::max(1, cores / local_ranks));
+}
+
+Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {
+  if (ranks.world() == 1) return {};
+  RETORT_TRY(ranks.share(bytes_of({{"compute", to_json(task.compute)},
+                                   {"layers", task.layers},
+                                   {"train", to_json(task.train)},
+                                   {"held_out", to_json(task.held_out)}})));
+  return {};
+}
+
+Result<void> dismiss(train::Ranks& ranks) {
+  if (ranks.world() == 1) return {};
+  RETORT_TRY(ranks.share(bytes_of(Json::object())));
+  return {};
+}
+
+Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const Teacher& teacher,
+                           Clock& clock, Progress& progress, std::stop_token stop) {
+  RETORT_ASSIGN(const std::string bytes, ranks.share({}));
+  const Json json = Json::from_cbor(bytes, true, false);
+  RETORT_CHECK(json.is_object());  // our own words
+  if (json.empty()) return {};
+  RETORT_ASSIGN(const ComputeChoice compute, compute_choice_from_json(json.at("compute"), "the first rank"));
+  const auto layers = json.at("layers").get<std::vector<std::int64_t>>();
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, examples_from(json.at("train")));
+  RETORT_ASSIGN(const std::vector<dataset::Example> held_out, examples_from(json.at("held_out")));
+  use(compute, local_ranks);
+  RETORT_ASSIGN(const model::Decoder decoder,
+                model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(model::Decoder student,
+                model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out}, recipe.get(train::train_option_set()), {},
+                          clock, progress, std::move(stop), &ranks));
+  return {};
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,40 @@
+// How the ranks of a run train together: the first one has the run folder and says what is to be done, the others do
+// their share of it with nothing but the recipe and the teacher's file.
+//
+// One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "dataset/example.h"
+#include "pipeline/compute_choice.h"
+#include "pipeline/teacher.h"
+#include "recipe/recipe.h"
+#include "train/ranks.h"
+
+namespace retort::pipeline {
+
+struct TrainTask {
+  ComputeChoice compute;
+  std::vector<std::int64_t> layers;  // the student's, of the teacher's
+  std::vector<dataset::Example> train, held_out;
+};
+
+// From the first rank to the others; it keeps what it had.
+Result<void> hand_out(train::Ranks& ranks, const TrainTask& task);
+// Nothing is to be trained: the others may go.
+Result<void> dismiss(train::Ranks& ranks);
+
+// The others' part of a run: waits for the task, trains, and leaves.
+Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const Teacher& teacher,
+                           Clock& clock, Progress& progress, std::stop_token stop);
+
+// Takes into use the choice of compute, and this rank's share of the machine's cores.
+void use(const ComputeChoice& compute, int local_ranks);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,44 @@
+#include "pipeline/train_prediction.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "model/layer_choice.h"
+#include "pipeline/run_options.h"
+#include "train/train_options.h"
+
+namespace retort::pipeline {
+namespace {
+
+// libtorch and llama.cpp, their code and pools, before anything is loaded (measured).
+constexpr std::int64_t kProgram_bytes = 300'000'000;
+
+}  // namespace
+
+Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Teacher& teacher,
+                                         const ComputeChoice& compute, std::int64_t dataset_tokens) {
+  const auto options = recipe.get(train::train_option_set());
+  const auto student_options = recipe.get(student_option_set());
+  std::vector<std::int64_t> layers(static_cast<std::size_t>(student_options.layers.count()));
+  for (std::size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<std::int64_t>(i);
+  RETORT_ASSIGN(const model::DecoderConfig student, model::cut_config(teacher.config, layers));
+  const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
+
+  TrainPrediction prediction;
+  prediction.cost = train::estimate(student, teacher.config, compute.type, dataset_tokens, options, flops_per_s);
+  std::int64_t choosing_bytes = 0;
+  if (!student_options.layers.is_list()) {
+    model::LayerChoiceOptions choice;
+    RETORT_ASSIGN(choice.method, model::layer_method_from_name(student_options.layer_method));
+    choice.keep = student_options.layers.count();
+    choice.max_tokens = student_options.measured_tokens;
+    if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(teacher.config, choice) / flops_per_s;
+    choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(teacher.config, choice, compute.type);
+  }
+  // The teacher's file is mapped, and its pages count once they are read.
+  prediction.peak_bytes = kProgram_bytes + static_cast<std::int64_t>(teacher.file.size_bytes()) +
+                          std::max(choosing_bytes, prediction.cost.memory.total());
+  return prediction;
+}
+
+}  // namespace retort::pipeline

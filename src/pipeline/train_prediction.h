@@ -1,0 +1,26 @@
+// What the stage `train` of a run will take, in time and memory: said by the plan, and held against what it took.
+//
+// Arithmetic only; one thread.
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "pipeline/compute_choice.h"
+#include "pipeline/teacher.h"
+#include "recipe/recipe.h"
+#include "train/estimate.h"
+
+namespace retort::pipeline {
+
+struct TrainPrediction {
+  train::TrainCost cost;
+  double layer_choice_s = 0;
+  std::int64_t peak_bytes = 0;  // of the process, while layers are chosen or the student is trained
+};
+
+// `dataset_tokens`: of the training split. Errors: of the recipe's values.
+Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Teacher& teacher,
+                                         const ComputeChoice& compute, std::int64_t dataset_tokens);
+
+}  // namespace retort::pipeline

@@ -1,0 +1,66 @@
+#include "train/fingerprint.h"
+
+#include <span>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "dataset/example.h"
+#include "train/objective_mix.h"
+#include "train/objective_options.h"
+
+namespace retort::train {
+namespace {
+
+std::string weights_digest(const model::Decoder& decoder) {
+  Sha256 digest;
+  digest.update(canonical_json(to_json(decoder.config())));
+  for (const model::NamedTensor& named : decoder.named_parameters()) {
+    const at::Tensor values = named.tensor.detach().contiguous();
+    const auto bytes = std::span(static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes());
+    digest.update(named.name + " " + std::to_string(checksum64(bytes)) + "\n");
+  }
+  return digest.finish().hex();
+}
+
+std::string examples_digest(std::span<const dataset::Example> examples) {
+  Sha256 digest;
+  for (const dataset::Example& example : examples) {
+    digest.update(std::to_string(example.ids.size()) + "\n");
+    digest.update(std::as_bytes(std::span(example.ids)));
+    digest.update(std::as_bytes(std::span(example.supervised)));
+  }
+  return digest.finish().hex();
+}
+
+}  // namespace
+
+std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
+                        const TrainOptions& o) {
+  const Json json = {{"objective", describe(objective_mix(o))},
+                     {"hidden_state_weight", o.hidden_state_weight},
+                     {"epochs", o.tokens > 0 ? 0 : o.epochs},
+                     {"tokens", o.tokens},
+                     {"learning_rate", o.learning_rate},
+                     {"embedding_rate", o.embedding_rate},
+                     {"final_learning_rate_fraction", o.final_learning_rate_fraction},
+                     {"warmup_fraction", o.warmup_fraction},
+                     {"tokens_per_step", o.tokens_per_step},
+                     {"micro_batch_tokens", o.micro_batch_tokens},
+                     {"head_rows", o.head_rows},
+                     {"teacher_states_mb", o.teacher_states_mb},
+                     {"max_length", o.max_length},
+                     {"weight_decay", o.weight_decay},
+                     {"beta1", o.beta1},
+                     {"beta2", o.beta2},
+                     {"epsilon", o.epsilon},
+                     {"clip_norm", o.clip_norm},
+                     {"optimiser_bits", o.optimiser_bits},
+                     {"seed", o.seed},
+                     {"compute", std::string(name_of(teacher.compute_type()))},
+                     {"examples", examples_digest(examples.train)},
+                     {"teacher", weights_digest(teacher)},
+                     {"student", weights_digest(student)}};
+  return sha256(std::string_view(canonical_json(json))).hex();
+}
+
+}  // namespace retort::train

@@ -1,0 +1,16 @@
+// What makes a training the one it is: only the same may go on from a checkpoint.
+#pragma once
+
+#include <string>
+
+#include "model/decoder.h"
+#include "train/train.h"
+
+namespace retort::train {
+
+// A digest of everything that decides the losses: options, examples, the weights of teacher and student (FP32, before
+// training). What only decides how often something is saved or measured, or where the work is done, isn't in it.
+std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
+                        const TrainOptions& options);
+
+}  // namespace retort::train

@@ -1,0 +1,262 @@
+// Ranks over libtorch's c10d: Gloo moves the tensors, a TCPStore is where the ranks meet and call the roll.
+#include <c10/util/Logging.h>
+#include <torch/torch.h>
+#define USE_C10D_GLOO
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <utility>
+#include <vector>
+
+#include "train/ranks.h"
+
+namespace retort::train {
+namespace {
+
+using std::chrono::milliseconds;
+using Store = c10::intrusive_ptr<c10d::Store>;
+
+constexpr milliseconds kWatch(300);      // between two looks at what the others say
+constexpr milliseconds kShare(20);       // between two looks for what the leader shares
+constexpr milliseconds kRollCall(3000);  // for a living rank to answer
+constexpr const char* kFailed = "failed";
+constexpr const char* kReported = "another rank reported it";
+
+std::vector<std::uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string first_line(const char* text) {
+  const std::string all(text);
+  return all.substr(0, all.find('\n'));
+}
+
+std::string here_key(int rank) { return "here/" + std::to_string(rank); }
+
+Store open_store(const RankPlace& place, bool listens) {
+  c10d::TCPStoreOptions options;
+  options.port = place.port;
+  options.isServer = listens;
+  options.waitWorkers = false;
+  options.timeout = std::chrono::seconds(place.timeout_s);
+  return c10::make_intrusive<c10d::PrefixStore>("retort", c10::make_intrusive<c10d::TCPStore>(place.address, options));
+}
+
+class GlooRanks final : public Ranks {
+ public:
+  GlooRanks(const RankPlace& place, Store store, c10::intrusive_ptr<c10d::ProcessGroupGloo> group)
+      : place_(place), store_(std::move(store)), group_(std::move(group)), watch_([this] { watch(); }) {}
+
+  ~GlooRanks() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_one();
+    watch_.join();
+    // Closing the group waits for what was begun; after a failure that may never end. The process is about to.
+    if (failed_) static_cast<void>(group_.release());
+    if (failed_) static_cast<void>(new std::vector<c10::intrusive_ptr<c10d::Work>>(std::move(pending_)));
+  }
+
+  int rank() const override { return place_.rank; }
+  int world() const override { return place_.world; }
+
+  void begin_sum_to(int owner, at::Tensor values) override {
+    begin([&] {
+      std::vector<at::Tensor> list = {std::move(values)};
+      c10d::ReduceOptions options;
+      options.rootRank = owner;
+      return group_->reduce(list, options);
+    });
+  }
+
+  Result<void> finish() override {
+    const std::vector<c10::intrusive_ptr<c10d::Work>> works = std::exchange(pending_, {});
+    for (const auto& work : works) {
+      while (trouble_.empty() && !is_done(*work)) {
+        if (failed_) trouble_ = kReported;
+      }
+    }
+    if (trouble_.empty()) return {};
+    pending_ = works;  // they may still be at it
+    return lost();
+  }
+
+  Result<void> sum(at::Tensor values) override {
+    begin([&] {
+      std::vector<at::Tensor> list = {std::move(values)};
+      return group_->allreduce(list);
+    });
+    return finish();
+  }
+
+  Result<void> broadcast(int from, at::Tensor values) override {
+    begin([&] {
+      std::vector<at::Tensor> list = {std::move(values)};
+      c10d::BroadcastOptions options;
+      options.rootRank = from;
+      return group_->broadcast(list, options);
+    });
+    return finish();
+  }
+
+  Result<std::string> share(const std::string& bytes) override {
+    const std::string key = "share/" + std::to_string(shared_++);
+    std::string all = bytes;
+    try {
+      if (leads()) {
+        store_->set(key, bytes_of(std::to_string(bytes.size())));
+      } else {
+        while (!store_->check({key})) {
+          if (failed_) return lost();
+          std::this_thread::sleep_for(kShare);
+        }
+        const std::vector<std::uint8_t> size = store_->get(key);
+        all.assign(std::stoull(std::string(size.begin(), size.end())), '\0');
+      }
+    } catch (const std::exception& error) {
+      return lost(error);
+    }
+    if (all.empty()) return all;
+    const at::Tensor values = at::from_blob(all.data(), {static_cast<std::int64_t>(all.size())}, at::kByte);
+    RETORT_TRY(broadcast(0, values));
+    return all;
+  }
+
+ private:
+  template <class Call>
+  void begin(const Call& call) {
+    if (failed_ && trouble_.empty()) trouble_ = kReported;
+    if (!trouble_.empty()) return;  // finish() says why
+    try {
+      pending_.push_back(call());
+    } catch (const std::exception& error) {
+      trouble_ = first_line(error.what());
+    }
+  }
+
+  // Waits a while. A piece of work that failed is done, and is trouble.
+  bool is_done(c10d::Work& work) {
+    try {
+      return work.wait(kWatch);
+    } catch (const std::exception& error) {
+      if (!work.isCompleted()) return false;
+      if (trouble_.empty()) trouble_ = first_line(error.what());
+      return true;
+    }
+  }
+
+  // Looks whether a rank calls the roll, and answers, so that a rank that computes isn't taken for a dead one. With a
+  // connection of its own, because others wait on theirs.
+  void watch() {
+    try {
+      RankPlace place = place_;
+      place.meeting_is_hosted = true;
+      const Store store = open_store(place, false);
+      while (!stop_) {
+        if (store->check({kFailed})) {
+          store->set(here_key(rank()), bytes_of("1"));
+          failed_ = true;
+          return;
+        }
+        std::unique_lock lock(mutex_);
+        wake_.wait_for(lock, kWatch, [this] { return stop_.load(); });
+      }
+    } catch (const std::exception&) {
+      failed_ = !stop_;  // who kept the meeting place is gone
+    }
+  }
+
+  Failure lost(const std::exception& error) {
+    trouble_ = first_line(error.what());
+    return lost();
+  }
+
+  // Calls the roll and says who is missing.
+  Failure lost() {
+    std::string missing;
+    try {
+      store_->set(kFailed, bytes_of("1"));
+      store_->set(here_key(rank()), bytes_of("1"));
+      const auto until = std::chrono::steady_clock::now() + kRollCall;
+      do {
+        std::this_thread::sleep_for(kWatch);
+        missing.clear();
+        for (int other = 0; other < world(); ++other) {
+          if (!store_->check({here_key(other)})) missing += (missing.empty() ? "" : ", ") + std::to_string(other);
+        }
+      } while (!missing.empty() && std::chrono::steady_clock::now() < until);
+    } catch (const std::exception&) {
+      missing = "0";  // who keeps the meeting place is gone, and that is the leader
+    }
+    failed_ = true;
+    const std::string of = " of " + std::to_string(world());
+    std::string what;
+    if (!missing.empty()) {
+      what = "Rank " + missing + of + " ended or can't be reached, so rank " + std::to_string(rank()) + of + " stops.";
+    } else {
+      what = "The ranks could not work together, though all " + std::to_string(world()) + " live (" + trouble_ +
+             "). Rank " + std::to_string(rank()) + " stops.";
+    }
+    return world_error(what +
+                       " The last checkpoint is whole: start all ranks again by the same command, and training goes on "
+                       "from there.");
+  }
+
+  RankPlace place_;
+  Store store_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  std::vector<c10::intrusive_ptr<c10d::Work>> pending_;
+  std::string trouble_;
+  std::int64_t shared_ = 0;
+  std::mutex mutex_;  // for wake_
+  std::condition_variable wake_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<bool> failed_ = false;
+  std::thread watch_;
+};
+
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ranks>> join_ranks(const RankPlace& place) {
+  const std::string self = "rank " + std::to_string(place.rank) + " of " + std::to_string(place.world);
+  if (place.world < 1 || place.rank < 0 || place.rank >= place.world) {
+    return caller_error("There is no " + self +
+                        "; ranks count from 0. Check RANK and WORLD_SIZE, or what starts them.");
+  }
+  if (place.world == 1) return one_rank();
+  if (place.address.empty() || place.port == 0) {
+    return caller_error("This is " + self +
+                        ", but nothing says where the ranks meet. Set MASTER_ADDR to the machine of rank 0 and "
+                        "MASTER_PORT to a free port there.");
+  }
+  FLAGS_caffe2_log_level = 3;  // fatal: c10d would print what our errors say, with its stack
+  const std::string meeting = place.address + ":" + std::to_string(place.port);
+  try {
+    const Store store = open_store(place, place.rank == 0 && !place.meeting_is_hosted);
+    auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::seconds(place.timeout_s));
+    options->devices.push_back(is_loopback(place.address) ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
+                                                          : c10d::ProcessGroupGloo::createDefaultDevice());
+    auto group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, place.rank, place.world, options);
+    return std::make_unique<GlooRanks>(place, store, std::move(group));
+  } catch (const std::exception& error) {
+    const std::string reason = first_line(error.what());
+    if (reason.find("EADDRINUSE") != std::string::npos || reason.find("already in use") != std::string::npos) {
+      return caller_error("The ranks can't meet at " + meeting +
+                          ": another program listens there. Give another MASTER_PORT.");
+    }
+    return world_error("The ranks did not meet at " + meeting + " within " + std::to_string(place.timeout_s) +
+                       " s (this is " + self + "; " + reason +
+                       "). Start all of them, on machines that reach that address.");
+  }
+}
+
+}  // namespace retort::train

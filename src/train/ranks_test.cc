@@ -1,0 +1,282 @@
+// Ranks as threads of this program, each with its own connection over loopback: what processes do, and quick to
+// compare. tests/system/ranks_test.py does it with processes, and kills one.
+#include "train/ranks.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "model/weights.h"
+#include "train/metrics.h"
+#include "train/tiny_model_for_test.h"
+#include "train/train.h"
+
+namespace retort::train {
+namespace {
+
+using testing::HasSubstr;
+
+std::uint16_t free_port() {
+  const int handle = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  RETORT_CHECK(bind(handle, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  RETORT_CHECK(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  close(handle);
+  return ntohs(address.sin_port);
+}
+
+// Calls `work` on as many threads as there are ranks, each as one of them.
+void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work) {
+  const std::uint16_t port = free_port();
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < world; ++rank) {
+    threads.emplace_back([=] {
+      at::set_num_threads(1);
+      RankPlace place;
+      place.rank = rank;
+      place.world = world;
+      place.address = "127.0.0.1";
+      place.port = port;
+      place.timeout_s = 60;
+      auto ranks = join_ranks(place);
+      ASSERT_TRUE(ranks) << ranks.error().message;
+      work(std::move(*ranks));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Ranks, SumBroadcastAndShare) {
+  for (const int world : {1, 2, 3}) {
+    together(world, [&](std::unique_ptr<Ranks> ranks) {
+      EXPECT_EQ(ranks->world(), world);
+      const double all = world * (world + 1) / 2.0;
+      const auto own = torch::full({1000}, ranks->rank() + 1.0F);
+      ASSERT_TRUE(ranks->sum(own));
+      EXPECT_EQ(own[999].item<double>(), all);
+      std::vector<torch::Tensor> parts;
+      for (int owner = 0; owner < world; ++owner) {
+        parts.push_back(torch::full({5}, ranks->rank() + 1.0F));
+        ranks->begin_sum_to(owner, parts.back());
+      }
+      ASSERT_TRUE(ranks->finish());
+      EXPECT_EQ(parts[static_cast<std::size_t>(ranks->rank())][0].item<double>(), all);
+      const auto place = torch::full({3}, ranks->rank() + 1.0F);
+      ASSERT_TRUE(ranks->broadcast(world - 1, place));
+      EXPECT_EQ(place[2].item<double>(), world);
+      for (const std::string& said : {std::string("something\0else", 14), std::string()}) {
+        const auto heard = ranks->share(ranks->leads() ? said : "nothing");
+        ASSERT_TRUE(heard);
+        EXPECT_EQ(*heard, said);
+      }
+      const auto any = ranks->any(ranks->rank() == world - 1);
+      const auto none = ranks->any(false);
+      ASSERT_TRUE(any && none);
+      EXPECT_TRUE(*any);
+      EXPECT_FALSE(*none);
+    });
+  }
+}
+
+TEST(Ranks, OneThatEndsIsNamedByTheOthers) {
+  together(3, [](std::unique_ptr<Ranks> ranks) {
+    ASSERT_TRUE(ranks->any(true));
+    if (ranks->rank() == 1) return;
+    // A rank that computes for a while isn't taken for a dead one.
+    if (ranks->rank() == 2) std::this_thread::sleep_for(std::chrono::seconds(1));
+    Result<bool> later = true;
+    for (int i = 0; i < 3 && later; ++i) later = ranks->any(true);
+    ASSERT_FALSE(later);
+    EXPECT_EQ(later.error().fault, Fault::kWorld);
+    EXPECT_THAT(later.error().message, HasSubstr("Rank 1 of 3"));
+    EXPECT_THAT(later.error().message, HasSubstr("checkpoint"));
+    EXPECT_FALSE(ranks->any(true));
+  });
+}
+
+TEST(Ranks, RefusesPlacesThatMakeNoSense) {
+  RankPlace place;
+  place.world = 2;
+  place.rank = 2;
+  auto ranks = join_ranks(place);
+  ASSERT_FALSE(ranks);
+  EXPECT_THAT(ranks.error().message, HasSubstr("no rank 2 of 2"));
+  place.rank = 1;
+  ranks = join_ranks(place);
+  ASSERT_FALSE(ranks);
+  EXPECT_THAT(ranks.error().message, HasSubstr("MASTER_ADDR"));
+  place.address = "127.0.0.1";
+  place.port = free_port();
+  place.timeout_s = 1;
+  ranks = join_ranks(place);  // nobody is there
+  ASSERT_FALSE(ranks);
+  EXPECT_EQ(ranks.error().fault, Fault::kWorld);
+  EXPECT_THAT(ranks.error().message, HasSubstr("did not meet"));
+}
+
+// ---- training together ----
+
+struct Setting {
+  model::ComputeType compute = model::ComputeType::kFloat32;
+  TrainOptions options;
+  Setting() {
+    options.max_length = 24;
+    options.tokens_per_step = 96;  // four rows, so that four ranks have one each
+    options.learning_rate = 3e-3;
+    options.head_rows = 16;
+    options.held_out_every = 2;
+    options.checkpoint_every = 0;
+    options.held_out_tokens = 96;
+    options.micro_batch_tokens = 40;
+  }
+};
+
+class Stopper final : public Progress {
+ public:
+  explicit Stopper(int steps) : left_(steps) {}
+  void begin(std::string_view, double, std::string_view) override {}
+  void advance(double, std::string_view) override {
+    if (--left_ == 0) source_.request_stop();
+  }
+  void end(std::string_view) override {}
+  void note(std::string_view) override {}
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  int left_;
+  std::stop_source source_;
+};
+
+class TrainTogether : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = std::filesystem::temp_directory_path() /
+            ("retort_ranks_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::remove_all(root_);
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  // The error of each rank's training, empty when there was none. Only the last rank is told to stop.
+  std::vector<std::string> train_on(int world, const std::string& name, const Setting& setting, int stop_after = 0) {
+    const auto teacher = tiny_decoder(tiny_config(true, 3), 1, setting.compute);
+    const auto student = tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32);
+    const auto train_examples = tiny_examples(40);
+    const auto held_out = tiny_examples(16, 100);
+    std::vector<std::string> errors(static_cast<std::size_t>(world));
+    together(world, [&](std::unique_ptr<Ranks> ranks) {
+      Stopper stopper(ranks->rank() == world - 1 ? stop_after : 0);
+      SystemClock clock;
+      // Only the first has the folder.
+      const auto folder = ranks->leads() ? root_ / name : std::filesystem::path("/nowhere");
+      const auto result = train(teacher, student.clone(model::ComputeType::kFloat32), {train_examples, held_out},
+                                setting.options, folder, clock, stopper, stopper.token(), ranks.get());
+      if (!result) errors[static_cast<std::size_t>(ranks->rank())] = result.error().message;
+    });
+    return errors;
+  }
+
+  std::vector<StepMetrics> metrics(const std::string& name) {
+    auto read = read_metrics(root_ / name / "metrics.jsonl");
+    RETORT_CHECK(read.has_value());
+    return *read;
+  }
+  torch::Tensor weights(const std::string& name) {
+    auto loaded = model::load_weights(root_ / name / "student.safetensors");
+    RETORT_CHECK(loaded.has_value());
+    std::vector<torch::Tensor> all;
+    for (const model::NamedTensor& tensor : loaded->tensors) all.push_back(tensor.tensor.flatten());
+    return torch::cat(all);
+  }
+  void expect_equal(const std::string& a, const std::string& b, double tolerance) {
+    const auto first = metrics(a);
+    const auto second = metrics(b);
+    ASSERT_EQ(first.size(), second.size());
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      EXPECT_EQ(first[i].tokens, second[i].tokens);
+      EXPECT_EQ(first[i].supervised_tokens, second[i].supervised_tokens);
+      EXPECT_NEAR(first[i].loss, second[i].loss, tolerance * first[i].loss) << i;
+      EXPECT_NEAR(first[i].gradient_norm, second[i].gradient_norm, 10 * tolerance * first[i].gradient_norm) << i;
+      ASSERT_EQ(first[i].held_out_kl.has_value(), second[i].held_out_kl.has_value());
+      EXPECT_NEAR(first[i].held_out_kl.value_or(0), second[i].held_out_kl.value_or(0), tolerance) << i;
+    }
+  }
+
+  std::filesystem::path root_;
+};
+
+const std::vector<std::string> kFine2 = {"", ""};
+
+TEST_F(TrainTogether, GivesTheLossesOfOneRank) {
+  Setting setting;
+  setting.options.hidden_state_weight = 0.5;
+  ASSERT_EQ(train_on(1, "one", setting), std::vector<std::string>(1));
+  for (const int world : {2, 4}) {
+    const std::string name = std::to_string(world);
+    ASSERT_EQ(train_on(world, name, setting), std::vector<std::string>(static_cast<std::size_t>(world)));
+    expect_equal("one", name, 1e-5);
+    EXPECT_LT((weights("one") - weights(name)).abs().max().item<double>(), 1e-4);
+  }
+  // Twice the same: the same bits.
+  ASSERT_EQ(train_on(2, "again", setting), kFine2);
+  EXPECT_TRUE(torch::equal(weights("2"), weights("again")));
+}
+
+TEST_F(TrainTogether, HoldsInBf16WithEightBitsAndAFrozenHead) {
+  Setting setting;
+  setting.compute = model::ComputeType::kBFloat16;
+  setting.options.optimiser_bits = 8;
+  setting.options.embedding_rate = 0;
+  ASSERT_EQ(train_on(1, "one", setting), std::vector<std::string>(1));
+  ASSERT_EQ(train_on(2, "two", setting), kFine2);
+  expect_equal("one", "two", 2e-2);  // micro-batches differ, and gradients are BF16
+}
+
+TEST_F(TrainTogether, GoesOnWithAnotherNumberOfRanks) {
+  for (const int bits : {32, 8}) {
+    Setting setting;
+    setting.options.optimiser_bits = bits;
+    const std::string kind = std::to_string(bits);
+    ASSERT_EQ(train_on(2, "whole" + kind, setting), kFine2);
+    const auto stopped = train_on(2, "same" + kind, setting, 3);
+    EXPECT_THAT(stopped[0], HasSubstr("stopped after step 3"));
+    EXPECT_EQ(stopped[0], stopped[1]);
+    std::filesystem::copy(root_ / ("same" + kind), root_ / ("other" + kind));
+    ASSERT_EQ(train_on(2, "same" + kind, setting), kFine2);
+    EXPECT_TRUE(torch::equal(weights("whole" + kind), weights("same" + kind)));
+    ASSERT_EQ(train_on(1, "other" + kind, setting), std::vector<std::string>(1));
+    expect_equal("whole" + kind, "other" + kind, bits == 32 ? 1e-5 : 1e-3);
+  }
+}
+
+TEST_F(TrainTogether, RefusesRanksThatDoNotAgree) {
+  const auto teacher = tiny_decoder(tiny_config(true, 2), 1, model::ComputeType::kFloat32);
+  const auto student = tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32);
+  const auto examples = tiny_examples(10);
+  together(2, [&](std::unique_ptr<Ranks> ranks) {
+    Setting setting;
+    setting.options.learning_rate *= 1 + ranks->rank();
+    SystemClock clock;
+    SilentProgress progress;
+    const auto result = train(teacher, student.clone(model::ComputeType::kFloat32), {examples, {}}, setting.options,
+                              root_ / "run", clock, progress, {}, ranks.get());
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().fault, Fault::kCaller);
+    EXPECT_THAT(result.error().message, HasSubstr("don't agree"));
+  });
+}
+
+}  // namespace
+}  // namespace retort::train

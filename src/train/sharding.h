@@ -1,0 +1,55 @@
+// The optimiser's state divided over ranks: who updates which values, how gradients get there and weights come back.
+//
+// ZeRO's first stage (Rajbhandari et al., arXiv 1910.02054, section 5.1): every rank holds all weights and gradients,
+// but masters and moments of one contiguous share of all values only. The share's owner gets the sum of its gradients
+// by a reduction to it, and its new weights go to the others by a broadcast: as many bytes as a reduce-scatter and an
+// all-gather. Those two Gloo makes of an all-reduce and copies of everything; these it does in place, and they need no
+// equal shares. Gradients lie in one buffer in the parameters' order, so that the part of a layer that belongs to one
+// owner travels at once.
+//
+// With one rank nothing is moved and nothing is copied. One thread; borrows optimiser and ranks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "model/decoder.h"
+#include "train/adamw.h"
+#include "train/ranks.h"
+
+namespace retort::train {
+
+class Sharding {
+ public:
+  // Leaves the optimiser this rank's share. After its parameters were added, before anything else.
+  Sharding(AdamW& optimiser, Ranks& ranks);
+
+  // The gradients of the parameters [first, last) are complete on this rank: their sums begin to travel. Every rank
+  // calls it for the same ranges in the same order, each parameter once a step.
+  void begin_sums(std::size_t first, std::size_t last);
+  // Waits for them, and sums `figures` (FP64) over the ranks. Returns the L2 norm of all gradients.
+  Result<double> finish_sums(const at::Tensor& figures);
+  // After an update: every rank's compute copies become those of their owners.
+  Result<void> spread_weights();
+
+  // The whole state, with one rank as it lies; else on the leader alone (empty on the others), in memory of its own.
+  Result<std::vector<model::NamedTensor>> gather_states();
+  // Whole masters in the order of the parameters, frozen ones among them: on the leader.
+  Result<std::vector<model::NamedTensor>> gather_masters();
+  // Where a whole state is to be read into: with one rank the state itself, else memory of its own.
+  std::vector<model::NamedTensor> whole_states() const;
+  // Gives every rank its part of the leader's `states` (made by whole_states() on every rank).
+  Result<void> scatter_states(const std::vector<model::NamedTensor>& states);
+
+ private:
+  Result<at::Tensor> gather(const StateTensor& state);
+
+  AdamW& optimiser_;
+  Ranks& ranks_;
+  std::vector<std::int64_t> offsets_;  // of each parameter in the buffer; one more than there are parameters
+  std::vector<std::int64_t> borders_;  // of the ranks' shares of it; one more than there are ranks
+  at::Tensor gradients_;
+};
+
+}  // namespace retort::train
