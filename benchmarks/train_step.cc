@@ -138,7 +138,7 @@ int run(const Arguments& arguments) {
       before = usage();
       phases_before = runner.phases();
     }
-    runner.step(plan.rows(i), 1e-4);
+    if (!runner.step({plan.rows(i), {}}, 1e-4)) return 1;
     if (i >= 2) tokens += plan.steps()[i].tokens;
   }
   const double elapsed_s = clock.monotonic_s() - begin_s;

@@ -7,6 +7,8 @@
 #include <set>
 #include <utility>
 
+#include "exchange/repetition.h"
+
 namespace retort::evaluate {
 namespace {
 
@@ -49,10 +51,6 @@ std::string number(double value, int decimals) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.*f", decimals, value);
   return text;
-}
-
-bool contains_run(std::span<const TokenId> text, std::span<const TokenId> run) {
-  return std::search(text.begin(), text.end(), run.begin(), run.end()) != text.end();
 }
 
 }  // namespace
@@ -123,11 +121,7 @@ AnswerHealth measure_answers(std::span<const std::vector<TokenId>> prompts, std:
       different.emplace(ids[i - 1], ids[i]);
       pairs += 1;
     }
-    bool copies = false;
-    for (std::size_t i = 0; i + kCopiedTokens <= ids.size() && !copies; ++i) {
-      copies = contains_run(prompts[a], ids.subspan(i, kCopiedTokens));
-    }
-    if (copies) copied += 1;
+    if (copies(ids, prompts[a], kCopiedTokens)) copied += 1;
   }
   const auto count = static_cast<double>(answers.size());
   health.distinct_bigrams = pairs > 0 ? static_cast<double>(different.size()) / pairs : 0;

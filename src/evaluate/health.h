@@ -37,9 +37,8 @@ struct AnswerHealth {
   double distinct_bigrams =
       0;              // different pairs of tokens among all pairs of all answers (Li et al., arXiv 1510.03055)
   double empty = 0;   // share of answers without a token before the end
-  double copied = 0;  // share that repeat kCopiedTokens tokens in a row of their prompt
+  double copied = 0;  // share that copy their prompt (exchange/repetition.h)
 };
-inline constexpr std::size_t kCopiedTokens = 12;
 
 struct Health {
   std::array<CalibrationBin, 10> calibration;

@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "evaluate/scripted_scorer_for_test.h"
+#include "exchange/repetition.h"
 
 namespace retort::evaluate {
 namespace {

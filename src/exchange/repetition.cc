@@ -42,4 +42,12 @@ Repetition measure_repetition(std::span<const TokenId> ids, const RepetitionRule
   return found;
 }
 
+bool copies(std::span<const TokenId> text, std::span<const TokenId> source, std::size_t length) {
+  for (std::size_t i = 0; i + length <= text.size(); ++i) {
+    const auto run = text.subspan(i, length);
+    if (std::search(source.begin(), source.end(), run.begin(), run.end()) != source.end()) return true;
+  }
+  return false;
+}
+
 }  // namespace retort

@@ -29,4 +29,10 @@ struct Repetition {
 
 Repetition measure_repetition(std::span<const TokenId> ids, const RepetitionRule& rule = {});
 
+// Whether `text` holds a run of `length` tokens that stands in `source` too.
+bool copies(std::span<const TokenId> text, std::span<const TokenId> source, std::size_t length);
+
+// An answer that repeats so many tokens in a row of its prompt copies it.
+inline constexpr std::size_t kCopiedTokens = 12;
+
 }  // namespace retort

@@ -8,9 +8,11 @@
 #include "base/text.h"
 #include "dataset/dataset.h"
 #include "dataset/example.h"
+#include "llama/engine.h"
 #include "model/decoder.h"
 #include "model/layer_choice.h"
 #include "pipeline/compute_choice.h"
+#include "pipeline/rollouts.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
@@ -88,6 +90,36 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
   return {};
 }
 
+// The student's own answers, when the recipe wants to learn from them.
+Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train::TrainOptions& options,
+                                             const dataset::Dataset& dataset, const ComputeChoice& compute) {
+  if (options.on_policy_from >= 1) return std::optional<Rollouts>();
+  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
+  RolloutOptions rollout_options;
+  SamplingOptions& sampling = rollout_options.sampling;
+  sampling = {
+      .temperature = options.rollout_temperature, .top_p = 1, .top_k = 0, .min_p = 0, .max_tokens = 0, .seed = 0};
+  sampling.max_tokens = static_cast<std::int32_t>(options.rollout_tokens);
+  sampling.seed = static_cast<std::uint64_t>(options.seed);
+  rollout_options.context_tokens = static_cast<std::size_t>(context.teacher.config.context);
+  rollout_options.student_name = context.recipe.get(run_option_set()).name;
+  rollout_options.run_as = model::name_of(compute.type);
+  RETORT_ASSIGN(Rollouts rollouts, Rollouts::open(context.folder.of(kRolloutsFile), std::move(exchanges),
+                                                  context.teacher.format, rollout_options, context.clock));
+  return std::make_optional(std::move(rollouts));
+}
+
+// The teacher as llama.cpp runs it, in F16: without the noise of quantised activations.
+Result<std::unique_ptr<Scorer>> open_in_llama(const StageContext& context, std::size_t longest) {
+  RETORT_ASSIGN(const std::filesystem::path path, converted_copy(context.teacher.file, context.teacher.digest,
+                                                                 gguf::TensorType::kF16, context.cache_folder));
+  llama::EngineOptions options;
+  options.parallel = 1;
+  options.context_tokens = std::min(longest, static_cast<std::size_t>(context.teacher.config.context));
+  RETORT_ASSIGN(std::unique_ptr<llama::Engine> engine, llama::Engine::open(path, options));
+  return engine;
+}
+
 void link_metrics(const RunFolder& folder) {
   // A convenience; where links can't be made the file is still in train/.
   std::error_code error;
@@ -119,15 +151,24 @@ Result<StageResult> run_train(StageContext& context) {
   train::release_memory();  // what the choice of layers had
   RETORT_TRY(hand_out(context.ranks, {compute, layers, examples, held_out}));
   use(compute, context.local_ranks);
+  RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
+  train::TrainHelpers helpers;
+  helpers.ranks = &context.ranks;
+  if (rollouts) helpers.rollouts = &*rollouts;
+  std::size_t longest = 1;
+  for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
+  helpers.open_other_engine = [&context, longest] { return open_in_llama(context, longest); };
+  helpers.other_engine_name = "llama.cpp in F16";
   RETORT_ASSIGN(const train::TrainSummary summary,
                 train::train(teacher, std::move(student), {examples, held_out}, options, context.folder.of("train"),
-                             context.clock, context.progress, context.stop, &context.ranks));
+                             context.clock, context.progress, context.stop, helpers));
 
   RETORT_TRY(compare_with_prediction(context, compute, examples, summary));
 
   StageResult result;
   result.content = {kStudentWeightsFile, kLayersFile};
-  result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile};
+  result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile, kPreflightFile};
+  if (rollouts) result.records.push_back(kRolloutsFile);
   result.tokens = summary.tokens;
   char text[200];
   std::snprintf(text, sizeof(text), "%s tokens in %lld steps, held-out KL %.3f -> %.3f nats, %s tokens/s in %s",

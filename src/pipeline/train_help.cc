@@ -95,8 +95,10 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
                 model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
   RETORT_ASSIGN(model::Decoder student,
                 model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  train::TrainHelpers helpers;
+  helpers.ranks = &ranks;
   RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out}, recipe.get(train::train_option_set()), {},
-                          clock, progress, std::move(stop), &ranks));
+                          clock, progress, std::move(stop), helpers));
   return {};
 }
 

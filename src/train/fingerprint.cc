@@ -32,12 +32,19 @@ std::string examples_digest(std::span<const dataset::Example> examples) {
   return digest.finish().hex();
 }
 
+Json on_policy_json(const TrainOptions& o) {
+  if (o.on_policy_from >= 1) return nullptr;
+  return {{"from", o.on_policy_from}, {"share", o.on_policy_share}, {"objective", describe(on_policy_mix(o))},
+          {"every", o.rollout_every}, {"tokens", o.rollout_tokens}, {"temperature", o.rollout_temperature}};
+}
+
 }  // namespace
 
 std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
                         const TrainOptions& o) {
   const Json json = {{"objective", describe(objective_mix(o))},
                      {"hidden_state_weight", o.hidden_state_weight},
+                     {"on_policy", on_policy_json(o)},
                      {"epochs", o.tokens > 0 ? 0 : o.epochs},
                      {"tokens", o.tokens},
                      {"learning_rate", o.learning_rate},

@@ -74,10 +74,10 @@ TEST(HiddenStates, TheStepsGradientIsTheSlopeOfBothTerms) {
   const SystemClock clock;
   StepRunner runner(teacher, *student, options, clock);
   const auto loss = [&] {
-    const StepResult result = runner.step(packing.rows, 0.0).value();  // a learning rate of 0: nothing moves
+    const StepResult result = runner.step({packing.rows, {}}, 0.0).value();  // a learning rate of 0: nothing moves
     return result.sums.kl / static_cast<double>(result.sums.tokens) + kWeight * result.hidden_state_error;
   };
-  EXPECT_GT(runner.step(packing.rows, 0.0)->hidden_state_error, 0.01);
+  EXPECT_GT(runner.step({packing.rows, {}}, 0.0)->hidden_state_error, 0.01);
   for (std::size_t i = 0; i < runner.optimiser().parameters().size(); ++i) {
     AdamWParameter& parameter = runner.optimiser().parameters()[i];
     loss();

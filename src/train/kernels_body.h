@@ -88,11 +88,11 @@ RETORT_INLINE float write_block(const float* values, const DynamicCode& code, st
 }
 
 void adamw_8_bit(float* weights, AdamState8 state, const float* gradient, Bf16* copy, std::size_t n, AdamStep step) {
-  constexpr auto kBlock = static_cast<std::size_t>(kCodeBlock);
-  alignas(64) float m[kBlock];
-  alignas(64) float v[kBlock];
-  for (std::size_t begin = 0; begin < n; begin += kBlock, ++state.m_scales, ++state.v_scales) {
-    const std::size_t count = n - begin < kBlock ? n - begin : kBlock;
+  constexpr auto kCodes = static_cast<std::size_t>(kCodeBlock);
+  alignas(64) float m[kCodes];
+  alignas(64) float v[kCodes];
+  for (std::size_t begin = 0; begin < n; begin += kCodes, ++state.m_scales, ++state.v_scales) {
+    const std::size_t count = n - begin < kCodes ? n - begin : kCodes;
     read_block(state.m + begin, *state.m_scales, *state.m_code, count, m);
     read_block(state.v + begin, *state.v_scales, *state.v_code, count, v);
     adamw(weights + begin, m, v, gradient + begin, copy == nullptr ? nullptr : copy + begin, count, step);

@@ -27,6 +27,7 @@ Json to_json(const StepMetrics& metrics) {
                {"tokens_per_s", metrics.tokens_per_s},
                {"elapsed_s", metrics.elapsed_s},
                {"held_out_kl", nullptr}};
+  if (metrics.rollout_loss) json["rollout_loss"] = *metrics.rollout_loss;
   if (metrics.hidden_state_error) json["hidden_state_error"] = *metrics.hidden_state_error;
   if (metrics.held_out_kl) json["held_out_kl"] = *metrics.held_out_kl;
   return json;
@@ -49,6 +50,9 @@ Result<StepMetrics> from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(metrics.gradient_norm, member<double>(json, "gradient_norm", what));
   RETORT_ASSIGN(metrics.tokens_per_s, member<double>(json, "tokens_per_s", what));
   RETORT_ASSIGN(metrics.elapsed_s, member<double>(json, "elapsed_s", what));
+  if (json.contains("rollout_loss")) {
+    RETORT_ASSIGN(metrics.rollout_loss, member<double>(json, "rollout_loss", what));
+  }
   if (json.contains("hidden_state_error")) {
     RETORT_ASSIGN(metrics.hidden_state_error, member<double>(json, "hidden_state_error", what));
   }

@@ -24,6 +24,8 @@ struct StepMetrics {
   double kl = 0;             // forward, nats per supervised token, at the objective's temperature
   double cross_entropy = 0;  // nats per supervised token, at the objective's temperature
   std::optional<double>
+      rollout_loss;  // the part of the student's own answers, per supervised token; when there are any
+  std::optional<double>
       hidden_state_error;  // relative squared error, mean over layers and tokens; when it is trained on
   double learning_rate = 0;
   double gradient_norm = 0;           // before clipping

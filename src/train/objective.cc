@@ -22,8 +22,13 @@ ObjectiveMix forward_kl() {
 
 }  // namespace
 
-Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& mix)
-    : chunk_rows_(chunk_rows), dtype_(dtype), trained_(mix, vocabulary), measured_(forward_kl(), vocabulary) {
+Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
+                     const ObjectiveMix& rollouts)
+    : chunk_rows_(chunk_rows),
+      dtype_(dtype),
+      data_(data, vocabulary),
+      rollouts_(rollouts, vocabulary),
+      measured_(forward_kl(), vocabulary) {
   RETORT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16);
   RETORT_CHECK(chunk_rows > 0);
   student_logits_ = at::empty({chunk_rows, vocabulary}, at::TensorOptions(dtype));
@@ -47,7 +52,7 @@ LossSums Objective::rows(ObjectiveRows& objective, std::int64_t begin, std::int6
   return objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), chunk, tokens_in_step);
 }
 
-LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor& student_head,
+LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
                              const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                              std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
                              at::Tensor& head_gradient) {
@@ -58,8 +63,8 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, total - begin);
-    sums += rows(trained_, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets,
-                 tokens_in_step);
+    sums += rows(source == RowSource::kData ? data_ : rollouts_, begin, count, student_hidden, student_head,
+                 teacher_hidden, teacher_head, targets, tokens_in_step);
     const at::Tensor gradient = student_logits_.narrow(0, 0, count);
     at::Tensor hidden = hidden_gradient.narrow(0, begin, count);
     at::mm_out(hidden, gradient, student_head);
@@ -94,8 +99,8 @@ LossSums Objective::measure(const at::Tensor& student_hidden, const at::Tensor& 
 }
 
 std::int64_t Objective::bytes() const {
-  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes() + teacher_logits_.nbytes()) + trained_.bytes() +
-                     measured_.bytes();
+  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes() + teacher_logits_.nbytes()) + data_.bytes() +
+                     rollouts_.bytes() + measured_.bytes();
   if (head_product_.defined()) sum += static_cast<std::int64_t>(head_product_.nbytes());
   return sum;
 }

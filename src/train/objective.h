@@ -20,17 +20,21 @@
 
 namespace retort::train {
 
+// Where a row's tokens come from; each has an objective of its own.
+enum class RowSource : std::uint8_t { kData, kRollouts };
+
 class Objective {
  public:
   // `dtype`: BFloat16 or Float, of hidden states and heads; the logits have it too.
-  Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& mix);
+  Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
+            const ObjectiveMix& rollouts);
 
   // student_hidden [n, d_s], student_head [V, d_s], teacher_hidden [n, d_t], teacher_head [V, d_t], contiguous, of the
   // dtype; targets: n token ids in [0, V). Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to head_gradient
   // [V, d_s] (FP32), unless that is undefined. The teacher is never given a gradient.
-  LossSums backward(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
-                    const at::Tensor& teacher_head, std::span<const TokenId> targets, std::int64_t tokens_in_step,
-                    at::Tensor& hidden_gradient, at::Tensor& head_gradient);
+  LossSums backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
+                    const at::Tensor& teacher_hidden, const at::Tensor& teacher_head, std::span<const TokenId> targets,
+                    std::int64_t tokens_in_step, at::Tensor& hidden_gradient, at::Tensor& head_gradient);
 
   // Without gradients, and whatever the objective: forward KL and cross-entropy at temperature 1, by which runs of
   // different objectives are compared. The sums' loss is the forward KL.
@@ -46,7 +50,7 @@ class Objective {
 
   std::int64_t chunk_rows_;
   at::ScalarType dtype_;
-  ObjectiveRows trained_;
+  ObjectiveRows data_, rollouts_;
   ObjectiveRows measured_;
   at::Tensor student_logits_;
   at::Tensor teacher_logits_;

@@ -61,11 +61,13 @@ TEST(Objective, EqualsAutogradInDoublePrecision) {
   for (const double weight : {0.0, 0.3, 1.0}) {
     const Problem problem = tiny(10);
     const Reference expected = reference(problem, weight, 25);
-    Objective objective(37, 4, at::kFloat, with_cross_entropy(weight));  // 3 chunks, the last of 2 rows
+    Objective objective(37, 4, at::kFloat, with_cross_entropy(weight),
+                        with_cross_entropy(weight));  // 3 chunks, the last of 2 rows
     auto hidden = torch::empty_like(problem.student_hidden);
     auto head = torch::zeros_like(problem.student_head);
-    const LossSums sums = objective.backward(problem.student_hidden, problem.student_head, problem.teacher_hidden,
-                                             problem.teacher_head, problem.targets, 25, hidden, head);
+    const LossSums sums =
+        objective.backward(RowSource::kData, problem.student_hidden, problem.student_head, problem.teacher_hidden,
+                           problem.teacher_head, problem.targets, 25, hidden, head);
     EXPECT_EQ(sums.tokens, 10);
     EXPECT_NEAR(sums.kl, expected.kl, 1e-4 * expected.kl);
     EXPECT_NEAR(sums.cross_entropy, expected.cross_entropy, 1e-4 * expected.cross_entropy);
@@ -76,11 +78,11 @@ TEST(Objective, EqualsAutogradInDoublePrecision) {
 
 TEST(Objective, GradientIsTheSlopeOfTheLoss) {
   Problem problem = tiny(3);
-  Objective objective(37, 8, at::kFloat, with_cross_entropy(0.25));
+  Objective objective(37, 8, at::kFloat, with_cross_entropy(0.25), with_cross_entropy(0.25));
   auto hidden = torch::empty_like(problem.student_hidden);
   auto head = torch::zeros_like(problem.student_head);
-  objective.backward(problem.student_hidden, problem.student_head, problem.teacher_hidden, problem.teacher_head,
-                     problem.targets, 3, hidden, head);
+  objective.backward(RowSource::kData, problem.student_hidden, problem.student_head, problem.teacher_hidden,
+                     problem.teacher_head, problem.targets, 3, hidden, head);
   const auto loss = [&](double shift) {
     Problem moved = problem;
     moved.student_hidden = problem.student_hidden.clone();
@@ -96,7 +98,7 @@ TEST(Objective, GradientIsTheSlopeOfTheLoss) {
 TEST(Objective, DoesNotDependOnHowTheBatchIsSplit) {
   const Problem problem = tiny(12);
   const auto run = [&](const std::vector<std::int64_t>& parts, std::int64_t chunk) {
-    Objective objective(37, chunk, at::kFloat, with_cross_entropy(0.5));
+    Objective objective(37, chunk, at::kFloat, with_cross_entropy(0.5), with_cross_entropy(0.5));
     auto hidden = torch::empty_like(problem.student_hidden);
     auto head = torch::zeros_like(problem.student_head);
     LossSums sums;
@@ -104,7 +106,7 @@ TEST(Objective, DoesNotDependOnHowTheBatchIsSplit) {
     for (const std::int64_t count : parts) {
       auto slice = hidden.narrow(0, begin, count);
       sums += objective.backward(
-          problem.student_hidden.narrow(0, begin, count), problem.student_head,
+          RowSource::kData, problem.student_hidden.narrow(0, begin, count), problem.student_head,
           problem.teacher_hidden.narrow(0, begin, count), problem.teacher_head,
           std::span(problem.targets).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), 12,
           slice, head);
@@ -125,7 +127,7 @@ TEST(Objective, IsNeverNegativeInBf16) {
   for (const double sharpness : {0.01, 0.5, 3.0, 20.0}) {
     Problem problem = tiny(64, 4096, sharpness);
     const auto low = [](const torch::Tensor& tensor) { return tensor.to(torch::kBFloat16); };
-    Objective objective(4096, 16, at::kBFloat16, with_cross_entropy(0.0));
+    Objective objective(4096, 16, at::kBFloat16, with_cross_entropy(0.0), with_cross_entropy(0.0));
     // The student nearly the teacher: the KL is nearly zero, where the sign is lost first.
     auto nearly = low(problem.teacher_hidden * (1 + 1e-3 * torch::randn({64, 12})));
     for (std::int64_t row = 0; row < 64; ++row) {
@@ -150,11 +152,12 @@ TEST(Objective, Bf16IsNearDoublePrecision) {
     *tensor = tensor->to(torch::kBFloat16);
   }
   const Reference expected = reference(problem, 0, 48);
-  Objective objective(1024, 20, at::kBFloat16, with_cross_entropy(0.0));
+  Objective objective(1024, 20, at::kBFloat16, with_cross_entropy(0.0), with_cross_entropy(0.0));
   auto hidden = torch::empty_like(problem.student_hidden);
   auto head = torch::zeros({1024, 8});
-  const LossSums sums = objective.backward(problem.student_hidden, problem.student_head, problem.teacher_hidden,
-                                           problem.teacher_head, problem.targets, 48, hidden, head);
+  const LossSums sums =
+      objective.backward(RowSource::kData, problem.student_hidden, problem.student_head, problem.teacher_hidden,
+                         problem.teacher_head, problem.targets, 48, hidden, head);
   EXPECT_NEAR(sums.kl, expected.kl, 0.01 * expected.kl);
   EXPECT_LT(worst(hidden, expected.hidden_gradient), 0.04 * expected.hidden_gradient.abs().max().item<double>());
   EXPECT_LT(worst(head, expected.head_gradient), 0.04 * expected.head_gradient.abs().max().item<double>());

@@ -3,13 +3,19 @@
 // Training asks for a round of them from time to time; who keeps prompts and exchanges answers. One thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "dataset/example.h"
+#include "dataset/pack.h"
+#include "train/step_plan.h"
+#include "train/train_options.h"
 
 namespace retort::model {
 class Decoder;
@@ -31,6 +37,37 @@ class RolloutSource {
   // training, is given again as it was. Error kInterrupted: stopped before the round was whole; nothing of it is kept.
   virtual Result<std::vector<dataset::Example>> round(const model::Decoder& student, const RolloutRound& round,
                                                       std::stop_token stop) = 0;
+};
+
+// Rounds laid into rows, step by step. Borrows the source.
+class RolloutRows {
+ public:
+  RolloutRows(RolloutSource& source, const StepPlan& plan, const TrainOptions& options, std::string fingerprint)
+      : source_(source), plan_(plan), options_(options), fingerprint_(std::move(fingerprint)) {}
+
+  // The rows of a step that wants some; asks for a round when the step begins one or was resumed within it. Valid until
+  // the next call. Errors: the source's; kWorld when the student answered nothing at all.
+  Result<std::span<const dataset::PackedRow>> of_step(std::size_t step, const model::Decoder& student,
+                                                      std::stop_token stop);
+
+  // What the last round was like, and whether it was made by the last call of of_step().
+  struct Round {
+    std::int64_t number = -1;
+    std::int64_t answers = 0;
+    double mean_tokens = 0;
+    double empty = 0;   // share that end at once
+    double copied = 0;  // share that copy their prompt
+    bool fresh = false;
+  };
+  const Round& last() const { return round_; }
+
+ private:
+  RolloutSource& source_;
+  const StepPlan& plan_;
+  const TrainOptions& options_;
+  std::string fingerprint_;
+  Round round_;
+  dataset::Packing packing_;
 };
 
 }  // namespace retort::train

@@ -42,16 +42,6 @@ std::span<const dataset::PackedRow> share_of(std::span<const dataset::PackedRow>
   return rows.subspan(first, rows.size() * (at + 1) / ranks - first);
 }
 
-// Its micro-batches that have something to learn; nothing is computed for others.
-std::vector<std::span<const dataset::PackedRow>> supervised_batches(std::span<const dataset::PackedRow> rows,
-                                                                    std::int64_t micro_batch_tokens) {
-  auto batches = micro_batches(rows, micro_batch_tokens);
-  std::erase_if(batches, [](const auto& batch) {
-    return std::none_of(batch.begin(), batch.end(), [](const dataset::PackedRow& row) { return row.targets > 0; });
-  });
-  return batches;
-}
-
 }  // namespace
 
 StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
@@ -65,7 +55,7 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
       alone_(ranks == nullptr ? one_rank() : nullptr),
       ranks_(ranks == nullptr ? *alone_ : *ranks),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
-                 objective_mix(options)),
+                 objective_mix(options), on_policy_mix(options)),
       parameters_(student_.named_parameters()) {
   RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
   RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
@@ -100,18 +90,35 @@ at::Tensor StepRunner::teacher_hidden(const Batch& batch) const {
   return teacher_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
 }
 
-LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidden) {
+at::Tensor StepRunner::student_hidden(const Batch& batch) const {
   const torch::NoGradGuard no_gradient;
-  const at::Tensor hidden = student_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
-  return objective_.measure(hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), batch.targets);
+  return student_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
 }
 
-StepRunner::TeacherSignal StepRunner::teacher_signal(std::span<const dataset::PackedRow> rows, const Batch& batch) {
+LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidden) {
+  return measure(student_hidden(batch), teacher_hidden, batch.targets);
+}
+
+LossSums StepRunner::measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
+                             std::span<const TokenId> targets) {
+  return objective_.measure(student_hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), targets);
+}
+
+LossSums StepRunner::measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets) {
+  return objective_.measure(teacher_hidden, teacher_.head_weight(), teacher_hidden, teacher_.head_weight(), targets);
+}
+
+LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets) {
+  return objective_.measure(student_hidden, student_.head_weight(), student_hidden, student_.head_weight(), targets);
+}
+
+StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows,
+                                                     const Batch& batch) {
   if (options_.hidden_state_weight > 0) {
     HiddenTargets targets = hidden_targets(teacher_, student_.config(), batch.tokens);
     return {targets.final.flatten(0, 1).index_select(0, batch.supervised), std::move(targets.targets)};
   }
-  if (states_ == nullptr) return {teacher_hidden(batch), {}};
+  if (states_ == nullptr || source == RowSource::kRollouts) return {teacher_hidden(batch), {}};
   at::Tensor states = states_->find(rows);
   if (!states.defined()) {
     states = teacher_hidden(batch);
@@ -124,7 +131,7 @@ void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
   if (states_ == nullptr) return;
   for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
     const Batch batch = make_batch(micro_batch);
-    if (!batch.targets.empty()) teacher_signal(micro_batch, batch);
+    if (!batch.targets.empty()) teacher_signal(RowSource::kData, micro_batch, batch);
   }
 }
 
@@ -138,9 +145,35 @@ void StepRunner::take_gradients(std::size_t first, std::size_t last) {
   }
 }
 
-void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals, bool last,
-                            StepResult& result) {
+std::vector<StepRunner::MicroBatch> StepRunner::micro_batches_of(const StepRows& rows, int rank, int world,
+                                                                 std::int64_t tokens) {
+  std::vector<MicroBatch> own;
+  for (const RowSource source : {RowSource::kData, RowSource::kRollouts}) {
+    const auto& from = source == RowSource::kData ? rows.data : rows.rollouts;
+    for (const auto part : micro_batches(share_of(from, rank, world), tokens)) {
+      const bool any =
+          std::any_of(part.begin(), part.end(), [](const dataset::PackedRow& row) { return row.targets > 0; });
+      if (any) own.push_back({source, part});
+    }
+  }
+  return own;
+}
+
+void StepRunner::count(std::span<const MicroBatch> batches, Totals& totals) {
+  for (const MicroBatch& micro_batch : batches) {
+    for (const dataset::PackedRow& row : micro_batch.rows) {
+      totals.targets += row.targets;
+      totals.tokens += row.used;
+    }
+  }
+}
+
+void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, StepResult& result) {
+  const bool backward = pass != Pass::kLoss;
   Laps laps(clock_);
+  const Batch batch = make_batch(micro_batch.rows);
+  const TeacherSignal teacher = teacher_signal(micro_batch.source, micro_batch.rows, batch);
+  laps.lap(phases_.teacher_s);
   const at::Tensor ids = batch.tokens.ids.flatten();
   const model::Decoder::Layout layout = student_.layout(batch.tokens);
   const auto layers = static_cast<std::size_t>(student_.config().layers);
@@ -154,17 +187,18 @@ void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, co
     inputs[0] = student_.embed(ids);
   }
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    inputs[layer].set_requires_grad(true);
-    const torch::AutoGradMode record(!recompute);
+    inputs[layer].set_requires_grad(backward);
+    const torch::AutoGradMode record(backward && !recompute);
     at::Tensor output = student_.apply_block(static_cast<std::int64_t>(layer), inputs[layer], layout);
     inputs[layer + 1] = output.detach();
-    if (!recompute) outputs[layer] = std::move(output);
+    if (backward && !recompute) outputs[layer] = std::move(output);
+    if (!backward) inputs[layer].reset();
     if (layer >= teacher.layers.size()) continue;
     hidden_state_gradients[layer] =
         hidden_state_gradient(inputs[layer + 1], teacher.layers[layer], options_.hidden_state_weight, totals.tokens,
                               result.hidden_state_error);
   }
-  inputs[layers].set_requires_grad(true);
+  inputs[layers].set_requires_grad(backward);
   const at::Tensor hidden = student_.apply_final_norm(inputs[layers]);
   laps.lap(phases_.forward_s);
 
@@ -173,9 +207,14 @@ void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, co
     const torch::NoGradGuard no_gradient;
     const at::Tensor supervised = hidden.detach().index_select(0, batch.supervised);
     at::Tensor supervised_gradient = at::empty_like(supervised);
-    at::Tensor& head_gradient = optimiser_.parameters()[head_].gradient;
-    result.sums += objective_.backward(supervised, student_.head_weight(), teacher.hidden, teacher_.head_weight(),
-                                       batch.targets, totals.targets, supervised_gradient, head_gradient);
+    at::Tensor head_gradient;
+    if (backward) head_gradient = optimiser_.parameters()[head_].gradient;
+    const LossSums sums =
+        objective_.backward(micro_batch.source, supervised, student_.head_weight(), teacher.hidden,
+                            teacher_.head_weight(), batch.targets, totals.targets, supervised_gradient, head_gradient);
+    result.sums += sums;
+    if (micro_batch.source == RowSource::kRollouts) result.rollouts += sums;
+    if (!backward) return;
     gradient = at::zeros(hidden.sizes(), supervised.options());
     gradient.index_copy_(0, batch.supervised, supervised_gradient);
   }
@@ -183,7 +222,7 @@ void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, co
 
   const auto done_with = [&](std::size_t begin, std::size_t end) {
     take_gradients(begin, end);
-    if (last) sharding_->begin_sums(begin, end);
+    if (pass == Pass::kLastGradients) sharding_->begin_sums(begin, end);
   };
   torch::autograd::backward({hidden}, {gradient});
   done_with(blocks_[layers], parameters_.size());
@@ -203,33 +242,49 @@ void StepRunner::accumulate(const Batch& batch, const TeacherSignal& teacher, co
   }
   AdamWParameter& embedding = optimiser_.parameters()[embedding_];
   if (!embedding.frozen()) add_embedding_gradient(ids, gradient, embedding.gradient);
-  if (last) sharding_->begin_sums(0, blocks_[0]);
+  if (pass == Pass::kLastGradients) sharding_->begin_sums(0, blocks_[0]);
   laps.lap(phases_.backward_s);
 }
 
-Result<StepResult> StepRunner::step(std::span<const dataset::PackedRow> rows, double learning_rate) {
+void StepRunner::finish(const Totals& totals, StepResult& result) const {
+  result.loss = result.sums.loss / static_cast<double>(totals.targets) +
+                options_.hidden_state_weight * result.hidden_state_error / static_cast<double>(totals.tokens);
+  const std::int64_t compared = (student_.config().layers - 1) * totals.tokens;
+  if (compared > 0) result.hidden_state_error /= static_cast<double>(compared);
+}
+
+StepResult StepRunner::alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass) {
+  const std::vector<MicroBatch> all = micro_batches_of(rows, 0, 1, micro_batch_tokens);
   Totals totals;
-  for (int rank = 0; rank < ranks_.world(); ++rank) {
-    for (const auto micro_batch :
-         supervised_batches(share_of(rows, rank, ranks_.world()), options_.micro_batch_tokens)) {
-      for (const dataset::PackedRow& row : micro_batch) {
-        totals.targets += row.targets;
-        totals.tokens += row.used;
-      }
-    }
+  count(all, totals);
+  RETORT_CHECK(totals.targets > 0);
+  StepResult result;
+  for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, result);
+  finish(totals, result);
+  return result;
+}
+
+StepResult StepRunner::gradients(const StepRows& rows, std::int64_t micro_batch_tokens) {
+  optimiser_.zero_gradients();
+  return alone(rows, micro_batch_tokens, Pass::kGradients);
+}
+
+double StepRunner::loss(const StepRows& rows) { return alone(rows, options_.micro_batch_tokens, Pass::kLoss).loss; }
+
+Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) {
+  const int world = ranks_.world();
+  Totals totals;
+  for (int rank = 0; rank < world; ++rank) {
+    count(micro_batches_of(rows, rank, world, options_.micro_batch_tokens), totals);
   }
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
   Laps laps(clock_);
   optimiser_.zero_gradients();
   laps.lap(phases_.optimiser_s);
-  const auto own = supervised_batches(share_of(rows, ranks_.rank(), ranks_.world()), options_.micro_batch_tokens);
+  const std::vector<MicroBatch> own = micro_batches_of(rows, ranks_.rank(), world, options_.micro_batch_tokens);
   for (std::size_t i = 0; i < own.size(); ++i) {
-    const Batch batch = make_batch(own[i]);
-    laps = Laps(clock_);
-    const TeacherSignal teacher = teacher_signal(own[i], batch);
-    laps.lap(phases_.teacher_s);
-    accumulate(batch, teacher, totals, i + 1 == own.size(), result);
+    accumulate(own[i], totals, i + 1 == own.size() ? Pass::kLastGradients : Pass::kGradients, result);
   }
   laps = Laps(clock_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()
@@ -238,18 +293,24 @@ Result<StepResult> StepRunner::step(std::span<const dataset::PackedRow> rows, do
       sharding_->begin_sums(blocks_[layer], blocks_[layer + 1]);
     sharding_->begin_sums(0, blocks_[0]);
   }
-  const LossSums& mine = result.sums;
-  const at::Tensor figures = at::tensor({mine.loss, mine.kl, mine.cross_entropy, static_cast<double>(mine.tokens),
-                                         static_cast<double>(mine.bad_student_rows),
-                                         static_cast<double>(mine.bad_teacher_rows), result.hidden_state_error},
-                                        at::kDouble);
-  RETORT_ASSIGN(result.gradient_norm, sharding_->finish_sums(figures));
-  const auto* figure = figures.const_data_ptr<double>();
-  const auto count = [&](int index) { return static_cast<std::int64_t>(figure[index]); };
-  result.sums = {figure[0], figure[1], figure[2], count(3), count(4), count(5)};
-  result.hidden_state_error = figure[6];
-  const std::int64_t compared = (student_.config().layers - 1) * totals.tokens;
-  if (compared > 0) result.hidden_state_error /= static_cast<double>(compared);
+  std::vector<double> figures = {result.hidden_state_error};
+  for (const LossSums* sums : {&result.sums, &result.rollouts}) {
+    for (const double figure :
+         {sums->loss, sums->kl, sums->cross_entropy, static_cast<double>(sums->tokens),
+          static_cast<double>(sums->bad_student_rows), static_cast<double>(sums->bad_teacher_rows)}) {
+      figures.push_back(figure);
+    }
+  }
+  const at::Tensor reduced = at::tensor(figures, at::kDouble);
+  RETORT_ASSIGN(result.gradient_norm, sharding_->finish_sums(reduced));
+  const auto* figure = reduced.const_data_ptr<double>();
+  result.hidden_state_error = *figure++;
+  for (LossSums* sums : {&result.sums, &result.rollouts}) {
+    const auto whole = [&](int index) { return static_cast<std::int64_t>(figure[index]); };
+    *sums = {figure[0], figure[1], figure[2], whole(3), whole(4), whole(5)};
+    figure += 6;
+  }
+  finish(totals, result);
   optimiser_.step(learning_rate, result.gradient_norm);
   RETORT_TRY(sharding_->spread_weights());
   laps.lap(phases_.optimiser_s);

@@ -30,8 +30,16 @@
 
 namespace retort::train {
 
+// What a step learns from: rows of exchanges, and rows of the student's own answers.
+struct StepRows {
+  std::span<const dataset::PackedRow> data;
+  std::span<const dataset::PackedRow> rollouts;
+};
+
 struct StepResult {               // of all ranks
-  LossSums sums;                  // before the update
+  LossSums sums;                  // of all rows, before the update
+  LossSums rollouts;              // of those, the student's own
+  double loss = 0;                // nats per supervised token, with the hidden states' term: what the gradient is of
   double hidden_state_error = 0;  // mean over compared layers and tokens; 0 when it isn't trained on
   double gradient_norm = 0;       // before clipping
 };
@@ -59,16 +67,28 @@ class StepRunner {
              const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr);
 
   // `rows`: of the global batch. Error (kWorld): a rank was lost.
-  Result<StepResult> step(std::span<const dataset::PackedRow> rows, double learning_rate);
+  Result<StepResult> step(const StepRows& rows, double learning_rate);
+
+  // Of these rows on this rank alone, without a word to the others: leaves the gradient of `loss` in the optimiser, or
+  // (loss()) nothing. gradient_norm isn't filled.
+  StepResult gradients(const StepRows& rows, std::int64_t micro_batch_tokens);
+  double loss(const StepRows& rows);
 
   // Fills the kept states of these rows where they are missing, computed in the micro-batches of step().
   void keep_states(std::span<const dataset::PackedRow> rows);
 
   // The teacher's hidden states at the supervised places [n, hidden].
   at::Tensor teacher_hidden(const Batch& batch) const;
+  // The same of the student, without gradients.
+  at::Tensor student_hidden(const Batch& batch) const;
   // Forward KL and cross-entropy at temperature 1, whatever is trained, without gradient or update; `teacher_hidden`
   // as above.
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
+  LossSums measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
+                   std::span<const TokenId> targets);
+  // How surprised a model is by `targets`: its cross-entropy alone.
+  LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
+  LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets);
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }
@@ -88,11 +108,20 @@ class StepRunner {
     at::Tensor hidden;
     std::vector<at::Tensor> layers;
   };
-  TeacherSignal teacher_signal(std::span<const dataset::PackedRow> rows, const Batch& batch);
-  // Forward and backward of a micro-batch; gradients and losses are added up. `last`: of this rank in this step.
-  void accumulate(const Batch& batch, const TeacherSignal& teacher, const Totals& totals, bool last,
-                  StepResult& result);
-  void take_gradients(std::size_t first, std::size_t last);  // of parameters that autograd has been through
+  TeacherSignal teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows, const Batch& batch);
+  struct MicroBatch {
+    RowSource source = RowSource::kData;
+    std::span<const dataset::PackedRow> rows;
+  };
+  // Those of a rank that have something to learn; nothing is computed for others.
+  static std::vector<MicroBatch> micro_batches_of(const StepRows& rows, int rank, int world, std::int64_t tokens);
+  static void count(std::span<const MicroBatch> batches, Totals& totals);
+  enum class Pass { kLoss, kGradients, kLastGradients };  // the last of a rank in a step: sums begin to travel
+  StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
+  // Forward and backward of a micro-batch; gradients and losses are added up.
+  void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, StepResult& result);
+  void finish(const Totals& totals, StepResult& result) const;  // sums become means
+  void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
   const model::Decoder& teacher_;
   model::Decoder student_;

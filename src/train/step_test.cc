@@ -40,8 +40,8 @@ TEST(Step, RecomputationChangesNoBit) {
     StepRunner recomputed(teacher, student.clone(model::ComputeType::kFloat32), options_with("blocks"), clock);
     const dataset::Packing packing = packed(12);
     for (int step = 0; step < 3; ++step) {
-      const auto a = kept.step(packing.rows, 1e-3);
-      const auto b = recomputed.step(packing.rows, 1e-3);
+      const auto a = kept.step({packing.rows, {}}, 1e-3);
+      const auto b = recomputed.step({packing.rows, {}}, 1e-3);
       ASSERT_TRUE(a && b);
       EXPECT_EQ(a->sums.kl, b->sums.kl);
       EXPECT_EQ(a->gradient_norm, b->gradient_norm);
@@ -122,9 +122,9 @@ Bytes bytes_of_a_step(const std::string& recompute, int bits) {
   const dataset::Packing packing = packed(110);
   std::int64_t tokens = 0;
   for (const dataset::PackedRow& row : packing.rows) tokens += row.used;
-  EXPECT_TRUE(runner.step(packing.rows, 1e-3));
+  EXPECT_TRUE(runner.step({packing.rows, {}}, 1e-3));
   allocator->reset_peak();
-  EXPECT_TRUE(runner.step(packing.rows, 1e-3));
+  EXPECT_TRUE(runner.step({packing.rows, {}}, 1e-3));
   options.tokens_per_step = tokens;
   const TrainMemory memory = training_memory(config, config, model::ComputeType::kFloat32, options);
   return {static_cast<double>(allocator->peak() - before),

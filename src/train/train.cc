@@ -25,7 +25,9 @@
 #include "train/hidden_states.h"
 #include "train/memory.h"
 #include "train/metrics.h"
+#include "train/preflight.h"
 #include "train/ranks.h"
+#include "train/rollouts.h"
 #include "train/schedule.h"
 #include "train/step.h"
 #include "train/step_plan.h"
@@ -51,9 +53,12 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
 }
 
 struct Files {
-  std::filesystem::path metrics, student, summary;
+  std::filesystem::path metrics, student, summary, preflight;
   explicit Files(const std::filesystem::path& folder)
-      : metrics(folder / "metrics.jsonl"), student(folder / "student.safetensors"), summary(folder / "summary.json") {}
+      : metrics(folder / "metrics.jsonl"),
+        student(folder / "student.safetensors"),
+        summary(folder / "summary.json"),
+        preflight(folder / "preflight.json") {}
 };
 
 // What can be said before anything is spent.
@@ -100,7 +105,8 @@ std::string detail(const StepMetrics& metrics, double held_out_kl) {
 class Training {
  public:
   Training(const model::Decoder& teacher, const TrainExamples& examples, const TrainOptions& options,
-           const std::filesystem::path& folder, Ranks& ranks, Clock& clock, Progress& progress, std::stop_token stop)
+           const std::filesystem::path& folder, Ranks& ranks, Clock& clock, Progress& progress, std::stop_token stop,
+           const TrainHelpers& helpers)
       : teacher_(teacher),
         examples_(examples),
         options_(options),
@@ -110,6 +116,7 @@ class Training {
         clock_(clock),
         progress_(progress),
         stop_(std::move(stop)),
+        helpers_(helpers),
         plan_(examples.train, options),
         objective_name_(describe(objective_mix(options))) {}
 
@@ -125,6 +132,7 @@ class Training {
     StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_);
     student.reset();  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
+    RETORT_TRY(prove(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
     const HeldOut held_out(runner, examples_.held_out, options_, ranks_);
     if (position_.step == 0) {
@@ -134,6 +142,7 @@ class Training {
     if (ranks_.leads()) {
       RETORT_ASSIGN(metrics_, MetricsFile::open(files_.metrics, position_.step));
     }
+    RETORT_TRY(prepare_rollouts());
     RETORT_TRY(steps(runner, held_out));
     return complete(runner, config);
   }
@@ -189,6 +198,39 @@ class Training {
     }
   }
 
+  // The checks before anything is spent; each rank makes them for itself.
+  Result<void> prove(StepRunner& runner) {
+    std::unique_ptr<Scorer> other;  // gone again before the training needs the memory
+    if (helpers_.open_other_engine) {
+      RETORT_ASSIGN(other, helpers_.open_other_engine());
+    }
+    const PreflightInput input{teacher_, examples_.train, other.get(), helpers_.other_engine_name};
+    RETORT_ASSIGN(const std::vector<Check> checks, preflight(runner, options_, input));
+    Json json = Json::array();
+    for (const Check& check : checks) {
+      progress_.note((check.passed ? "checked: " : "FAILED: ") + check.question + " " + check.measured + ".");
+      json.push_back(to_json(check));
+    }
+    if (ranks_.leads()) RETORT_TRY(write_file(files_.preflight, canonical_json(json) + "\n"));
+    const std::optional<Failure> failure = failure_of(checks);
+    RETORT_ASSIGN(const bool any, ranks_.any(failure.has_value()));
+    if (failure) return *failure;
+    if (any) return world_error("Another rank's checks failed; its own output says which.");
+    return {};
+  }
+
+  Result<void> prepare_rollouts() {
+    if (plan_.first_on_policy() == plan_.steps().size()) return {};
+    if (helpers_.rollouts == nullptr || ranks_.world() > 1) {
+      return caller_error(
+          std::string("train.on_policy_from asks for the student's own answers; ") +
+          (ranks_.world() > 1 ? "several ranks can't make them yet: train on one" : "nobody here can ask for them") +
+          ", or set it to 1.");
+    }
+    rollouts_.emplace(*helpers_.rollouts, plan_, options_, position_.fingerprint);
+    return {};
+  }
+
   Result<void> resume(StepRunner& runner) {
     std::vector<model::NamedTensor> states;
     std::string found;
@@ -221,8 +263,6 @@ class Training {
 
   Result<void> steps(StepRunner& runner, const HeldOut& held_out) {
     const auto total_steps = static_cast<std::int64_t>(plan_.steps().size());
-    std::int64_t total_tokens = 0;
-    for (const PlannedStep& step : plan_.steps()) total_tokens += step.tokens;
     const Schedule schedule{
         options_.learning_rate, options_.final_learning_rate_fraction,
         static_cast<std::int64_t>(std::ceil(options_.warmup_fraction * static_cast<double>(total_steps))), total_steps};
@@ -231,7 +271,7 @@ class Training {
                      " exchanges are longer than train.max_length = " + std::to_string(options_.max_length) +
                      " and lose " + human_count(plan_.cut_tokens()) + " tokens at their ends.");
     }
-    progress_.begin("train", static_cast<double>(total_tokens), "tokens");
+    progress_.begin("train", static_cast<double>(plan_.tokens()), "tokens");
     while (position_.step < total_steps) {
       RETORT_ASSIGN(const bool stopped, ranks_.any(stop_.stop_requested()));
       if (stopped) {
@@ -245,7 +285,15 @@ class Training {
         complete_states(runner);
         continue;
       }
-      RETORT_TRY(one_step(runner, held_out, schedule));
+      StepRows rows{plan_.rows(static_cast<std::size_t>(position_.step)), {}};
+      if (rollouts_ && plan_.steps()[static_cast<std::size_t>(position_.step)].rollout_tokens > 0) {
+        auto own = rollouts_->of_step(static_cast<std::size_t>(position_.step), runner.student(), stop_);
+        if (!own && own.error().fault == Fault::kInterrupted) continue;  // saved above
+        if (!own) return Failure(std::move(own.error()));
+        rows.rollouts = *own;
+        tell(rollouts_->last());
+      }
+      RETORT_TRY(one_step(runner, rows, held_out, schedule));
       const bool last = position_.step == total_steps;
       if (!last && options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0) {
         RETORT_TRY(save(runner));
@@ -280,13 +328,28 @@ class Training {
                        "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
   }
 
-  Result<void> one_step(StepRunner& runner, const HeldOut& held_out, const Schedule& schedule) {
+  void tell(const RolloutRows::Round& round) {
+    if (!round.fresh) return;
+    char text[200];
+    std::snprintf(text, sizeof(text), "Round %lld of the student's own answers: %lld, %.0f tokens each, %.0f %% empty.",
+                  static_cast<long long>(round.number + 1), static_cast<long long>(round.answers), round.mean_tokens,
+                  100 * round.empty);
+    progress_.note(text);
+    if (round.empty > 0.2)
+      progress_.note("warning: the student empties; lower train.learning_rate or on_policy_share.");
+    if (round.copied > 0.3) {
+      progress_.note("warning: " + std::to_string(std::lround(100 * round.copied)) +
+                     " % of the student's answers copy their prompt.");
+    }
+  }
+
+  Result<void> one_step(StepRunner& runner, const StepRows& rows, const HeldOut& held_out, const Schedule& schedule) {
     const auto index = static_cast<std::size_t>(position_.step);
     const PlannedStep& planned = plan_.steps()[index];
     StepMetrics line;
     line.learning_rate = schedule.learning_rate(position_.step);
     const double before_s = clock_.monotonic_s();
-    RETORT_ASSIGN(const StepResult result, runner.step(plan_.rows(index), line.learning_rate));
+    RETORT_ASSIGN(const StepResult result, runner.step(rows, line.learning_rate));
     const double step_s = clock_.monotonic_s() - before_s;
 
     const auto targets = static_cast<double>(result.sums.tokens);
@@ -294,13 +357,18 @@ class Training {
     line.cross_entropy = result.sums.cross_entropy / targets;
     line.loss = result.sums.loss / targets;
     line.objective = objective_name_;
+    if (result.rollouts.tokens > 0) {
+      line.rollout_loss = result.rollouts.loss / static_cast<double>(result.rollouts.tokens);
+    }
     if (options_.hidden_state_weight > 0) line.hidden_state_error = result.hidden_state_error;
     line.gradient_norm = result.gradient_norm;
     if (!std::isfinite(line.loss) || !std::isfinite(line.kl) || !std::isfinite(line.gradient_norm)) {
       return not_finite(runner, result, line);
     }
     position_.step += 1;
-    position_.tokens += planned.tokens;
+    std::int64_t tokens = planned.tokens;
+    for (const dataset::PackedRow& row : rows.rollouts) tokens += row.used;
+    position_.tokens += tokens;
     position_.supervised_tokens += result.sums.tokens;
     position_.step_seconds += step_s;
     if (position_.step == 1) position_.first_loss = line.loss;
@@ -308,7 +376,7 @@ class Training {
     line.epoch = planned.epoch + 1;
     line.tokens = position_.tokens;
     line.supervised_tokens = position_.supervised_tokens;
-    line.tokens_per_s = step_s > 0 ? static_cast<double>(planned.tokens) / step_s : 0;
+    line.tokens_per_s = step_s > 0 ? static_cast<double>(tokens) / step_s : 0;
     const bool last = index + 1 == plan_.steps().size();
     const bool due = options_.held_out_every > 0 && position_.step % options_.held_out_every == 0;
     if (!held_out.empty() && (last || due)) {
@@ -364,9 +432,11 @@ class Training {
   Clock& clock_;
   Progress& progress_;
   std::stop_token stop_;
+  TrainHelpers helpers_;
   StepPlan plan_;
   std::string objective_name_;
   TrainPosition position_;
+  std::optional<RolloutRows> rollouts_;
   std::optional<MetricsFile> metrics_;  // on the rank that leads
   double started_s_ = 0;
   double held_out_kl_ = -1;
@@ -391,12 +461,12 @@ Json to_json(const TrainSummary& summary) {
 
 Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
-                           Progress& progress, std::stop_token stop, Ranks* ranks) {
-  const std::unique_ptr<Ranks> alone = ranks == nullptr ? one_rank() : nullptr;
-  if (ranks == nullptr) ranks = alone.get();
-  if (ranks->leads()) RETORT_TRY(make_folder(folder));
+                           Progress& progress, std::stop_token stop, const TrainHelpers& helpers) {
+  const std::unique_ptr<Ranks> alone = helpers.ranks == nullptr ? one_rank() : nullptr;
+  Ranks& ranks = helpers.ranks == nullptr ? *alone : *helpers.ranks;
+  if (ranks.leads()) RETORT_TRY(make_folder(folder));
   try {
-    Training training(teacher, examples, options, folder, *ranks, clock, progress, std::move(stop));
+    Training training(teacher, examples, options, folder, ranks, clock, progress, std::move(stop), helpers);
     return training.run(std::move(student));
   } catch (const std::bad_alloc&) {
     return world_error(

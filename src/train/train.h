@@ -6,6 +6,7 @@
 //   checkpoint.safetensors   masters, moments and position; replaced atomically (docs/formats/checkpoint.md), and
 //                            those before it as far as they are to be kept (train/checkpoints.h)
 //   summary.json             the summary, when training is complete: with the times, which nothing else holds
+//   preflight.json           the checks made before the first step
 //   student.safetensors      the trained FP32 masters alone, written when training is complete
 //   (docs/formats/weights.md)
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
@@ -22,6 +23,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -32,6 +35,9 @@
 #include "base/progress.h"
 #include "train/train_options.h"
 
+namespace retort {
+class Scorer;
+}
 namespace retort::model {
 class Decoder;
 }
@@ -42,6 +48,7 @@ struct Example;
 namespace retort::train {
 
 class Ranks;
+class RolloutSource;
 
 struct TrainSummary {
   std::int64_t steps = 0;
@@ -66,11 +73,23 @@ struct TrainExamples {
   std::span<const dataset::Example> held_out;  // may be empty: nothing is measured while training
 };
 
+// What the caller lends to a training beside its data. All may be absent.
+struct TrainHelpers {
+  Ranks* ranks = nullptr;             // that train together; null: one process alone
+  RolloutSource* rollouts = nullptr;  // needed when options.on_policy_from is below 1
+  // Opens the same teacher on another engine, for the checks before the first step, and its name.
+  std::function<Result<std::unique_ptr<Scorer>>()> open_other_engine;
+  std::string other_engine_name;
+};
+
+// Before the first step of every session the training is checked on a few examples (train/preflight.h); the result is
+// said, and written to preflight.json.
+//
 // Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
-// checkpoint; kWorld for the disk and for a loss that is not finite; kInterrupted after saving when `stop` is
-// requested of any rank. `ranks`: null for one process alone.
+// checkpoint; kWorld for the disk, for a check that failed and for a loss that is not finite; kInterrupted after saving
+// when `stop` is requested of any rank.
 Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
-                           Progress& progress, std::stop_token stop, Ranks* ranks = nullptr);
+                           Progress& progress, std::stop_token stop, const TrainHelpers& helpers = {});
 
 }  // namespace retort::train

@@ -70,6 +70,32 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "teacher then reads the exchanges in every pass. 0: off.",
                 .minimum = 0,
                 .maximum = 1000})
+          .add("on_policy_from", &O::on_policy_from,
+               {.help = "Share of the training after which the student also learns from its own answers, judged by the "
+                        "teacher (GKD, arXiv 2306.13649): 0.75 is a warm-up on the exchanges and a last quarter with "
+                        "rollouts. 1: never.",
+                .minimum = 0,
+                .maximum = 1})
+          .add("on_policy_share", &O::on_policy_share,
+               {.help = "Share of a step's tokens that are the student's own, once there are rollouts.",
+                .minimum = 0,
+                .maximum = 1,
+                .above_minimum = true})
+          .add("on_policy_objective", &O::on_policy_objective,
+               {.help = "What is minimised on the student's own answers: a name or names with weights, as "
+                        "train.objective."})
+          .add(
+              "rollout_every", &O::rollout_every,
+              {.unit = "steps",
+               .help = "Steps that learn from one round of rollouts before the student, changed by then, answers anew.",
+               .minimum = 1,
+               .maximum = 1 << 20})
+          .add("rollout_tokens", &O::rollout_tokens,
+               {.unit = "tokens", .help = "The longest answer of a rollout.", .minimum = 1, .maximum = 1 << 17})
+          .add("rollout_temperature", &O::rollout_temperature,
+               {.help = "Temperature at which the student answers; nothing is cut from its distribution.",
+                .minimum = 0,
+                .maximum = 10})
           .add("epochs", &O::epochs,
                {.unit = "passes",
                 .help = "Passes over the training exchanges; train.tokens, when set, decides instead.",
@@ -175,6 +201,13 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
             problems.add("train.optimiser_bits", "is " + std::to_string(options.optimiser_bits) + "; expected 32 or 8");
           });
   return set;
+}
+
+ObjectiveMix on_policy_mix(const TrainOptions& options) {
+  TrainOptions own = options;
+  own.objective = options.on_policy_objective;
+  own.cross_entropy_weight = 0;  // nobody wants the student to be surer of what it happened to say
+  return objective_mix(own);
 }
 
 }  // namespace retort::train

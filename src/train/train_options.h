@@ -16,13 +16,19 @@ class OptionSet;
 namespace retort::train {
 
 struct TrainOptions {
-  ObjectiveWeights objective;               // train/objective_mix.h has the definitions
-  double cross_entropy_weight = 0;          // loss = (1 - w) objective + w cross-entropy of the sampled token
-  double beta = 0.5;                        // of jsd
-  double skew = 0.1;                        // of skew_kl and skew_rkl
-  double temperature = 1;                   // divides both models' logits
-  bool temperature_squared = false;         // the loss is multiplied by the temperature's square
-  double hidden_state_weight = 0;           // of matching the teacher's hidden states between layers
+  ObjectiveWeights objective;        // train/objective_mix.h has the definitions
+  double cross_entropy_weight = 0;   // loss = (1 - w) objective + w cross-entropy of the sampled token
+  double beta = 0.5;                 // of jsd
+  double skew = 0.1;                 // of skew_kl and skew_rkl
+  double temperature = 1;            // divides both models' logits
+  bool temperature_squared = false;  // the loss is multiplied by the temperature's square
+  double hidden_state_weight = 0;    // of matching the teacher's hidden states between layers
+  double on_policy_from = 1;         // share of the training after which rollouts are learnt from; 1: never
+  double on_policy_share = 0.5;      // of a step's tokens that are then the student's own
+  ObjectiveWeights on_policy_objective = {.by_term = {0, 1}};  // on rollouts: reverse_kl
+  std::int64_t rollout_every = 16;                             // steps that a round of rollouts lasts
+  std::int64_t rollout_tokens = 128;                           // at most, of an answer
+  double rollout_temperature = 1;
   std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
   double learning_rate = 8e-4;              // highest, at the end of warm-up
@@ -51,5 +57,8 @@ struct TrainOptions {
 };
 
 const recipe::OptionSet<TrainOptions>& train_option_set();
+
+// What is minimised on rollouts: on_policy_objective with the same beta, skew and temperature.
+ObjectiveMix on_policy_mix(const TrainOptions& options);
 
 }  // namespace retort::train

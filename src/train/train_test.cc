@@ -376,8 +376,24 @@ TEST_F(TrainTest, StopsWithASentenceWhenTheLossIsNotANumber) {
       train(teacher, std::move(student), {examples, {}}, tiny_options(), root_ / "run", clock_, progress, {});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().fault, Fault::kWorld);
-  EXPECT_THAT(result.error().message, HasSubstr("student logits"));
-  EXPECT_THAT(result.error().message, HasSubstr("step 1"));
+  EXPECT_THAT(result.error().message, HasSubstr("was not begun"));
+  EXPECT_THAT(result.error().message, HasSubstr("student logits hold NaN or infinity at "));
+}
+
+// What was finite at the start need not stay so.
+TEST_F(TrainTest, NamesTheStepAtWhichTheLossCeasedToBeANumber) {
+  Setting setting;
+  setting.options.learning_rate = 1e30;  // one step takes the weights to where logits overflow
+  setting.options.warmup_fraction = 0;
+  const auto teacher = tiny_decoder(tiny_config(true, 3), 1, model::ComputeType::kFloat32);
+  auto student = tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32);
+  const auto examples = tiny_examples(40);
+  SilentProgress progress;
+  const auto result =
+      train(teacher, std::move(student), {examples, {}}, setting.options, root_ / "run", clock_, progress, {});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, Fault::kWorld);
+  EXPECT_THAT(result.error().message, HasSubstr("step 2"));
 }
 
 TEST_F(TrainTest, NamesTheTeacherWhenItsLogitsAreNotNumbers) {
@@ -427,7 +443,7 @@ TEST(Step, GradientIsTheSlopeOfTheLoss) {
     TrainOptions options = tiny_options();
     const SystemClock clock;
     StepRunner runner(teacher, student, options, clock);
-    runner.step(packing.rows, 0.0);  // a learning rate of 0: gradients without an update
+    ASSERT_TRUE(runner.step({packing.rows, {}}, 0.0));  // a learning rate of 0: gradients without an update
     const Batch batch = make_batch(packing.rows);
     const torch::Tensor hidden = runner.teacher_hidden(batch);
     const auto loss = [&] {

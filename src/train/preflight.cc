@@ -1,0 +1,386 @@
+#include "train/preflight.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include "base/json.h"
+#include "model/torch_scorer.h"
+#include "train/objective_reference.h"
+#include "train/objective_rows.h"
+
+namespace retort::train {
+namespace {
+
+[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...) {
+  char buffer[256];
+  std::va_list values;
+  va_start(values, format);
+  std::vsnprintf(buffer, sizeof(buffer), format, values);
+  va_end(values);
+  return buffer;
+}
+
+// How far rounding alone may take a figure from the exact one.
+struct Tolerances {
+  double loss;      // relative
+  double gradient;  // relative length of the difference
+};
+Tolerances rounding(const model::Decoder& teacher) {
+  if (teacher.compute_type() == model::ComputeType::kFloat32) return {1e-4, 1e-3};
+  return {1e-2, 3e-2};  // 8 bits of mantissa
+}
+
+double relative_distance(const at::Tensor& a, const at::Tensor& b) {
+  const double length = b.to(at::kDouble).norm().item<double>();
+  return (a.to(at::kDouble) - b.to(at::kDouble)).norm().item<double>() / std::max(length, 1e-300);
+}
+
+// The gradients of the first and the last block, copied: all of them would double the memory of a large student.
+std::vector<at::Tensor> some_gradients(StepRunner& runner) {
+  const std::string last = "blk." + std::to_string(runner.student().config().layers - 1) + ".";
+  std::vector<at::Tensor> all;
+  for (const AdamWParameter& parameter : runner.optimiser().parameters()) {
+    const bool chosen = parameter.name.starts_with("blk.0.") || parameter.name.starts_with(last);
+    if (chosen && !parameter.frozen()) all.push_back(parameter.gradient.clone());
+  }
+  return all;
+}
+
+double relative_distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  double difference = 0, length = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]).to(at::kDouble).square().sum().item<double>();
+    length += b[i].to(at::kDouble).square().sum().item<double>();
+  }
+  return std::sqrt(difference / std::max(length, 1e-300));
+}
+
+double gradient_norm(const AdamW& optimiser) {
+  double squares = 0;
+  for (const AdamWParameter& parameter : optimiser.parameters()) {
+    if (!parameter.frozen()) squares += parameter.gradient.square().sum(at::kDouble).item<double>();
+  }
+  return std::sqrt(squares);
+}
+
+// The student with weights moved by `factor` times their gradients, until this goes.
+class MovedWeights {
+ public:
+  MovedWeights(const AdamW& optimiser, double factor) {
+    const torch::NoGradGuard no_gradient;
+    for (const AdamWParameter& parameter : optimiser.parameters()) {
+      if (parameter.frozen()) continue;
+      saved_.emplace_back(parameter.compute, parameter.compute.clone());
+      const at::Tensor moved = saved_.back().second.to(at::kFloat, false, true).add_(parameter.gradient, factor);
+      saved_.back().first.copy_(parameter.compute.scalar_type() == at::kBFloat16 ? rounded(moved) : moved);
+    }
+  }
+  ~MovedWeights() {
+    const torch::NoGradGuard no_gradient;
+    for (auto& [weights, copy] : saved_) weights.copy_(copy);
+  }
+  MovedWeights(const MovedWeights&) = delete;
+  MovedWeights& operator=(const MovedWeights&) = delete;
+
+ private:
+  // Up or down to BF16 by chance, right on average: rounded to the nearest, most weights would not move at all.
+  at::Tensor rounded(const at::Tensor& values) {
+    const at::Tensor chance = at::randint(0, 1 << 16, values.sizes(), generator_, at::kInt);
+    return values.view(at::kInt).add(chance).bitwise_and_(~0xFFFF).view(at::kFloat);
+  }
+  at::Generator generator_ = at::make_generator<at::CPUGeneratorImpl>(1);
+  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;  // what is computed with, and as it was
+};
+
+class Preflight {
+ public:
+  Preflight(StepRunner& runner, const TrainOptions& options, const PreflightInput& input, dataset::Packing packing,
+            std::size_t max_length)
+      : runner_(runner),
+        options_(options),
+        input_(input),
+        packing_(std::move(packing)),
+        max_length_(max_length),
+        batch_(make_batch(packing_.rows)),
+        tolerances_(rounding(input.teacher)) {
+    const torch::NoGradGuard no_gradient;
+    teacher_ = runner.teacher_hidden(batch_);
+    student_ = runner.student_hidden(batch_);
+  }
+
+  Result<std::vector<Check>> run() {
+    checks_.push_back(supervision());
+    checks_.push_back(numbers());
+    if (!checks_.back().passed) return std::move(checks_);  // nothing else can be measured
+    checks_.push_back(alignment());
+    checks_.push_back(reference());
+    checks_.push_back(splitting());
+    checks_.push_back(downhill());
+    RETORT_ASSIGN(Check itself, teacher_with_itself());
+    checks_.push_back(std::move(itself));
+    return std::move(checks_);
+  }
+
+ private:
+  double forward_kl(const at::Tensor& student, const at::Tensor& teacher) {
+    return runner_.measure(student, teacher, batch_.targets).kl / static_cast<double>(batch_.targets.size());
+  }
+
+  // Every target of the examples is a label of the packed rows, once, right before it.
+  Check supervision() const {
+    Check check{"supervision", "Is every target learnt from once, and nothing else?", true, "", ""};
+    std::int64_t wanted = 0, found = 0;
+    for (const dataset::Example& example : input_.examples) {
+      const auto seen = std::min(example.ids.size(), max_length_);
+      wanted += std::count(example.supervised.begin(), example.supervised.begin() + static_cast<std::ptrdiff_t>(seen),
+                           std::uint8_t{1});
+    }
+    for (const dataset::PackedRow& row : packing_.rows) {
+      for (std::size_t t = 0; t < row.labels.size(); ++t) {
+        if (row.labels[t] == dataset::kNoLabel) continue;
+        ++found;
+        const bool next = t + 1 < row.ids.size() && row.ids[t + 1] == row.labels[t] &&
+                          row.document[t] != dataset::kNoDocument && row.document[t + 1] == row.document[t];
+        check.passed = check.passed && next;
+      }
+    }
+    check.passed = check.passed && wanted == found && static_cast<std::size_t>(found) == batch_.targets.size();
+    check.measured = text("%lld targets in %zu examples, %lld labels in the packed rows",
+                          static_cast<long long>(wanted), input_.examples.size(), static_cast<long long>(found));
+    check.advice = "Look at `retort inspect` of the dataset: it marks the supervised tokens.";
+    return check;
+  }
+
+  // Both give numbers at all.
+  Check numbers() {
+    Check check{"numbers", "Are all logits finite numbers?", true, "", ""};
+    const LossSums sums = runner_.measure(student_, teacher_, batch_.targets);
+    check.passed = sums.bad_student_rows == 0 && sums.bad_teacher_rows == 0;
+    check.measured = text("the student logits hold NaN or infinity at %lld, the teacher logits at %lld of %zu places",
+                          static_cast<long long>(sums.bad_student_rows), static_cast<long long>(sums.bad_teacher_rows),
+                          batch_.targets.size());
+    check.advice = sums.bad_teacher_rows > 0 ? "Check the teacher's file, or set train.compute to fp32."
+                                             : "Check the file the student was made from.";
+    return check;
+  }
+
+  // Rows of teacher and student speak of the same place: shifted by one, the loss is much worse.
+  Check alignment() {
+    Check check{"alignment", "Do teacher, student and labels speak of the same token?", true, "", ""};
+    check.advice = "The rows are shifted against one another: positions, labels or packing are wrong.";
+    const double aligned = forward_kl(student_, teacher_);
+    const double shifted =
+        std::min(forward_kl(student_, teacher_.roll(1, 0)), forward_kl(student_, teacher_.roll(-1, 0)));
+    std::vector<TokenId> before = batch_.targets, after = batch_.targets;
+    std::rotate(before.begin(), before.begin() + 1, before.end());
+    std::rotate(after.rbegin(), after.rbegin() + 1, after.rend());
+    const auto tokens = static_cast<double>(batch_.targets.size());
+    // How much worse the labels shifted by one are, for a model: what it knows of the places.
+    const auto gain = [&](auto measure, double& in_place) {
+      in_place = measure(batch_.targets).cross_entropy / tokens;
+      return std::min(measure(before).cross_entropy, measure(after).cross_entropy) / tokens - in_place;
+    };
+    double teacher_cost = 0, student_cost = 0;
+    const double teacher_gain =
+        gain([&](std::span<const TokenId> labels) { return runner_.measure_teacher(teacher_, labels); }, teacher_cost);
+    const double student_gain =
+        gain([&](std::span<const TokenId> labels) { return runner_.measure_student(student_, labels); }, student_cost);
+    // Text that surprises the teacher says nothing about places; nor does a student that knows nothing yet (an
+    // untrained one with a tied head rather repeats its input, and so likes labels that come too late).
+    constexpr double kTelling = 0.3;
+    const bool teacher_tells = teacher_cost < 0.7 * std::log(static_cast<double>(input_.teacher.config().vocabulary)) &&
+                               std::abs(teacher_gain) > kTelling;
+    const bool student_tells = teacher_tells && student_gain > kTelling;
+    check.passed = (!teacher_tells || teacher_gain > 0) && (!student_tells || shifted > aligned);
+    check.measured = text(
+        "KL %.2f in place, %.2f shifted by one; the labels cost teacher and student %.2f and %.2f nats, shifted %.2f "
+        "and "
+        "%.2f",
+        aligned, shifted, teacher_cost, student_cost, teacher_cost + teacher_gain, student_cost + student_gain);
+    if (!teacher_tells) check.measured += " (this text tells the teacher too little to be sure)";
+    if (!student_tells) check.measured += " (the student knows too little yet to tell)";
+    return check;
+  }
+
+  // The kernel that trains, on logits of these very models, against the formula in double precision.
+  Check reference() {
+    Check check{"reference", "Are loss and gradient those of the formula?", true, "", ""};
+    check.advice = "The loss kernel is wrong on this processor: please report it with `retort doctor --json`.";
+    const torch::NoGradGuard no_gradient;
+    const std::int64_t rows = std::min<std::int64_t>(16, student_.size(0));
+    const auto logits = [&](const at::Tensor& hidden, const at::Tensor& head) {
+      return at::mm(hidden.narrow(0, 0, rows), head.t()).contiguous();
+    };
+    const at::Tensor student = logits(student_, runner_.student().head_weight());
+    const at::Tensor teacher = logits(teacher_, input_.teacher.head_weight());
+    const auto targets = std::span(batch_.targets).first(static_cast<std::size_t>(rows));
+    const std::int64_t vocabulary = student.size(1);
+    const auto doubles = [](const at::Tensor& tensor) {
+      const at::Tensor values = tensor.to(at::kDouble).contiguous();
+      return std::vector<double>(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
+    };
+    const ObjectiveMix mix = objective_mix(options_);
+    const ReferenceLoss exact = reference_loss(mix, doubles(student), doubles(teacher), targets,
+                                               static_cast<std::size_t>(vocabulary), dataset::kNoLabel);
+    ObjectiveRows kernel(mix, vocabulary);
+    at::Tensor gradient = student.clone();
+    const LossSums sums = gradient.scalar_type() == at::kBFloat16
+                              ? kernel.run(static_cast<Bf16*>(gradient.data_ptr()),
+                                           static_cast<const Bf16*>(teacher.const_data_ptr()), targets, rows)
+                              : kernel.run(gradient.data_ptr<float>(), teacher.const_data_ptr<float>(), targets, rows);
+    const double loss = sums.loss / static_cast<double>(rows);
+    const at::Tensor exact_gradient = torch::tensor(exact.gradient, at::kDouble).view({rows, vocabulary});
+    const double off = std::abs(loss - exact.loss) / std::max(std::abs(exact.loss), 1e-3);
+    const double gradient_off = relative_distance(gradient, exact_gradient);
+    check.passed = off < 1e-4 && gradient_off < tolerances_.gradient / 3;
+    check.measured =
+        text("loss %.6f, formula %.6f; the gradient differs by %.1e of its length", loss, exact.loss, gradient_off);
+    return check;
+  }
+
+  // One batch or one row at a time: the same loss and the same gradient.
+  Check splitting() {
+    Check check{"splitting", "Do loss and gradient stay when the batch is split?", true, "", ""};
+    check.advice = "The normalisation depends on the split: gradients of a micro-batch must be divided by the whole.";
+    const StepResult whole = runner_.gradients({packing_.rows, {}}, kPreflightTokens * 4);
+    const std::vector<at::Tensor> expected = some_gradients(runner_);
+    const StepResult split = runner_.gradients({packing_.rows, {}}, 1);
+    const double loss_off = std::abs(split.loss - whole.loss) / std::max(std::abs(whole.loss), 1e-3);
+    const double gradient_off = relative_distance(some_gradients(runner_), expected);
+    check.passed = loss_off < tolerances_.loss && gradient_off < tolerances_.gradient;
+    check.measured = text("in %zu parts the loss differs by %.1e and the gradient by %.1e of itself",
+                          packing_.rows.size(), loss_off, gradient_off);
+    return check;
+  }
+
+  // A step down the gradient lowers the loss by what the gradient says, to first order.
+  Check downhill() {
+    Check check{"downhill", "Does a step down the gradient lower the loss as it predicts?", true, "", ""};
+    check.advice = "The gradient isn't that of the loss: a term is missing, or has the wrong sign.";
+    const double before = runner_.gradients({packing_.rows, {}}, options_.micro_batch_tokens).loss;
+    const double norm = gradient_norm(runner_.optimiser());
+    if (!(norm > 0)) {
+      check.passed = std::isfinite(norm);
+      check.measured = "the gradient is zero: the student already is the teacher";
+      return check;
+    }
+    // A large step bends away from the gradient; a small one drowns in rounding. One of these must fit.
+    for (const double share : {0.03, 0.1, 0.01, 0.003}) {
+      const double wanted = share * std::max(before, 0.01);
+      const double after = [&] {
+        const MovedWeights moved(runner_.optimiser(), -wanted / (norm * norm));
+        return runner_.loss({packing_.rows, {}});
+      }();
+      const double ratio = (before - after) / wanted;
+      check.passed = ratio > 0.6 && ratio < 1.4;
+      check.measured = text("%.4f predicted, %.4f happened", wanted, before - after);
+      if (check.passed) break;
+    }
+    return check;
+  }
+
+  Result<Check> teacher_with_itself() {
+    Check check{"teacher", "Does the teacher agree with itself?", true, "", ""};
+    check.advice = "The two engines read the file differently, or one of them computes wrongly on this processor.";
+    const torch::NoGradGuard no_gradient;
+    const double again = relative_distance(runner_.teacher_hidden(batch_), teacher_);
+    check.passed = again == 0;
+    check.measured = again == 0 ? "scored twice: the same to the bit" : text("scored twice: off by %.1e", again);
+    if (input_.other_engine == nullptr) return check;
+    RETORT_ASSIGN(const double kl, kl_between_engines());
+    check.passed = check.passed && kl < 0.1;
+    check.measured += text("; against %s: %.4f nats per token", input_.other_name.c_str(), kl);
+    return check;
+  }
+
+  // KL(this engine || the other) of the first example's targets, mean.
+  Result<double> kl_between_engines() {
+    const dataset::Example& example = input_.examples.front();
+    model::TorchScorer ours(input_.teacher);
+    std::vector<std::vector<double>> rows;
+    RETORT_TRY(ours.score(example.ids, 0, [&](const LogitRows& logits) -> Result<void> {
+      for (std::size_t r = 0; r < logits.rows; ++r) rows.push_back(log_softmax(logits.row(r)));
+      return {};
+    }));
+    double sum = 0;
+    std::int64_t count = 0;
+    RETORT_TRY(input_.other_engine->score(example.ids, 0, [&](const LogitRows& logits) -> Result<void> {
+      for (std::size_t r = 0; r < logits.rows; ++r) {
+        const std::size_t position = logits.first_position + r;
+        if (position + 1 >= example.ids.size() || example.supervised[position + 1] == 0) continue;
+        const std::vector<double> other = log_softmax(logits.row(r));
+        for (std::size_t v = 0; v < other.size(); ++v) {
+          const double p = std::exp(rows[position][v]);
+          if (p > 0) sum += p * (rows[position][v] - other[v]);
+        }
+        ++count;
+      }
+      return {};
+    }));
+    return count == 0 ? 0 : sum / static_cast<double>(count);
+  }
+
+  static std::vector<double> log_softmax(std::span<const float> logits) {
+    const double top = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
+    std::vector<double> result;
+    result.reserve(logits.size());
+    for (const float logit : logits) result.push_back(static_cast<double>(logit) - top - std::log(sum));
+    return result;
+  }
+
+  StepRunner& runner_;
+  const TrainOptions& options_;
+  const PreflightInput& input_;
+  dataset::Packing packing_;
+  std::size_t max_length_;
+  Batch batch_;
+  Tolerances tolerances_;
+  at::Tensor teacher_, student_;  // hidden states at the supervised places
+  std::vector<Check> checks_;
+};
+
+}  // namespace
+
+Result<std::vector<Check>> preflight(StepRunner& runner, const TrainOptions& options, const PreflightInput& input) {
+  // Two rows at least, so that there is something to split.
+  PreflightInput used = input;
+  std::int64_t tokens = 0;
+  std::size_t count = 0;
+  while (count < input.examples.size() && (count < 2 || tokens < kPreflightTokens)) {
+    tokens += static_cast<std::int64_t>(input.examples[count++].ids.size());
+  }
+  used.examples = input.examples.first(count);
+  dataset::PackOptions pack;
+  pack.max_length = static_cast<std::size_t>(
+      std::max<std::int64_t>(2, std::min(options.max_length, count > 1 ? (tokens + 1) / 2 + 1 : options.max_length)));
+  dataset::Packing packing = dataset::pack(used.examples, pack);
+  if (packing.targets == 0) {
+    return caller_error(
+        "None of the first examples has a supervised token: there is nothing to check or to learn. See "
+        "train.supervise.");
+  }
+  return Preflight(runner, options, used, std::move(packing), pack.max_length).run();
+}
+
+std::optional<Failure> failure_of(std::span<const Check> checks) {
+  for (const Check& check : checks) {
+    if (check.passed) continue;
+    return world_error("The training was not begun, because a check before it failed (" + check.name + "). " +
+                       check.question + " No: " + check.measured + ". " + check.advice);
+  }
+  return std::nullopt;
+}
+
+Json to_json(const Check& check) {
+  return {{"name", check.name}, {"question", check.question}, {"passed", check.passed}, {"measured", check.measured}};
+}
+
+}  // namespace retort::train

@@ -1,0 +1,67 @@
+#include "train/rollouts.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "exchange/repetition.h"
+
+namespace retort::train {
+namespace {
+
+RolloutRows::Round describe_round(std::int64_t number, std::span<const dataset::Example> examples) {
+  RolloutRows::Round round;
+  round.number = number;
+  round.answers = static_cast<std::int64_t>(examples.size());
+  round.fresh = true;
+  for (const dataset::Example& example : examples) {
+    const auto answer = static_cast<std::size_t>(example.targets());
+    const auto ids = std::span<const TokenId>(example.ids);
+    round.mean_tokens += static_cast<double>(answer);
+    if (answer <= 1) round.empty += 1;
+    if (copies(ids.last(answer), ids.first(ids.size() - answer), kCopiedTokens)) round.copied += 1;
+  }
+  const double count = static_cast<double>(std::max<std::size_t>(examples.size(), 1));
+  round.mean_tokens /= count;
+  round.empty /= count;
+  round.copied /= count;
+  return round;
+}
+
+}  // namespace
+
+Result<std::span<const dataset::PackedRow>> RolloutRows::of_step(std::size_t step, const model::Decoder& student,
+                                                                 std::stop_token stop) {
+  const std::size_t first = plan_.first_on_policy();
+  const auto every = static_cast<std::size_t>(options_.rollout_every);
+  const std::size_t number = (step - first) / every;
+  const std::size_t begin = first + number * every;
+  const std::size_t steps = std::min(every, plan_.steps().size() - begin);
+  round_.fresh = false;
+  if (round_.number != static_cast<std::int64_t>(number)) {
+    RolloutRound wanted;
+    wanted.number = static_cast<std::int64_t>(number);
+    wanted.step = static_cast<std::int64_t>(begin);
+    for (std::size_t i = begin; i < begin + steps; ++i) wanted.tokens += plan_.steps()[i].rollout_tokens;
+    wanted.fingerprint = fingerprint_;
+    RETORT_ASSIGN(const std::vector<dataset::Example> examples, source_.round(student, wanted, std::move(stop)));
+    dataset::PackOptions pack;
+    pack.max_length = static_cast<std::size_t>(options_.max_length);
+    pack.seed = derive_seed(static_cast<std::uint64_t>(options_.seed), "train.rollouts");
+    pack.epoch = number;
+    packing_ = dataset::pack(examples, pack);
+    round_ = describe_round(wanted.number, examples);
+    if (packing_.targets == 0) {
+      return world_error(
+          "The student's own answers hold nothing to learn from (round " + std::to_string(number + 1) +
+          "): within train.max_length = " + std::to_string(options_.max_length) +
+          " there is no room after the prompts. Raise train.max_length, or set train.on_policy_from to 1.");
+    }
+  }
+  // Spread evenly; a step has at least one row, even when there are fewer rows than steps.
+  const std::size_t rows = packing_.rows.size();
+  const std::size_t from = std::min((step - begin) * rows / steps, rows - 1);
+  const std::size_t to = std::max((step - begin + 1) * rows / steps, from + 1);
+  return std::span<const dataset::PackedRow>(packing_.rows).subspan(from, to - from);
+}
+
+}  // namespace retort::train
