@@ -119,7 +119,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const auto student_options = recipe.get(student_option_set());
   RETORT_ASSIGN(const Teacher teacher,
                 open_teacher(options.teacher, recipe.get(collect::terms_option_set()), request.cache_folder));
-  RETORT_TRY(check_prompts(recipe, teacher));
+  RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, teacher));
   const std::filesystem::path folder = request.runs_folder / options.name;
   RETORT_ASSIGN(const auto kept, kept_stages(request, folder, teacher));
   RETORT_ASSIGN(const Amounts amount, amounts(recipe, teacher));
@@ -145,7 +145,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     PlannedStage& stage = planned["collect"];
     stage.tokens = whole(amount.sampled_tokens);
     stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
-    stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters);
+    stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
+                         static_cast<std::int64_t>(collect_sequences(teacher.config, needed_tokens).cache_bytes);
     stage.disk_bytes = amount.exchanges * 8'000;
     stage.what = std::to_string(amount.exchanges) + " exchanges at " + std::to_string(whole(decode_rate)) +
                  " tokens/s (measured)";

@@ -84,6 +84,14 @@ Result<StageResult> run_report(StageContext& context);
 // context.
 Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher);
 
+// As many sequences at once as their caches of keys and values leave room for; each of `needed` tokens, rounded up.
+struct CollectSequences {
+  std::size_t context_tokens = 0;
+  std::size_t parallel = 0;
+  std::size_t cache_bytes = 0;  // of all of them
+};
+CollectSequences collect_sequences(const model::DecoderConfig& config, std::size_t needed);
+
 // ---- for the stages ----
 // Reads or writes a JSON file of the run.
 Result<Json> read_json(const RunFolder& folder, const std::string& relative);

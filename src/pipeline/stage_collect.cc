@@ -58,14 +58,6 @@ Result<ChosenType> choose_type(StageContext& context) {
   return chosen;
 }
 
-// As many sequences at once as their KV caches leave room for.
-std::size_t parallel_sequences(const model::DecoderConfig& config, std::size_t context_tokens) {
-  const std::uint64_t bytes_per_token =
-      static_cast<std::uint64_t>(config.layers * 2 * config.kv_heads * config.head_dim) * sizeof(std::uint16_t);
-  const std::uint64_t fitting = kMostCacheBytes / std::max<std::uint64_t>(1, bytes_per_token * context_tokens);
-  return std::clamp<std::size_t>(fitting, 1, kMostParallel);
-}
-
 Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source) {
   const auto phase = [](const collect::Phase& p) { return Json{{"tokens", p.sampled_tokens}, {"seconds", p.seconds}}; };
   return {{"prompt_source", prompt_source},
@@ -84,6 +76,17 @@ Json to_json(const collect::CollectSummary& summary, const std::string& prompt_s
 }
 
 }  // namespace
+
+CollectSequences collect_sequences(const model::DecoderConfig& config, std::size_t needed) {
+  CollectSequences result;
+  result.context_tokens = std::min<std::size_t>((needed + 255) / 256 * 256, static_cast<std::size_t>(config.context));
+  const std::size_t bytes_of_one = static_cast<std::size_t>(config.layers * 2 * config.kv_heads * config.head_dim) *
+                                   sizeof(std::uint16_t) * result.context_tokens;
+  const std::size_t fitting = kMostCacheBytes / std::max<std::size_t>(1, bytes_of_one);
+  result.parallel = std::clamp<std::size_t>(fitting, 1, kMostParallel);
+  result.cache_bytes = result.parallel * bytes_of_one;
+  return result;
+}
 
 Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher) {
   const auto options = recipe.get(collect::collect_option_set());
@@ -122,10 +125,10 @@ Result<StageResult> run_collect(StageContext& context) {
   const auto options = context.recipe.get(collect::collect_option_set());
   RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.teacher));
   RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
+  const CollectSequences sequences = collect_sequences(context.teacher.config, needed);
   llama::EngineOptions engine_options;
-  engine_options.context_tokens =
-      std::min<std::size_t>((needed + 255) / 256 * 256, static_cast<std::size_t>(context.teacher.config.context));
-  engine_options.parallel = parallel_sequences(context.teacher.config, engine_options.context_tokens);
+  engine_options.context_tokens = sequences.context_tokens;
+  engine_options.parallel = sequences.parallel;
   RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
   RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of("collect/exchanges.sqlite")));
   const collect::Source source{context.teacher.identity(chosen.type), context.teacher.terms.record()};
