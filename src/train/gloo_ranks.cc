@@ -2,6 +2,7 @@
 #include <c10/util/Logging.h>
 #include <torch/torch.h>
 #define USE_C10D_GLOO
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -22,7 +23,6 @@ using std::chrono::milliseconds;
 using Store = c10::intrusive_ptr<c10d::Store>;
 
 constexpr milliseconds kWatch(300);      // between two looks at what the others say
-constexpr milliseconds kShare(20);       // between two looks for what the leader shares
 constexpr milliseconds kRollCall(3000);  // for a living rank to answer
 constexpr const char* kFailed = "failed";
 constexpr const char* kReported = "another rank reported it";
@@ -111,9 +111,10 @@ class GlooRanks final : public Ranks {
       if (leads()) {
         store_->set(key, bytes_of(std::to_string(bytes.size())));
       } else {
-        while (!store_->check({key})) {
+        // Soon at first; later the leader is busy with something that takes long.
+        for (milliseconds pause(2); !store_->check({key}); pause = std::min(2 * pause, kWatch)) {
           if (failed_) return lost();
-          std::this_thread::sleep_for(kShare);
+          std::this_thread::sleep_for(pause);
         }
         const std::vector<std::uint8_t> size = store_->get(key);
         all.assign(std::stoull(std::string(size.begin(), size.end())), '\0');
