@@ -9,6 +9,7 @@ namespace retort::app {
 RETORT_VERB(run);
 RETORT_VERB(train);
 RETORT_VERB(plan);
+RETORT_VERB(cache);
 RETORT_VERB(evaluate);
 RETORT_VERB(export);
 RETORT_VERB(report);
@@ -30,6 +31,7 @@ std::span<const Verb> verbs() {
       {"run", "distil: carry out a recipe, or go on where it stopped", kTorch, &register_run},
       {"train", "a recipe up to and including training", kTorch, &register_train},
       {"plan", "say what a run would do: time, memory, disk, tokens", kTorch, &register_plan},
+      {"cache", "write what is kept of the teacher, so that training needs not run it", kTorch, &register_cache},
       {"evaluate", "compare two GGUF files, token by token", kLight, &register_evaluate},
       {"export", "write a trained checkpoint as GGUF, and prove it", kTorch, &register_export},
       {"report", "write a run's report.html again", kTorch, &register_report},

@@ -18,6 +18,13 @@ Result<Supervision> supervision_from_name(std::string_view name) {
 
 std::int64_t Example::targets() const { return std::ranges::count(supervised, std::uint8_t{1}); }
 
+std::int64_t target_count(const Example& example, std::int64_t max_length) {
+  const auto length = std::min(static_cast<std::int64_t>(example.supervised.size()), max_length);
+  if (length < 2) return 0;
+  return std::count_if(example.supervised.begin() + 1, example.supervised.begin() + length,
+                       [](std::uint8_t supervised) { return supervised != 0; });
+}
+
 Example make_example(const Digest& id, const Exchange& exchange, Supervision supervision) {
   const TokenizedConversation& tokens = exchange.tokens;
   Example example;

@@ -36,6 +36,9 @@ struct Example {
   std::int64_t targets() const;
 };
 
+// Targets of an example that is cut to `max_length` tokens, as packing cuts it.
+std::int64_t target_count(const Example& example, std::int64_t max_length);
+
 // Ids after the last target are left off: nothing is learnt from them. Without any target the Example is empty.
 Example make_example(const Digest& id, const Exchange& exchange, Supervision supervision);
 

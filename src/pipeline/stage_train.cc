@@ -1,5 +1,6 @@
 // train: cut the student from the teacher, and train it with the teacher online.
 //
+// The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h).
 // Leaves train/layers.json (which layers, and why), compute.json (the type and the probe's sentence; a run that is
 // taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/teacher_signal.h"
 #include "pipeline/train_help.h"
 #include "pipeline/train_prediction.h"
 #include "train/memory.h"
@@ -130,7 +132,7 @@ void link_metrics(const RunFolder& folder) {
 }  // namespace
 
 Result<StageResult> run_train(StageContext& context) {
-  const auto options = context.recipe.get(train::train_option_set());
+  auto options = context.recipe.get(train::train_option_set());
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(context.folder.of(kStoreFile)));
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
@@ -143,13 +145,17 @@ Result<StageResult> run_train(StageContext& context) {
   use(compute);
   RETORT_ASSIGN(const model::Decoder teacher,
                 model::Decoder::from_gguf(context.teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
+                signal_for_training(context, teacher, examples, options));
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, layers_for(context, teacher, examples));
   RETORT_ASSIGN(
       model::Decoder student,
       model::Decoder::from_gguf(context.teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
   link_metrics(context.folder);
   train::release_memory();  // what the choice of layers had
-  RETORT_TRY(hand_out(context.ranks, {compute, layers, examples, held_out}));
+  RETORT_TRY(hand_out(context.ranks,
+                      {compute, layers, examples, held_out, options.signal,
+                       signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
   RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
   train::TrainHelpers helpers;
@@ -160,8 +166,8 @@ Result<StageResult> run_train(StageContext& context) {
   helpers.open_other_engine = [&context, longest] { return open_in_llama(context, longest); };
   helpers.other_engine_name = "llama.cpp in F16";
   RETORT_ASSIGN(const train::TrainSummary summary,
-                train::train(teacher, std::move(student), {examples, held_out}, options, context.folder.of("train"),
-                             context.clock, context.progress, context.stop, helpers));
+                train::train(teacher, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
+                             context.folder.of("train"), context.clock, context.progress, context.stop, helpers));
 
   RETORT_TRY(compare_with_prediction(context, compute, examples, summary));
 

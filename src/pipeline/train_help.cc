@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "base/json.h"
+#include "dataset/teacher_signal.h"
 #include "model/compute_probe.h"
 #include "model/decoder.h"
 #include "train/train.h"
@@ -70,7 +72,9 @@ Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {
   RETORT_TRY(ranks.share(bytes_of({{"compute", to_json(task.compute)},
                                    {"layers", task.layers},
                                    {"train", to_json(task.train)},
-                                   {"held_out", to_json(task.held_out)}})));
+                                   {"held_out", to_json(task.held_out)},
+                                   {"signal", task.signal},
+                                   {"signal_file", task.signal_file.string()}})));
   return {};
 }
 
@@ -95,9 +99,15 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
                 model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
   RETORT_ASSIGN(model::Decoder student,
                 model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  auto options = recipe.get(train::train_option_set());
+  options.signal = json.at("signal").get<std::string>();
+  std::optional<dataset::SignalFile> signal;
+  if (const auto path = json.at("signal_file").get<std::string>(); !path.empty()) {
+    RETORT_ASSIGN(signal, dataset::SignalFile::open(path));
+  }
   train::TrainHelpers helpers;
   helpers.ranks = &ranks;
-  RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out}, recipe.get(train::train_option_set()), {},
+  RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options, {},
                           clock, progress, std::move(stop), helpers));
   return {};
 }

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -23,6 +25,8 @@ struct TrainTask {
   ComputeChoice compute;
   std::vector<std::int64_t> layers;  // the student's, of the teacher's
   std::vector<dataset::Example> train, held_out;
+  std::string signal;                 // train.signal as it was chosen
+  std::filesystem::path signal_file;  // what is kept of the teacher; empty: nothing. All ranks must reach it
 };
 
 // From the first rank to the others; it keeps what it had.

@@ -12,8 +12,11 @@ double product_parameters(const model::DecoderConfig& config) {
 
 std::int64_t width_of(model::ComputeType compute) { return compute == model::ComputeType::kFloat32 ? 4 : 2; }
 
+bool keeps_signal(const TrainOptions& options) { return options.signal == "sampled" || options.signal == "top_k"; }
+
 bool keeps_states(const TrainOptions& options) {
-  return options.teacher_states_mb > 0 && options.hidden_state_weight == 0;
+  const bool online = options.signal == "online" || options.signal == "auto";
+  return options.teacher_states_mb > 0 && options.hidden_state_weight == 0 && online;
 }
 
 }  // namespace
@@ -71,8 +74,12 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   // Kept states save the teacher's layers from the second pass on; its head is applied in every pass. Whether they fit
   // is taken for granted.
   const double tokens = static_cast<double>(std::max<std::int64_t>(1, cost.tokens));
-  const double read = keeps_states(options) ? std::min(1.0, static_cast<double>(dataset_tokens) / tokens) : 1.0;
-  cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + 2.0 * (read * (teacher - head) + head);
+  const double once = std::min(1.0, static_cast<double>(dataset_tokens) / tokens);
+  // A kept signal asks the teacher's layers and head once; text never.
+  double teacher_flops = 2.0 * ((keeps_states(options) ? once : 1.0) * (teacher - head) + head);
+  if (keeps_signal(options)) teacher_flops = 2.0 * once * teacher;
+  if (options.signal == "text") teacher_flops = 0;
+  cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + teacher_flops;
   if (options.recompute == "blocks") cost.flops_per_token += 2.0 * (student - student_head);
   cost.flops = cost.flops_per_token * static_cast<double>(cost.tokens);
   cost.seconds = flops_per_s > 0 ? cost.flops / flops_per_s : 0;
@@ -82,6 +89,7 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   const std::int64_t parameters = model::parameter_count(student_config);
   const std::int64_t state = parameters * (options.optimiser_bits == 8 ? 6 : 12);
   cost.disk_bytes = parameters * 4 + state * (options.keep_checkpoints + 1);
+  if (keeps_signal(options)) cost.disk_bytes += dataset_tokens * 48;  // about; every token taken for supervised
   return cost;
 }
 

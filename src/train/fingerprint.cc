@@ -4,7 +4,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
-#include "dataset/example.h"
+#include "dataset/teacher_signal.h"
 #include "train/objective_mix.h"
 #include "train/objective_options.h"
 
@@ -22,14 +22,10 @@ std::string weights_digest(const model::Decoder& decoder) {
   return digest.finish().hex();
 }
 
-std::string examples_digest(std::span<const dataset::Example> examples) {
-  Sha256 digest;
-  for (const dataset::Example& example : examples) {
-    digest.update(std::to_string(example.ids.size()) + "\n");
-    digest.update(std::as_bytes(std::span(example.ids)));
-    digest.update(std::as_bytes(std::span(example.supervised)));
-  }
-  return digest.finish().hex();
+// What is learnt of the teacher: a word, or everything that decides the kept rows.
+Json signal_fingerprint(const TrainExamples& examples, const TrainOptions& options) {
+  if (examples.signal == nullptr) return options.signal;
+  return sha256(dataset::header_bytes(examples.signal->header())).hex();
 }
 
 Json on_policy_json(const TrainOptions& o) {
@@ -45,6 +41,7 @@ std::string fingerprint(const model::Decoder& teacher, const model::Decoder& stu
   const Json json = {{"objective", describe(objective_mix(o))},
                      {"hidden_state_weight", o.hidden_state_weight},
                      {"on_policy", on_policy_json(o)},
+                     {"signal", signal_fingerprint(examples, o)},
                      {"epochs", o.tokens > 0 ? 0 : o.epochs},
                      {"tokens", o.tokens},
                      {"learning_rate", o.learning_rate},
@@ -64,7 +61,7 @@ std::string fingerprint(const model::Decoder& teacher, const model::Decoder& stu
                      {"optimiser_bits", o.optimiser_bits},
                      {"seed", o.seed},
                      {"compute", std::string(name_of(teacher.compute_type()))},
-                     {"examples", examples_digest(examples.train)},
+                     {"examples", dataset::examples_digest(examples.train, o.max_length).hex()},
                      {"teacher", weights_digest(teacher)},
                      {"student", weights_digest(student)}};
   return sha256(std::string_view(canonical_json(json))).hex();

@@ -26,7 +26,24 @@ struct RowMix {
   float scale = 1;  // the gradient with respect to the logits times the temperature is multiplied by it
 };
 
-// Of one row, in nats, at the temperature of the loss. Never negative.
+// A few tokens of the teacher's distribution with their weights, each token once; those of weight 0 are passed over.
+inline constexpr std::size_t kMostSparseTokens = 64;
+struct SparseTokens {
+  const std::int32_t* ids;
+  const float* weights;
+  std::size_t count;  // at most kMostSparseTokens; may be 0
+  bool bucket;        // what the weights lack of 1 is the teacher's mass on all other tokens together
+  float entropy;      // of the teacher's whole distribution; read without `bucket`
+};
+
+struct SparseMix {
+  float kl = 1;
+  float cross_entropy = 0;
+  float inverse_temperature = 1;
+  float scale = 1;  // as in RowMix
+};
+
+// Of one row, in nats, at the temperature of the loss. Never negative, but for what drawn tokens estimate.
 struct RowLoss {
   double loss = 0;           // the weighted sum
   double kl = 0;             // sum p_teacher (log p_teacher - log p_student)
@@ -72,6 +89,13 @@ struct Kernels {
                            bool gradient, float* scratch);
   RowLoss (*mixed_row_bf16)(Bf16* student, const Bf16* teacher, std::size_t n, std::int32_t target, const RowMix& mix,
                             bool gradient, float* scratch);
+  // Against a few of the teacher's tokens of weight w. With `bucket`, KL over those tokens and the rest as one more.
+  // Else kl = -sum w log q - entropy, with the gradient (sum w) q - w: what forward KL and its gradient are on average
+  // when the weights are the teacher's distribution on average.
+  RowLoss (*sparse_row_f32)(float* student, std::size_t n, const SparseTokens& tokens, std::int32_t target,
+                            const SparseMix& mix, bool gradient, float* scratch);
+  RowLoss (*sparse_row_bf16)(Bf16* student, std::size_t n, const SparseTokens& tokens, std::int32_t target,
+                             const SparseMix& mix, bool gradient, float* scratch);
   // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state. `copy` (may be null) receives the new
   // weights in BF16.
   void (*adamw)(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step);

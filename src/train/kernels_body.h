@@ -5,6 +5,7 @@
 #include "train/dynamic_code.h"
 #include "train/kernels.h"
 #include "train/objective_rows_body.h"
+#include "train/sparse_row_body.h"
 
 namespace retort::train::RETORT_KERNELS_NAMESPACE {
 namespace {
@@ -129,7 +130,7 @@ void to_bf16(const float* values, Bf16* target, std::size_t n) {
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {RETORT_KERNELS_NAME, kl_row_f32,     kl_row_bf16, mixed_row_f32, mixed_row_bf16, adamw,
-                          adamw_8_bit,         sum_of_squares, add_bf16,    to_bf16};
+const Kernels kKernels = {RETORT_KERNELS_NAME, kl_row_f32, kl_row_bf16, mixed_row_f32,  mixed_row_bf16, sparse_row_f32,
+                          sparse_row_bf16,     adamw,      adamw_8_bit, sum_of_squares, add_bf16,       to_bf16};
 
 }  // namespace retort::train::RETORT_KERNELS_NAMESPACE

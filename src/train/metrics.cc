@@ -20,13 +20,14 @@ Json to_json(const StepMetrics& metrics) {
                {"supervised_tokens", metrics.supervised_tokens},
                {"objective", metrics.objective},
                {"loss", metrics.loss},
-               {"kl", metrics.kl},
+               {"kl", nullptr},
                {"cross_entropy", metrics.cross_entropy},
                {"learning_rate", metrics.learning_rate},
                {"gradient_norm", metrics.gradient_norm},
                {"tokens_per_s", metrics.tokens_per_s},
                {"elapsed_s", metrics.elapsed_s},
                {"held_out_kl", nullptr}};
+  if (metrics.kl) json["kl"] = *metrics.kl;
   if (metrics.rollout_loss) json["rollout_loss"] = *metrics.rollout_loss;
   if (metrics.hidden_state_error) json["hidden_state_error"] = *metrics.hidden_state_error;
   if (metrics.held_out_kl) json["held_out_kl"] = *metrics.held_out_kl;
@@ -44,7 +45,9 @@ Result<StepMetrics> from_json(const Json& json, const std::string& what) {
     RETORT_ASSIGN(metrics.objective, member<std::string>(json, "objective", what));
   }
   RETORT_ASSIGN(metrics.loss, member<double>(json, "loss", what));
-  RETORT_ASSIGN(metrics.kl, member<double>(json, "kl", what));
+  if (json.contains("kl") && !json["kl"].is_null()) {
+    RETORT_ASSIGN(metrics.kl, member<double>(json, "kl", what));
+  }
   RETORT_ASSIGN(metrics.cross_entropy, member<double>(json, "cross_entropy", what));
   RETORT_ASSIGN(metrics.learning_rate, member<double>(json, "learning_rate", what));
   RETORT_ASSIGN(metrics.gradient_norm, member<double>(json, "gradient_norm", what));

@@ -21,7 +21,7 @@ struct StepMetrics {
   std::int64_t supervised_tokens = 0;
   std::string objective = "forward_kl";  // what the loss is: describe() of the mix
   double loss = 0;           // of the objective, without the hidden states' term; mean over the supervised tokens
-  double kl = 0;             // forward, nats per supervised token, at the objective's temperature
+  std::optional<double> kl;  // forward, nats per supervised token, at the objective's temperature; when known
   double cross_entropy = 0;  // nats per supervised token, at the objective's temperature
   std::optional<double>
       rollout_loss;  // the part of the student's own answers, per supervised token; when there are any

@@ -52,35 +52,62 @@ LossSums Objective::rows(ObjectiveRows& objective, std::int64_t begin, std::int6
   return objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), chunk, tokens_in_step);
 }
 
+void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
+                                   const at::Tensor& student_head, at::Tensor& hidden_gradient,
+                                   at::Tensor& head_gradient) {
+  const at::Tensor gradient = student_logits_.narrow(0, 0, count);
+  at::Tensor hidden = hidden_gradient.narrow(0, begin, count);
+  at::mm_out(hidden, gradient, student_head);
+  if (!head_gradient.defined()) return;
+  RETORT_CHECK(head_gradient.scalar_type() == at::kFloat);
+  const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
+  if (dtype_ == at::kFloat) {
+    head_gradient.addmm_(gradient.t(), chunk_hidden);
+    return;
+  }
+  if (!head_product_.defined()) head_product_ = at::empty_like(student_head);
+  at::mm_out(head_product_, gradient.t(), chunk_hidden);
+  float* sum = head_gradient.mutable_data_ptr<float>();
+  const auto* product = static_cast<const Bf16*>(head_product_.const_data_ptr());
+  at::parallel_for(0, head_product_.numel(), 1 << 16, [&](std::int64_t first, std::int64_t last) {
+    kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
+  });
+}
+
 LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
                              const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                              std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
                              at::Tensor& head_gradient) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
-  RETORT_CHECK(!head_gradient.defined() || head_gradient.scalar_type() == at::kFloat);
   const auto total = static_cast<std::int64_t>(targets.size());
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, total - begin);
     sums += rows(source == RowSource::kData ? data_ : rollouts_, begin, count, student_hidden, student_head,
                  teacher_hidden, teacher_head, targets, tokens_in_step);
-    const at::Tensor gradient = student_logits_.narrow(0, 0, count);
-    at::Tensor hidden = hidden_gradient.narrow(0, begin, count);
-    at::mm_out(hidden, gradient, student_head);
-    if (!head_gradient.defined()) continue;
-    const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
-    if (dtype_ == at::kFloat) {
-      head_gradient.addmm_(gradient.t(), chunk_hidden);
-      continue;
-    }
-    if (!head_product_.defined()) head_product_ = at::empty_like(student_head);
-    at::mm_out(head_product_, gradient.t(), chunk_hidden);
-    float* sum = head_gradient.mutable_data_ptr<float>();
-    const auto* product = static_cast<const Bf16*>(head_product_.const_data_ptr());
-    at::parallel_for(0, head_product_.numel(), 1 << 16, [&](std::int64_t first, std::int64_t last) {
-      kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
-    });
+    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
+  }
+  return sums;
+}
+
+LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor& student_head,
+                             const SparseSignal& signal, std::span<const TokenId> targets, std::int64_t tokens_in_step,
+                             at::Tensor& hidden_gradient, at::Tensor& head_gradient) {
+  const at::NoGradGuard no_gradient;
+  RETORT_CHECK(tokens_in_step > 0);
+  const auto total = static_cast<std::int64_t>(targets.size());
+  LossSums sums;
+  for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
+    const std::int64_t count = std::min(chunk_rows_, total - begin);
+    at::Tensor student = student_logits_.narrow(0, 0, count);
+    at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
+    const auto first = static_cast<std::size_t>(begin);
+    const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
+    void* logits = student.data_ptr();
+    sums += dtype_ == at::kFloat ? data_.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step)
+                                 : data_.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
+    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
   }
   return sums;
 }

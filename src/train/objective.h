@@ -36,6 +36,12 @@ class Objective {
                     const at::Tensor& teacher_hidden, const at::Tensor& teacher_head, std::span<const TokenId> targets,
                     std::int64_t tokens_in_step, at::Tensor& hidden_gradient, at::Tensor& head_gradient);
 
+  // The same against what is kept of the teacher (train/objective_rows.h), row i of it for target i: no teacher is
+  // read.
+  LossSums backward(const at::Tensor& student_hidden, const at::Tensor& student_head, const SparseSignal& signal,
+                    std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
+                    at::Tensor& head_gradient);
+
   // Without gradients, and whatever the objective: forward KL and cross-entropy at temperature 1, by which runs of
   // different objectives are compared. The sums' loss is the forward KL.
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
@@ -47,6 +53,10 @@ class Objective {
   LossSums rows(ObjectiveRows& objective, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
                 const at::Tensor& student_head, const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                 std::span<const TokenId> targets, std::int64_t tokens_in_step);
+
+  // From the gradient of a chunk's logits to those of its hidden states and the head.
+  void to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
+                          const at::Tensor& student_head, at::Tensor& hidden_gradient, at::Tensor& head_gradient);
 
   std::int64_t chunk_rows_;
   at::ScalarType dtype_;

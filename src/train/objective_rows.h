@@ -27,6 +27,15 @@ struct LossSums {
   LossSums& operator+=(const LossSums& other);
 };
 
+// What is kept of the teacher for some rows: `slots` tokens each, with weights.
+struct SparseSignal {
+  std::size_t slots = 0;          // 0: nothing; only cross-entropy can be trained
+  bool bucket = false;            // as in SparseTokens
+  std::vector<std::int32_t> ids;  // [rows, slots]
+  std::vector<float> weights;     // [rows, slots]
+  std::vector<float> entropies;   // [rows]
+};
+
 class ObjectiveRows {
  public:
   // The mix must pass check().
@@ -37,11 +46,24 @@ class ObjectiveRows {
   LossSums run(float* student, const float* teacher, std::span<const TokenId> targets, std::int64_t tokens_in_step);
   LossSums run(Bf16* student, const Bf16* teacher, std::span<const TokenId> targets, std::int64_t tokens_in_step);
 
+  // Against what is kept of the teacher, for a mix of forward KL and cross-entropy: rows `begin` and on of `signal`.
+  // The sums' kl is an estimate (drawn tokens) or a lower bound (top-k and the rest), as SparseTokens says.
+  LossSums run_sparse(float* student, const SparseSignal& signal, std::size_t begin, std::span<const TokenId> targets,
+                      std::int64_t tokens_in_step);
+  LossSums run_sparse(Bf16* student, const SparseSignal& signal, std::size_t begin, std::span<const TokenId> targets,
+                      std::int64_t tokens_in_step);
+
   std::int64_t bytes() const;  // of the scratch
 
  private:
   template <class T>
   LossSums run_rows(T* student, const T* teacher, std::span<const TokenId> targets, std::int64_t tokens_in_step);
+  template <class T>
+  LossSums run_sparse_rows(T* student, const SparseSignal& signal, std::size_t begin, std::span<const TokenId> targets,
+                           std::int64_t tokens_in_step);
+  // Calls one(row, scratch) for each row, on all threads, and sums what it returns in the order of the rows.
+  template <class One>
+  LossSums over_rows(std::size_t rows, const One& one);
 
   ObjectiveMix mix_;  // resolved
   bool plain_;        // forward KL and cross-entropy at temperature 1: what kl_row knows

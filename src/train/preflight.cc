@@ -350,18 +350,34 @@ class Preflight {
 }  // namespace
 
 Result<std::vector<Check>> preflight(StepRunner& runner, const TrainOptions& options, const PreflightInput& input) {
-  // Two rows at least, so that there is something to split.
-  PreflightInput used = input;
+  // Short ones where there are, so that several rows come together soon.
+  const auto length = static_cast<std::size_t>(std::min<std::int64_t>(options.max_length, kPreflightTokens / 2));
+  std::vector<dataset::Example> chosen;
+  std::vector<std::uint32_t> places;
   std::int64_t tokens = 0;
-  std::size_t count = 0;
-  while (count < input.examples.size() && (count < 2 || tokens < kPreflightTokens)) {
-    tokens += static_cast<std::int64_t>(input.examples[count++].ids.size());
+  for (const bool any_length : {false, true}) {
+    for (std::size_t i = 0; i < input.examples.size() && tokens < kPreflightTokens; ++i) {
+      const dataset::Example& example = input.examples[i];
+      if (example.ids.empty() || (!any_length && example.ids.size() > length)) continue;
+      if (std::find(places.begin(), places.end(), i) != places.end()) continue;
+      chosen.push_back(example);
+      places.push_back(static_cast<std::uint32_t>(i));
+      tokens += static_cast<std::int64_t>(example.ids.size());
+      if (any_length) break;  // one will do
+    }
   }
-  used.examples = input.examples.first(count);
+  PreflightInput used = input;
+  used.examples = chosen;
   dataset::PackOptions pack;
-  pack.max_length = static_cast<std::size_t>(
-      std::max<std::int64_t>(2, std::min(options.max_length, count > 1 ? (tokens + 1) / 2 + 1 : options.max_length)));
-  dataset::Packing packing = dataset::pack(used.examples, pack);
+  pack.max_length = length;
+  for (const dataset::Example& example : chosen) {
+    const auto whole = std::min(example.ids.size(), static_cast<std::size_t>(options.max_length));
+    pack.max_length = std::max(pack.max_length, whole);
+  }
+  dataset::Packing packing = dataset::pack(chosen, pack);
+  for (dataset::PackedRow& row : packing.rows) {
+    for (std::uint32_t& example : row.examples) example = places[example];  // as the run counts them
+  }
   if (packing.targets == 0) {
     return caller_error(
         "None of the first examples has a supervised token: there is nothing to check or to learn. See "

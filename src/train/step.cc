@@ -45,12 +45,13 @@ std::span<const dataset::PackedRow> share_of(std::span<const dataset::PackedRow>
 }  // namespace
 
 StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-                       const Clock& clock, TeacherStates* states, Ranks* ranks)
+                       const Clock& clock, TeacherStates* states, Ranks* ranks, const CachedSignal* cached)
     : teacher_(teacher),
       student_(student.clone(teacher.compute_type())),
       options_(options),
       clock_(clock),
       states_(states),
+      cached_(cached),
       optimiser_(adamw_options(options)),
       alone_(ranks == nullptr ? one_rank() : nullptr),
       ranks_(ranks == nullptr ? *alone_ : *ranks),
@@ -113,25 +114,26 @@ LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span
 }
 
 StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows,
-                                                     const Batch& batch) {
+                                                     const Batch& batch, bool keep) {
+  if (cached_ != nullptr && source == RowSource::kData) return {{}, {}, cached_->find(rows)};
   if (options_.hidden_state_weight > 0) {
     HiddenTargets targets = hidden_targets(teacher_, student_.config(), batch.tokens);
-    return {targets.final.flatten(0, 1).index_select(0, batch.supervised), std::move(targets.targets)};
+    return {targets.final.flatten(0, 1).index_select(0, batch.supervised), std::move(targets.targets), {}};
   }
-  if (states_ == nullptr || source == RowSource::kRollouts) return {teacher_hidden(batch), {}};
+  if (states_ == nullptr || source == RowSource::kRollouts || !keep) return {teacher_hidden(batch), {}, {}};
   at::Tensor states = states_->find(rows);
   if (!states.defined()) {
     states = teacher_hidden(batch);
     states_->keep(rows, states);
   }
-  return {std::move(states), {}};
+  return {std::move(states), {}, {}};
 }
 
 void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
   if (states_ == nullptr) return;
   for (const auto micro_batch : micro_batches(rows, options_.micro_batch_tokens)) {
     const Batch batch = make_batch(micro_batch);
-    if (!batch.targets.empty()) teacher_signal(RowSource::kData, micro_batch, batch);
+    if (!batch.targets.empty()) teacher_signal(RowSource::kData, micro_batch, batch, true);
   }
 }
 
@@ -168,11 +170,12 @@ void StepRunner::count(std::span<const MicroBatch> batches, Totals& totals) {
   }
 }
 
-void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, StepResult& result) {
+void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep,
+                            StepResult& result) {
   const bool backward = pass != Pass::kLoss;
   Laps laps(clock_);
   const Batch batch = make_batch(micro_batch.rows);
-  const TeacherSignal teacher = teacher_signal(micro_batch.source, micro_batch.rows, batch);
+  const TeacherSignal teacher = teacher_signal(micro_batch.source, micro_batch.rows, batch, keep);
   laps.lap(phases_.teacher_s);
   const at::Tensor ids = batch.tokens.ids.flatten();
   const model::Decoder::Layout layout = student_.layout(batch.tokens);
@@ -209,9 +212,12 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     at::Tensor supervised_gradient = at::empty_like(supervised);
     at::Tensor head_gradient;
     if (backward) head_gradient = optimiser_.parameters()[head_].gradient;
-    const LossSums sums =
-        objective_.backward(micro_batch.source, supervised, student_.head_weight(), teacher.hidden,
-                            teacher_.head_weight(), batch.targets, totals.targets, supervised_gradient, head_gradient);
+    const bool kept = cached_ != nullptr && micro_batch.source == RowSource::kData;
+    const LossSums sums = kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets,
+                                                     totals.targets, supervised_gradient, head_gradient)
+                               : objective_.backward(micro_batch.source, supervised, student_.head_weight(),
+                                                     teacher.hidden, teacher_.head_weight(), batch.targets,
+                                                     totals.targets, supervised_gradient, head_gradient);
     result.sums += sums;
     if (micro_batch.source == RowSource::kRollouts) result.rollouts += sums;
     if (!backward) return;
@@ -259,7 +265,7 @@ StepResult StepRunner::alone(const StepRows& rows, std::int64_t micro_batch_toke
   count(all, totals);
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
-  for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, result);
+  for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, false, result);
   finish(totals, result);
   return result;
 }
@@ -284,7 +290,7 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
   laps.lap(phases_.optimiser_s);
   const std::vector<MicroBatch> own = micro_batches_of(rows, ranks_.rank(), world, options_.micro_batch_tokens);
   for (std::size_t i = 0; i < own.size(); ++i) {
-    accumulate(own[i], totals, i + 1 == own.size() ? Pass::kLastGradients : Pass::kGradients, result);
+    accumulate(own[i], totals, i + 1 == own.size() ? Pass::kLastGradients : Pass::kGradients, true, result);
   }
   laps = Laps(clock_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()

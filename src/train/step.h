@@ -21,6 +21,7 @@
 #include "model/decoder.h"
 #include "train/adamw.h"
 #include "train/batch.h"
+#include "train/cached_signal.h"
 #include "train/objective.h"
 #include "train/ranks.h"
 #include "train/sharding.h"
@@ -62,9 +63,11 @@ class StepRunner {
  public:
   // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
   // Both must have the same vocabulary. `states` (borrowed, may be null) saves the teacher's work from the second pass
-  // on. `ranks` (borrowed, may be null: alone) train together; all of them make the same calls.
+  // on. `ranks` (borrowed, may be null: alone) train together; all of them make the same calls. `cached` (borrowed, may
+  // be null) stands for the teacher in every step.
   StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-             const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr);
+             const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr,
+             const CachedSignal* cached = nullptr);
 
   // `rows`: of the global batch. Error (kWorld): a rank was lost.
   Result<StepResult> step(const StepRows& rows, double learning_rate);
@@ -107,8 +110,11 @@ class StepRunner {
   struct TeacherSignal {
     at::Tensor hidden;
     std::vector<at::Tensor> layers;
+    SparseSignal sparse;  // instead of both, with a kept signal
   };
-  TeacherSignal teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows, const Batch& batch);
+  // `keep`: use and fill the kept states.
+  TeacherSignal teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows, const Batch& batch,
+                               bool keep);
   struct MicroBatch {
     RowSource source = RowSource::kData;
     std::span<const dataset::PackedRow> rows;
@@ -119,7 +125,7 @@ class StepRunner {
   enum class Pass { kLoss, kGradients, kLastGradients };  // the last of a rank in a step: sums begin to travel
   StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
   // Forward and backward of a micro-batch; gradients and losses are added up.
-  void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, StepResult& result);
+  void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep, StepResult& result);
   void finish(const Totals& totals, StepResult& result) const;  // sums become means
   void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
@@ -128,6 +134,7 @@ class StepRunner {
   TrainOptions options_;
   const Clock& clock_;
   TeacherStates* states_;
+  const CachedSignal* cached_;
   StepPhases phases_;
   AdamW optimiser_;
   std::unique_ptr<Ranks> alone_;

@@ -2,24 +2,16 @@
 
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 
 namespace retort::train {
 namespace {
 
-std::int64_t target_count(const dataset::Example& example, std::int64_t max_length) {
-  const auto length = std::min(static_cast<std::int64_t>(example.supervised.size()), max_length);
-  if (length < 2) return 0;
-  return std::count_if(example.supervised.begin() + 1, example.supervised.begin() + length,
-                       [](std::uint8_t supervised) { return supervised != 0; });
-}
-
 std::vector<std::int64_t> begins(std::span<const dataset::Example> examples, std::int64_t max_length) {
   std::vector<std::int64_t> result = {0};
   result.reserve(examples.size() + 1);
-  for (const dataset::Example& example : examples) result.push_back(result.back() + target_count(example, max_length));
+  for (const dataset::Example& example : examples)
+    result.push_back(result.back() + dataset::target_count(example, max_length));
   return result;
 }
 

@@ -16,9 +16,11 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "dataset/example.h"
+#include "dataset/teacher_signal.h"
 #include "model/decoder.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
+#include "train/cached_signal.h"
 #include "train/checkpoints.h"
 #include "train/fingerprint.h"
 #include "train/held_out.h"
@@ -35,6 +37,17 @@
 
 namespace retort::train {
 namespace {
+
+// What the loss is, and how much of the teacher it knows.
+std::string loss_name(const TrainExamples& examples, const TrainOptions& options) {
+  std::string name = describe(objective_mix(options));
+  if (examples.signal == nullptr) return name;
+  const dataset::SignalHeader& header = examples.signal->header();
+  const std::string slots = std::to_string(header.slots);
+  return header.kind == dataset::SignalKind::kSampled
+             ? name + ", estimated from " + slots + " drawn tokens a place"
+             : name + ", over the " + slots + " likeliest tokens and the rest as one";
+}
 
 Result<TrainSummary> summary_from_json(const Json& json, const std::string& what) {
   TrainSummary summary;
@@ -69,6 +82,7 @@ Result<void> check(const model::Decoder& teacher, const model::Decoder& student,
                         " tokens and the student's " + std::to_string(student.config().vocabulary) +
                         "; the objective needs the same one. Take a student cut from this teacher.");
   }
+  RETORT_CHECK((options.signal == "sampled" || options.signal == "top_k") == (examples.signal != nullptr));
   if (options.hidden_state_weight > 0) {
     RETORT_TRY(check_hidden_states(teacher.config(), student.config()));
   }
@@ -118,7 +132,7 @@ class Training {
         stop_(std::move(stop)),
         helpers_(helpers),
         plan_(examples.train, options),
-        objective_name_(describe(objective_mix(options))) {}
+        objective_name_(loss_name(examples, options)) {}
 
   Result<TrainSummary> run(std::optional<model::Decoder> student) {
     RETORT_TRY(check(teacher_, *student, plan_, examples_, options_));
@@ -129,7 +143,10 @@ class Training {
     if (is_complete) return ranks_.leads() ? finished() : TrainSummary();
     const model::DecoderConfig config = student->config();
     std::optional<TeacherStates> states = kept_states();
-    StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_);
+    std::optional<CachedSignal> cached;
+    if (options_.signal != "online") cached.emplace(examples_.signal, examples_.train, options_.max_length);
+    StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_,
+                      cached ? &*cached : nullptr);
     student.reset();  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
@@ -178,6 +195,7 @@ class Training {
     if (plan_.steps().back().epoch == 0 || options_.teacher_states_mb == 0) return std::nullopt;
     if (options_.hidden_state_weight > 0) return std::nullopt;  // needs more of the teacher than is kept
     if (ranks_.world() > 1) return std::nullopt;                // an example comes to another rank in every pass
+    if (options_.signal != "online") return std::nullopt;       // the teacher isn't asked
     const std::int64_t hidden = teacher_.config().hidden;
     const at::ScalarType dtype = model::dtype_of(teacher_.compute_type());
     const std::int64_t bytes = TeacherStates::bytes(examples_.train, options_.max_length, hidden, dtype);
@@ -315,7 +333,7 @@ class Training {
                          place + " (learning rate " + std::to_string(line.learning_rate) +
                          "). Nothing was written over: lower train.learning_rate, or set train.clip_norm.");
     }
-    if (!std::isfinite(line.loss) || !std::isfinite(line.kl)) {
+    if (!std::isfinite(line.loss) || !std::isfinite(line.kl.value_or(0))) {
       return world_error("The loss is no longer a finite number" + step +
                          ", though all logits are: the student rules "
                          "out (-inf) a token that the teacher expects. Nothing was written over: check that both have "
@@ -353,7 +371,7 @@ class Training {
     const double step_s = clock_.monotonic_s() - before_s;
 
     const auto targets = static_cast<double>(result.sums.tokens);
-    line.kl = result.sums.kl / targets;
+    if (options_.signal != "text") line.kl = result.sums.kl / targets;
     line.cross_entropy = result.sums.cross_entropy / targets;
     line.loss = result.sums.loss / targets;
     line.objective = objective_name_;
@@ -362,7 +380,7 @@ class Training {
     }
     if (options_.hidden_state_weight > 0) line.hidden_state_error = result.hidden_state_error;
     line.gradient_norm = result.gradient_norm;
-    if (!std::isfinite(line.loss) || !std::isfinite(line.kl) || !std::isfinite(line.gradient_norm)) {
+    if (!std::isfinite(line.loss) || !std::isfinite(line.kl.value_or(0)) || !std::isfinite(line.gradient_norm)) {
       return not_finite(runner, result, line);
     }
     position_.step += 1;

@@ -1,4 +1,5 @@
-// Training: a student learns the teacher's distribution on packed exchanges, with the teacher online.
+// Training: a student learns the teacher's distribution on packed exchanges, with the teacher online or from what is
+// kept of it. Held-out exchanges are always measured against the teacher itself, which reads them once.
 //
 // The order of the data is a pure function of (seed, epoch); the loss of a step is the mean over the supervised tokens
 // of the whole global batch, however it is split. `folder` receives
@@ -43,7 +44,8 @@ class Decoder;
 }
 namespace retort::dataset {
 struct Example;
-}
+class SignalFile;
+}  // namespace retort::dataset
 
 namespace retort::train {
 
@@ -71,6 +73,9 @@ Json to_json(const TrainSummary& summary);  // without the checkpoint's path
 struct TrainExamples {
   std::span<const dataset::Example> train;
   std::span<const dataset::Example> held_out;  // may be empty: nothing is measured while training
+  // What is kept of the teacher for `train`, where options.signal is sampled or top_k: made for these examples, this
+  // teacher and these options (dataset::check_fits).
+  const dataset::SignalFile* signal = nullptr;
 };
 
 // What the caller lends to a training beside its data. All may be absent.

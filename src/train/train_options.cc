@@ -1,6 +1,7 @@
 #include "train/train_options.h"
 
 #include "recipe/option_set.h"
+#include "train/kernels.h"
 
 namespace retort::train {
 namespace {
@@ -22,6 +23,28 @@ void check_objective(const TrainOptions& options, recipe::Problems& problems) {
   if (options.cross_entropy_weight > 0 && objective.of(Term::kCe) > 0) {
     problems.add("train.cross_entropy_weight",
                  "asks for cross-entropy once more; train.objective has ce already. Expected one of the two");
+  }
+}
+
+// What is kept of the teacher must be enough for what is asked of it.
+void check_signal(const TrainOptions& options, recipe::Problems& problems) {
+  if (options.signal == "online" || options.signal == "auto") return;
+  const bool text = options.signal == "text";
+  for (std::size_t i = 0; i < kTerms; ++i) {
+    const auto term = static_cast<Term>(i);
+    if (options.objective.of(term) == 0 || term == Term::kCe || (term == Term::kForwardKl && !text)) continue;
+    problems.add(
+        "train.signal",
+        "is " + options.signal + ", which " + (text ? "says nothing of" : "keeps a few tokens of") +
+            " the teacher's distribution; " + std::string(name_of(term)) + " needs " +
+            (text ? "more. Expected train.objective: ce, or another signal"
+                  : "the whole of it. Expected train.signal: online, or forward_kl and ce in train.objective"));
+    return;
+  }
+  if (options.hidden_state_weight > 0) {
+    problems.add("train.signal", "is " + options.signal +
+                                     ", but train.hidden_state_weight compares the teacher's layers in every pass; "
+                                     "expected train.signal: online, or a weight of 0");
   }
 }
 
@@ -63,6 +86,25 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .above_minimum = true})
           .add("temperature_squared", &O::temperature_squared,
                {.help = "Multiplies the loss by the square of train.temperature, so that gradients keep their size."})
+          .add("signal", &O::signal,
+               {.help = "What the student learns of the teacher. online: its whole distribution, computed beside the "
+                        "student's. sampled: train.signal_draws tokens a place, drawn once and kept in the run "
+                        "(signal/teacher.signal), whose weights are its distribution on average. top_k: its "
+                        "train.signal_top_k likeliest tokens, kept likewise, and the rest as one. text: its text alone "
+                        "(ce). auto: the best there is: online, but text where the objective is ce, and a kept signal "
+                        "that fits where there is one. With a kept signal the teacher's layers aren't run in training.",
+                .choices = {"online", "sampled", "top_k", "text", "auto"}})
+          .add("signal_draws", &O::signal_draws,
+               {.unit = "tokens",
+                .help = "Tokens kept a place of a sampled signal: 4 bytes each, or 5 with a vocabulary above 65,536, "
+                        "and 8 bytes besides.",
+                .minimum = 1,
+                .maximum = kMostSparseTokens})
+          .add("signal_top_k", &O::signal_top_k,
+               {.unit = "tokens",
+                .help = "Tokens kept a place of a top-k signal, of the same size.",
+                .minimum = 1,
+                .maximum = kMostSparseTokens})
           .add("hidden_state_weight", &O::hidden_state_weight,
                {.help = "Weight of a second term: what leaves each of the student's layers shall be what went into the "
                         "teacher's next kept layer (sum over layers of the squared distance as a share of the "
@@ -196,6 +238,7 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "weights are FP32 either way.",
                 .choices = {"auto", "bf16", "fp32"}})
           .check(check_objective)
+          .check(check_signal)
           .check([](const O& options, recipe::Problems& problems) {
             if (options.optimiser_bits == 32 || options.optimiser_bits == 8) return;
             problems.add("train.optimiser_bits", "is " + std::to_string(options.optimiser_bits) + "; expected 32 or 8");

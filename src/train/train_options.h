@@ -22,6 +22,9 @@ struct TrainOptions {
   double skew = 0.1;                 // of skew_kl and skew_rkl
   double temperature = 1;            // divides both models' logits
   bool temperature_squared = false;  // the loss is multiplied by the temperature's square
+  std::string signal = "online";     // what is known of the teacher: online, sampled, top_k, text or auto
+  std::int64_t signal_draws = 8;     // tokens a place of a sampled signal
+  std::int64_t signal_top_k = 8;     // tokens a place of a top-k signal
   double hidden_state_weight = 0;    // of matching the teacher's hidden states between layers
   double on_policy_from = 1;         // share of the training after which rollouts are learnt from; 1: never
   double on_policy_share = 0.5;      // of a step's tokens that are then the student's own

@@ -13,8 +13,10 @@
 
 #include "base/files.h"
 #include "dataset/example.h"
+#include "dataset/teacher_signal.h"
 #include "model/decoder.h"
 #include "model/weights.h"
+#include "train/cached_signal.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/step.h"
@@ -187,6 +189,62 @@ TEST_F(TrainTest, KeptStatesChangeNothing) {
   const auto b = metrics("fresh");
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss, b[i].loss, 1e-4 * a[i].loss) << i;
+}
+
+// What is kept of the teacher is as good as the teacher where all of it is kept, and training from it resumes like any.
+TEST_F(TrainTest, LearnsFromAKeptSignal) {
+  const auto teacher = tiny_decoder(tiny_config(true, 3), 1, model::ComputeType::kFloat32);
+  const auto train_examples = tiny_examples(40);
+  const auto held_out = tiny_examples(8, 100);
+  SilentProgress progress;
+  std::filesystem::create_directories(root_);
+  Setting setting;
+  ASSERT_TRUE(run("online", setting));
+  TrainOptions options = setting.options;
+  options.signal = "top_k";
+  options.signal_top_k = 61;
+  const auto cached = [&](const std::string& name, int stop_after = 0) -> Result<TrainSummary> {
+    const auto kind = options.signal == "top_k" ? dataset::SignalKind::kTopK : dataset::SignalKind::kSampled;
+    const auto path = root_ / (options.signal + ".signal");
+    RETORT_TRY(write_signal(teacher, train_examples, options, signal_header(train_examples, options, kind, 61), path,
+                            progress, {}));
+    RETORT_ASSIGN(const dataset::SignalFile file, dataset::SignalFile::open(path));
+    std::stop_source stop;
+    Watch watch([&](int steps) {
+      if (steps == stop_after) stop.request_stop();
+    });
+    return train(teacher, tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32),
+                 {train_examples, held_out, &file}, options, root_ / name, clock_, watch, stop.get_token());
+  };
+  const auto whole = cached("whole");
+  ASSERT_TRUE(whole) << whole.error().message;
+  const auto a = metrics("online");
+  const auto b = metrics("whole");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss, b[i].loss, 0.02 * a[i].loss) << i;
+  EXPECT_EQ(a.front().held_out_kl.has_value(), b.front().held_out_kl.has_value());
+
+  options.signal = "sampled";
+  ASSERT_TRUE(cached("sampled"));
+  EXPECT_THAT(metrics("sampled").front().objective, HasSubstr("8 drawn tokens"));
+  ASSERT_FALSE(cached("parts", 3));
+  ASSERT_TRUE(cached("parts"));
+  expect_same(metrics("sampled"), metrics("parts"));
+  EXPECT_LT(*metrics("sampled").back().held_out_kl, *metrics("sampled")[1].held_out_kl);
+}
+
+TEST_F(TrainTest, LearnsFromTextAlone) {
+  Setting setting;
+  setting.options.objective.by_term = {};
+  setting.options.objective.by_term[static_cast<std::size_t>(Term::kCe)] = 1;
+  ASSERT_TRUE(run("online", setting));
+  setting.options.signal = "text";
+  ASSERT_TRUE(run("text", setting));
+  const auto a = metrics("online");
+  const auto b = metrics("text");
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].loss, b[i].loss, 1e-4 * a[i].loss) << i;
+  EXPECT_FALSE(b.front().kl.has_value());
 }
 
 // The second term: split and stopped like the first. The teacher has a layer more than the student.

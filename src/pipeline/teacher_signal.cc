@@ -1,0 +1,135 @@
+#include "pipeline/teacher_signal.h"
+
+#include <utility>
+
+#include "base/files.h"
+#include "dataset/dataset.h"
+#include "pipeline/compute_choice.h"
+#include "pipeline/run_files.h"
+#include "pipeline/run_options.h"
+#include "train/cached_signal.h"
+
+namespace retort::pipeline {
+namespace {
+
+using dataset::SignalKind;
+
+dataset::SignalHeader wanted_header(const Teacher& teacher, const std::string& compute,
+                                    std::span<const dataset::Example> examples, const train::TrainOptions& options,
+                                    SignalKind kind) {
+  dataset::SignalHeader header = train::signal_header(examples, options, kind, teacher.config.vocabulary);
+  header.tokenizer = teacher.format.tokenizer().fingerprint();
+  header.teacher = teacher.digest;
+  header.compute = compute;
+  return header;
+}
+
+bool only_forward_kl_and_ce(const train::TrainOptions& options) {
+  for (std::size_t i = 0; i < train::kTerms; ++i) {
+    const auto term = static_cast<train::Term>(i);
+    if (term != train::Term::kForwardKl && term != train::Term::kCe && options.objective.of(term) > 0) return false;
+  }
+  return true;
+}
+
+Result<void> write(StageContext& context, const model::Decoder& teacher, std::span<const dataset::Example> examples,
+                   const train::TrainOptions& options, const dataset::SignalHeader& header) {
+  const std::filesystem::path path = context.folder.of(kSignalFile);
+  RETORT_TRY(make_folder(path.parent_path()));
+  return train::write_signal(teacher, examples, options, header, path, context.progress, context.stop);
+}
+
+// auto: what the objective needs, and what is there.
+Result<void> resolve(StageContext& context, const model::Decoder& teacher, std::span<const dataset::Example> examples,
+                     train::TrainOptions& options) {
+  if (options.signal != "auto") return {};
+  std::string reason;
+  std::error_code error;
+  const std::filesystem::path path = context.folder.of(kSignalFile);
+  options.signal = "online";
+  if (only_forward_kl_and_ce(options) && options.objective.of(train::Term::kForwardKl) == 0) {
+    options.signal = "text";
+    reason = "the objective is the cross-entropy of the teacher's text";
+  } else if (!std::filesystem::exists(path, error)) {
+    reason = "the teacher is at hand, and nothing is kept of it";
+  } else if (!only_forward_kl_and_ce(options) || options.hidden_state_weight > 0) {
+    reason = "what is trained needs more of the teacher than is kept";
+  } else {
+    RETORT_ASSIGN(const dataset::SignalFile file, dataset::SignalFile::open(path));
+    train::TrainOptions adapted = options;
+    adapted.signal_draws = adapted.signal_top_k = file.header().slots;
+    const auto fits =
+        dataset::check_fits(file.header(),
+                            wanted_header(context.teacher, std::string(model::name_of(teacher.compute_type())),
+                                          examples, adapted, file.header().kind),
+                            path);
+    reason = fits ? "a kept signal fits" : "the kept signal doesn't fit: " + fits.error().message;
+    if (fits) {
+      adapted.signal = name_of(file.header().kind);
+      options = adapted;
+    }
+  }
+  context.progress.note("train.signal: " + options.signal + ", because " + reason + ".");
+  return {};
+}
+
+}  // namespace
+
+Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder& teacher,
+                                                               std::span<const dataset::Example> examples,
+                                                               train::TrainOptions& options) {
+  RETORT_TRY(resolve(context, teacher, examples, options));
+  if (options.signal == "online" || options.signal == "text") return std::optional<dataset::SignalFile>();
+  const SignalKind kind = options.signal == "top_k" ? SignalKind::kTopK : SignalKind::kSampled;
+  const dataset::SignalHeader wanted =
+      wanted_header(context.teacher, std::string(model::name_of(teacher.compute_type())), examples, options, kind);
+  const std::filesystem::path path = context.folder.of(kSignalFile);
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) RETORT_TRY(write(context, teacher, examples, options, wanted));
+  RETORT_ASSIGN(dataset::SignalFile file, dataset::SignalFile::open(path));
+  RETORT_TRY(dataset::check_fits(file.header(), wanted, path));
+  return std::optional<dataset::SignalFile>(std::move(file));
+}
+
+Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progress& progress, std::stop_token stop) {
+  request.until = "dataset";
+  RETORT_TRY(run(request, clock, progress, stop));
+  const auto run_options = request.recipe.get(run_option_set());
+  RETORT_ASSIGN(
+      const Teacher teacher,
+      open_teacher(run_options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, run_options.name, clock));
+  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop};
+  auto options = request.recipe.get(train::train_option_set());
+  const bool asked = options.signal == "sampled" || options.signal == "top_k";
+  if (!asked) {
+    progress.note("train.signal is " + options.signal +
+                  ": a sampled signal is written, and used when the recipe says sampled or auto.");
+  }
+  const SignalKind kind = options.signal == "top_k" ? SignalKind::kTopK : SignalKind::kSampled;
+
+  RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(folder.of(kDatasetFile)));
+  RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(folder.of(kStoreFile)));
+  RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(store, dataset.train, supervision));
+
+  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, teacher.config, clock));
+  use(compute);
+  CachedSignalOutcome outcome;
+  outcome.path = folder.of(kSignalFile);
+  outcome.header = wanted_header(teacher, std::string(model::name_of(compute.type)), examples, options, kind);
+  const auto present = dataset::SignalFile::open(outcome.path);
+  if (present && dataset::check_fits(present->header(), outcome.header, outcome.path)) {
+    outcome.header = present->header();
+    outcome.kept = true;
+    return outcome;
+  }
+  RETORT_ASSIGN(const model::Decoder decoder,
+                model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
+  const double started_s = clock.monotonic_s();
+  RETORT_TRY(write(context, decoder, examples, options, outcome.header));
+  outcome.seconds = clock.monotonic_s() - started_s;
+  return outcome;
+}
+
+}  // namespace retort::pipeline

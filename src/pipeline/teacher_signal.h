@@ -1,0 +1,43 @@
+// What is kept of the teacher for training: signal/teacher.signal of a run (docs/formats/teacher-signal.md).
+//
+// It stands beside the stages' folders, because it outlives changed options of training; its header says what it was
+// made for, and one that was made for something else is refused. One thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+
+#include "dataset/example.h"
+#include "dataset/teacher_signal.h"
+#include "model/decoder.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/stage.h"
+#include "train/train_options.h"
+
+namespace retort::pipeline {
+
+inline constexpr const char* kSignalFile = "signal/teacher.signal";
+
+// The signal that training is to use. options.signal is replaced by what was chosen where it is auto, and the choice is
+// said; a kept one that isn't there yet is written. Nothing for online and text.
+// Errors: kCaller for a kept signal of another tokenizer, teacher, data or kind; those of train::write_signal.
+Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder& teacher,
+                                                               std::span<const dataset::Example> examples,
+                                                               train::TrainOptions& options);
+
+struct CachedSignalOutcome {
+  std::filesystem::path path;
+  dataset::SignalHeader header;
+  bool kept = false;  // it was there already
+  double seconds = 0;
+};
+
+// Does the run's stages up to the dataset and writes the signal that its recipe asks for (sampled where it asks for
+// none), in place of one that doesn't fit. Errors: those of run() and train::write_signal.
+Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progress& progress, std::stop_token stop);
+
+}  // namespace retort::pipeline
