@@ -93,13 +93,15 @@ Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& con
 
 Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progress& progress, std::stop_token stop) {
   request.until = "dataset";
+  request.ranks = {};  // one process writes the file
   RETORT_TRY(run(request, clock, progress, stop));
   const auto run_options = request.recipe.get(run_option_set());
   RETORT_ASSIGN(
       const Teacher teacher,
       open_teacher(run_options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, run_options.name, clock));
-  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop};
+  RETORT_ASSIGN(const std::unique_ptr<train::Ranks> alone, train::join_ranks({}));
+  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop, *alone};
   auto options = request.recipe.get(train::train_option_set());
   const bool asked = options.signal == "sampled" || options.signal == "top_k";
   if (!asked) {

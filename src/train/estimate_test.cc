@@ -38,5 +38,17 @@ TEST(Estimate, CountsWhatIsComputed) {
   EXPECT_EQ(cost_of(options).tokens, 5);
 }
 
+TEST(Estimate, AKeptSignalAsksTheTeacherOnce) {
+  const auto student = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 2)));
+  const auto teacher = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 3)));
+  TrainOptions options;
+  options.epochs = 2;
+  options.signal = "sampled";
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student + 0.5 * 2 * teacher);
+  EXPECT_EQ(cost_of(options).memory.teacher_states, 0);
+  options.signal = "text";
+  EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student);
+}
+
 }  // namespace
 }  // namespace retort::train
