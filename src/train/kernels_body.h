@@ -105,8 +105,8 @@ void adamw_8_bit(float* weights, AdamState8 state, const float* gradient, Bf16* 
 double sum_of_squares(const float* values, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
   double sum = 0;
-  for (std::size_t begin = 0; begin < whole; begin += kBlock) {
-    const std::size_t end = begin + kBlock < whole ? begin + kBlock : whole;
+  for (std::size_t begin = 0; begin < whole; begin += kSumBlock) {
+    const std::size_t end = begin + kSumBlock < whole ? begin + kSumBlock : whole;
     Floats block = all(0);
     for (std::size_t i = begin; i < end; i += kLanes) block += load(values + i) * load(values + i);
     sum += total(block);

@@ -14,7 +14,7 @@ namespace {
 using namespace lanes;
 
 constexpr float kNoLogit = -1e30F;  // no softmax notices it
-constexpr std::size_t kBlock = 64 * kLanes;
+constexpr std::size_t kSumBlock = 64 * kLanes;
 
 // The largest logit of each row, where the softmax is centred. A NaN isn't seen here.
 template <class T>
@@ -49,8 +49,8 @@ RowLoss kl_row(T* student, const T* teacher, std::size_t n, std::int32_t target,
   double student_sum = 0;
   double teacher_sum = 0;
   double difference = 0;
-  for (std::size_t begin = 0; begin < padded; begin += kBlock) {
-    const std::size_t end = begin + kBlock < padded ? begin + kBlock : padded;
+  for (std::size_t begin = 0; begin < padded; begin += kSumBlock) {
+    const std::size_t end = begin + kSumBlock < padded ? begin + kSumBlock : padded;
     Floats block_student = all(0);
     Floats block_teacher = all(0);
     Floats block_difference = all(0);
@@ -202,8 +202,8 @@ RowLoss mixed_row(T* student, const T* teacher, std::size_t n, std::int32_t targ
 
   double student_sum = 0;
   double teacher_sum = 0;
-  for (std::size_t begin = 0; begin < padded; begin += kBlock) {
-    const std::size_t end = begin + kBlock < padded ? begin + kBlock : padded;
+  for (std::size_t begin = 0; begin < padded; begin += kSumBlock) {
+    const std::size_t end = begin + kSumBlock < padded ? begin + kSumBlock : padded;
     Floats block_student = all(0);
     Floats block_teacher = all(0);
     for (std::size_t i = begin; i < end; i += kLanes) {
@@ -230,8 +230,8 @@ RowLoss mixed_row(T* student, const T* teacher, std::size_t n, std::int32_t targ
   const auto log_shift = static_cast<float>(student_log - __builtin_log(teacher_sum));
   double rest_sum = 0;
   double pull_sum = 0;
-  for (std::size_t begin = 0; begin < padded; begin += kBlock) {
-    const std::size_t end = begin + kBlock < padded ? begin + kBlock : padded;
+  for (std::size_t begin = 0; begin < padded; begin += kSumBlock) {
+    const std::size_t end = begin + kSumBlock < padded ? begin + kSumBlock : padded;
     Floats block_kl = all(0);
     Floats block_rest = all(0);
     Floats block_pull = all(0);

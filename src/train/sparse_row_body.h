@@ -31,8 +31,8 @@ RowLoss sparse_row(T* student, std::size_t n, const SparseTokens& tokens, std::i
     *place = 0;
   }
   double others = 0;
-  for (std::size_t begin = 0; begin < padded; begin += kBlock) {
-    const std::size_t end = begin + kBlock < padded ? begin + kBlock : padded;
+  for (std::size_t begin = 0; begin < padded; begin += kSumBlock) {
+    const std::size_t end = begin + kSumBlock < padded ? begin + kSumBlock : padded;
     Floats block = all(0);
     for (std::size_t i = begin; i < end; i += kLanes) block += load(scratch + i);
     others += total(block);
