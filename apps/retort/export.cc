@@ -54,7 +54,8 @@ Result<exporter::StudentMetadata> papers(const Flags& flags, const fs::path& wei
     lineage.teacher.type = teacher.file_type_name();
     RETORT_ASSIGN(lineage.teacher.repository, teacher.metadata().get_or<std::string>("general.repo_url", ""));
     RETORT_ASSIGN(lineage.teacher.licence, teacher.metadata().get_or<std::string>("general.license", ""));
-    RETORT_ASSIGN(lineage.teacher.layers, teacher.metadata().get<std::int64_t>("llama.block_count"));
+    RETORT_ASSIGN(const model::DecoderConfig whole, model::decoder_config(teacher));
+    lineage.teacher.layers = whole.layers;
     RETORT_ASSIGN(lineage.teacher.file_digest, sha256_file(teacher.path()));
     RETORT_ASSIGN(const auto chat, teacher.metadata().get_or<std::string>("tokenizer.chat_template", ""));
     lineage.teacher.template_digest = sha256(chat);

@@ -53,8 +53,14 @@ class EnginesAgreeTest : public FolderTest {
 };
 
 TEST_F(EnginesAgreeTest, WithinTheToleranceOfTheirType) {
-  for (const bool tied : {true, false}) {
-    const gguf::File teacher = make_teacher({.tied_head = tied, .rope_freqs = !tied});
+  const std::vector<gguf::testing::TinyModelOptions> families = {
+      {},
+      {.tied_head = false, .rope_freqs = true},
+      {.qkv_bias = true},
+      {.architecture = "qwen2"},
+      {.head_dim = 32, .rope_scaling = "yarn", .rope_original_context = 32, .architecture = "qwen3"}};
+  for (const auto& family : families) {
+    const gguf::File teacher = make_teacher(family);
     for (const gguf::TensorType type : {gguf::TensorType::kF32, gguf::TensorType::kF16, gguf::TensorType::kQ8_0}) {
       const auto agreement = measure(teacher, type);
       ASSERT_TRUE(agreement) << agreement.error().message;

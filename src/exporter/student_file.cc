@@ -53,7 +53,7 @@ gguf::Metadata student_metadata(const gguf::File& teacher, const Student& studen
                                 gguf::TensorType type) {
   const Lineage& lineage = input.lineage;
   gguf::Metadata metadata;
-  metadata.set("general.architecture", std::string("llama"));
+  metadata.set("general.architecture", student.config.architecture);
   metadata.set("general.type", std::string("model"));
   metadata.set("general.name", lineage.name);
   metadata.set("general.size_label", size_label(model::parameter_count(student.config)));
@@ -74,7 +74,7 @@ gguf::Metadata student_metadata(const gguf::File& teacher, const Student& studen
   metadata.set("general.tags", std::vector<std::string>{"distillation", "retort", "text-generation"});
   metadata.set("general.file_type", gguf::file_type_number(type));
   metadata.set("general.quantization_version", std::uint32_t{2});
-  metadata.set("llama.block_count", static_cast<std::uint32_t>(student.config.layers));
+  model::set_hyperparameters(student.config, metadata);
   metadata.set("retort.format", std::uint32_t{1});
   metadata.set("retort.version", std::string(kVersion));
   metadata.set("retort.layers", std::vector<std::int32_t>(lineage.layers.begin(), lineage.layers.end()));
@@ -114,18 +114,12 @@ Result<Student> student_from_teacher(const gguf::File& teacher, const std::vecto
   Student student;
   RETORT_ASSIGN(student.config, model::cut_config(whole, layers));
   student.values = [&teacher, layers, whole](const std::string& name) -> Result<std::vector<float>> {
-    std::string source = name;
-    if (name.starts_with("blk.")) {
-      const std::size_t dot = name.find('.', 4);
-      const auto layer = static_cast<std::size_t>(std::stoll(name.substr(4, dot - 4)));
-      source = "blk." + std::to_string(layers.at(layer)) + name.substr(dot);
-    }
+    const std::string source = model::name_before_cut(name, layers);
     const gguf::TensorInfo* tensor = teacher.find(source);
     if (tensor == nullptr) return caller_error("The teacher's file has no tensor '" + source + "'.");
     RETORT_ASSIGN(std::vector<float> values, teacher.floats(*tensor));
-    if (!model::is_rotary_tensor(source)) return values;
-    return model::interleaved_to_half_split(values, model::rotary_heads(source, whole.heads, whole.kv_heads),
-                                            whole.head_dim);
+    const std::int64_t heads = model::interleaved_heads(whole, source);
+    return heads > 0 ? model::interleaved_to_half_split(values, heads, whole.head_dim) : std::move(values);
   };
   return student;
 }
@@ -141,9 +135,9 @@ Result<void> write_student(const gguf::File& teacher, const Student& student, co
   }
   gguf::Writer writer(student_metadata(teacher, student, metadata, type));
   const model::DecoderConfig& config = student.config;
-  if (const gguf::TensorInfo* factors = teacher.find(kRopeFactors); factors != nullptr) {
-    writer.add_bytes(factors->name, factors->shape, factors->type,
-                     [&teacher, factors]() -> Result<std::span<const std::byte>> { return teacher.bytes(*factors); });
+  if (!config.rope_factors.empty()) {
+    writer.add(kRopeFactors, {config.head_dim / 2}, gguf::TensorType::kF32,
+               [&config]() -> Result<std::vector<float>> { return config.rope_factors; });
   }
   for (const std::string& name : model::tensor_names(config)) {
     // Rows first here, row length first in the file.
@@ -158,9 +152,8 @@ Result<void> write_student(const gguf::File& teacher, const Student& student, co
         return caller_error("It has " + std::to_string(values.size()) + " values; expected " + std::to_string(count) +
                             ".");
       }
-      if (!model::is_rotary_tensor(name)) return values;
-      return model::half_split_to_interleaved(values, model::rotary_heads(name, config.heads, config.kv_heads),
-                                              config.head_dim);
+      const std::int64_t heads = model::interleaved_heads(config, name);
+      return heads > 0 ? model::half_split_to_interleaved(values, heads, config.head_dim) : std::move(values);
     });
   }
   return writer.write(target);

@@ -165,7 +165,7 @@ class Walk {
     if (lineage_ && chat_template && *chat_template && sha256(**chat_template) != lineage_->teacher.template_digest) {
       return failed(subject, "its chat template isn't the teacher's");
     }
-    const auto layers = model->metadata().get<std::int64_t>("llama.block_count");
+    const auto layers = model->metadata().get<std::int64_t>(model->architecture().value_or("") + ".block_count");
     if (lineage_ && (!layers || *layers != static_cast<std::int64_t>(lineage_->layers.size()))) {
       return failed(subject, "it doesn't have as many layers as the lineage says");
     }

@@ -40,8 +40,8 @@ Result<void> positive_float(const Metadata& metadata, const std::string& key, bo
   return {};
 }
 
-// Keys of llama.* that say what this version understands; what isn't here is refused, because llama.cpp would compute
-// something else with it, or abort.
+// Keys of the architecture that say what this version understands; what isn't here is refused, because llama.cpp would
+// compute something else with it, or abort.
 bool is_understood(std::string_view name) {
   static const std::set<std::string_view> kNames = {"block_count",
                                                     "context_length",
@@ -54,11 +54,13 @@ bool is_understood(std::string_view name) {
                                                     "attention.key_length",
                                                     "attention.value_length",
                                                     "attention.layer_norm_rms_epsilon",
+                                                    "attention.sliding_window",
                                                     "rope.dimension_count",
                                                     "rope.freq_base",
                                                     "rope.scale_linear",
                                                     "rope.scaling.type",
                                                     "rope.scaling.factor",
+                                                    "rope.scaling.attn_factor",
                                                     "rope.scaling.original_context_length",
                                                     "rope.scaling.finetuned"};
   return kNames.count(name) != 0;
@@ -69,10 +71,13 @@ Result<bool> is_neutral(const Metadata& metadata, std::string_view name, const s
   static const std::map<std::string_view, double> kValues = {{"expert_count", 0},
                                                              {"expert_used_count", 0},
                                                              {"pooling_type", 0},
-                                                             {"attention.sliding_window", 0},
                                                              {"attention.max_alibi_bias", 0},
                                                              {"attention.clamp_kqv", 0},
-                                                             {"rope.scaling.attn_factor", 1},
+                                                             {"rope.scaling.yarn_ext_factor", 1},
+                                                             {"rope.scaling.yarn_attn_factor", 1},
+                                                             {"rope.scaling.yarn_beta_fast", 32},
+                                                             {"rope.scaling.yarn_beta_slow", 1},
+                                                             {"rope.scaling.yarn_log_multiplier", 0},
                                                              {"logit_scale", 1},
                                                              {"residual_scale", 1},
                                                              {"embedding_scale", 1}};
@@ -84,21 +89,24 @@ Result<bool> is_neutral(const Metadata& metadata, std::string_view name, const s
   return real == found->second;
 }
 
-Result<void> check_keys(const Metadata& metadata) {
+Result<void> check_keys(const Metadata& metadata, const std::string& prefix) {
   for (const auto& [key, value] : metadata.entries()) {
-    if (!key.starts_with("llama.")) continue;
-    const std::string_view name = std::string_view(key).substr(6);
+    if (!key.starts_with(prefix)) continue;
+    const std::string_view name = std::string_view(key).substr(prefix.size());
     if (is_understood(name)) continue;
     RETORT_ASSIGN(const bool neutral, is_neutral(metadata, name, key));
     if (neutral) continue;
     return caller_error("The metadata key '" + key.substr(0, 80) + "' (" + value_text(value, 40) +
                         ") asks for something that isn't supported here, so the model's answers would be wrong.");
   }
-  for (const std::string key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
-    RETORT_TRY(positive_float(metadata, key, false));
+  for (const char* name : {"rope.scaling.factor", "rope.scale_linear", "rope.scaling.attn_factor"}) {
+    RETORT_TRY(positive_float(metadata, prefix + name, false));
   }
-  if (metadata.contains("llama.rope.scaling.original_context_length")) {
-    RETORT_TRY(bounded(metadata, "llama.rope.scaling.original_context_length", 1, kMaxContext));
+  if (metadata.contains(prefix + "rope.scaling.original_context_length")) {
+    RETORT_TRY(bounded(metadata, prefix + "rope.scaling.original_context_length", 1, kMaxContext));
+  }
+  if (metadata.contains(prefix + "attention.sliding_window")) {
+    RETORT_TRY(bounded(metadata, prefix + "attention.sliding_window", 0, kMaxContext));
   }
   return {};
 }
@@ -107,35 +115,36 @@ struct Shape {
   std::int64_t layers, hidden, feed_forward, heads, kv_heads, head_dim, vocabulary;
 };
 
-Result<Shape> read_shape(const File& file) {
+Result<Shape> read_shape(const File& file, const std::string& prefix) {
   const Metadata& metadata = file.metadata();
   Shape shape{};
-  RETORT_ASSIGN(shape.layers, bounded(metadata, "llama.block_count", 1, kMaxLayers));
-  RETORT_ASSIGN(shape.hidden, bounded(metadata, "llama.embedding_length", 1, kMaxWidth));
-  RETORT_ASSIGN(shape.feed_forward, bounded(metadata, "llama.feed_forward_length", 1, kMaxWidth));
-  RETORT_ASSIGN(shape.heads, bounded(metadata, "llama.attention.head_count", 1, kMaxWidth));
+  RETORT_ASSIGN(shape.layers, bounded(metadata, prefix + "block_count", 1, kMaxLayers));
+  RETORT_ASSIGN(shape.hidden, bounded(metadata, prefix + "embedding_length", 1, kMaxWidth));
+  RETORT_ASSIGN(shape.feed_forward, bounded(metadata, prefix + "feed_forward_length", 1, kMaxWidth));
+  RETORT_ASSIGN(shape.heads, bounded(metadata, prefix + "attention.head_count", 1, kMaxWidth));
   shape.kv_heads = shape.heads;
-  if (metadata.contains("llama.attention.head_count_kv")) {
-    RETORT_ASSIGN(shape.kv_heads, bounded(metadata, "llama.attention.head_count_kv", 1, kMaxWidth));
+  if (metadata.contains(prefix + "attention.head_count_kv")) {
+    RETORT_ASSIGN(shape.kv_heads, bounded(metadata, prefix + "attention.head_count_kv", 1, kMaxWidth));
   }
-  RETORT_TRY(bounded(metadata, "llama.context_length", 1, kMaxContext));
-  RETORT_TRY(positive_float(metadata, "llama.attention.layer_norm_rms_epsilon", true));
-  RETORT_TRY(positive_float(metadata, "llama.rope.freq_base", false));
+  RETORT_TRY(bounded(metadata, prefix + "context_length", 1, kMaxContext));
+  RETORT_TRY(positive_float(metadata, prefix + "attention.layer_norm_rms_epsilon", true));
+  RETORT_TRY(positive_float(metadata, prefix + "rope.freq_base", false));
   if (shape.heads % shape.kv_heads != 0) {
     return caller_error("The model has " + std::to_string(shape.heads) + " attention heads for " +
                         std::to_string(shape.kv_heads) +
                         " key-value heads; the first must be a multiple of the second.");
   }
   shape.head_dim = shape.hidden / shape.heads;
-  if (metadata.contains("llama.attention.key_length")) {
-    RETORT_ASSIGN(shape.head_dim, bounded(metadata, "llama.attention.key_length", 1, kMaxWidth));
+  if (metadata.contains(prefix + "attention.key_length")) {
+    RETORT_ASSIGN(shape.head_dim, bounded(metadata, prefix + "attention.key_length", 1, kMaxWidth));
   } else if (shape.hidden % shape.heads != 0) {
     return caller_error("The embedding length " + std::to_string(shape.hidden) + " doesn't divide by the " +
                         std::to_string(shape.heads) + " attention heads.");
   }
-  for (const std::string key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
+  for (const char* name : {"attention.value_length", "rope.dimension_count"}) {
+    const std::string key = prefix + name;
     const std::int64_t implied = shape.hidden / shape.heads;
-    std::int64_t value = key == "llama.rope.dimension_count" ? shape.head_dim : implied;
+    std::int64_t value = std::string_view(name) == "rope.dimension_count" ? shape.head_dim : implied;
     if (metadata.contains(key)) {
       RETORT_ASSIGN(value, bounded(metadata, key, 1, kMaxWidth));
     }
@@ -144,29 +153,34 @@ Result<Shape> read_shape(const File& file) {
                           std::to_string(shape.head_dim) + " wide; models where they differ aren't supported.");
     }
   }
+  if (prefix == "qwen2." && shape.heads * shape.head_dim != shape.hidden) {
+    return caller_error("The model's " + std::to_string(shape.heads) + " heads of " + std::to_string(shape.head_dim) +
+                        " make " + std::to_string(shape.heads * shape.head_dim) + ", but it is " +
+                        std::to_string(shape.hidden) + " wide; llama.cpp computes qwen2 only where they are equal.");
+  }
   if (shape.head_dim % 2 != 0) {
     return caller_error("Attention heads are " + std::to_string(shape.head_dim) +
                         " wide; rotary embedding needs an even number.");
   }
-  if (metadata.contains("llama.expert_count")) {
-    RETORT_ASSIGN(const auto experts, metadata.get<std::int64_t>("llama.expert_count"));
+  if (metadata.contains(prefix + "expert_count")) {
+    RETORT_ASSIGN(const auto experts, metadata.get<std::int64_t>(prefix + "expert_count"));
     if (experts != 0) {
       return caller_error("The model is a mixture of " + std::to_string(experts) +
-                          " experts, which isn't supported. Use a dense model of the Llama family.");
+                          " experts, which isn't supported. Use a dense model.");
     }
   }
-  RETORT_ASSIGN(const auto scaling, metadata.get_or<std::string>("llama.rope.scaling.type", "none"));
+  RETORT_ASSIGN(const auto scaling, metadata.get_or<std::string>(prefix + "rope.scaling.type", "none"));
   if (scaling != "none" && scaling != "linear" && scaling != "yarn") {
     return caller_error("The rope scaling type '" + scaling.substr(0, 40) +
                         "' isn't supported; expected none, linear or yarn (Llama 3's comes as a rope_freqs tensor).");
   }
   RETORT_ASSIGN(const auto tokens, metadata.get<std::vector<std::string>>("tokenizer.ggml.tokens"));
   shape.vocabulary = static_cast<std::int64_t>(tokens.size());
-  if (metadata.contains("llama.vocab_size")) {
-    RETORT_ASSIGN(const auto size, bounded(metadata, "llama.vocab_size", 1, kMaxTokens));
+  if (metadata.contains(prefix + "vocab_size")) {
+    RETORT_ASSIGN(const auto size, bounded(metadata, prefix + "vocab_size", 1, kMaxTokens));
     if (size != shape.vocabulary) {
-      return caller_error("The file says llama.vocab_size " + std::to_string(size) + ", but its vocabulary has " +
-                          std::to_string(shape.vocabulary) + " tokens.");
+      return caller_error("The file says " + prefix + "vocab_size " + std::to_string(size) +
+                          ", but its vocabulary has " + std::to_string(shape.vocabulary) + " tokens.");
     }
   }
   return shape;
@@ -201,9 +215,11 @@ class TensorCheck {
   Result<void> nothing_else() const {
     for (const TensorInfo& tensor : file_.tensors()) {
       if (seen_.count(tensor.name) == 0) {
-        return caller_error("The file holds a tensor '" + tensor.name +
-                            "' that a Llama model of this version doesn't have (biases, fused projections, experts and "
-                            "adapters aren't supported), so its answers would be wrong without it.");
+        return caller_error(
+            "The file holds a tensor '" + tensor.name +
+            "' that a model of this architecture doesn't have here (fused projections, experts, adapters "
+            "and biases other than those of queries, keys and values aren't supported), so its "
+            "answers would be wrong without it.");
       }
     }
     return {};
@@ -223,7 +239,7 @@ Result<void> check(const File& file) {
   RETORT_ASSIGN(const std::string architecture, file.architecture());
   if (!is_supported_architecture(architecture)) {
     return caller_error("The model's architecture is '" + architecture.substr(0, 60) +
-                        "', which isn't supported. Supported: llama (SmolLM2, Llama 2 and 3.x, Mistral, TinyLlama).");
+                        "', which isn't supported. Supported: " + std::string(kSupportedArchitectures) + ".");
   }
   if (file.metadata().contains("split.count")) {
     RETORT_ASSIGN(const auto parts, file.metadata().get<std::int64_t>("split.count"));
@@ -236,13 +252,15 @@ Result<void> check(const File& file) {
   if (file.tensors().empty()) {
     return caller_error("The file holds a vocabulary and no weights. A model with weights is needed here.");
   }
-  RETORT_ASSIGN(const Shape shape, read_shape(file));
-  RETORT_TRY(check_keys(file.metadata()));
+  const std::string prefix = architecture + ".";
+  RETORT_ASSIGN(const Shape shape, read_shape(file, prefix));
+  RETORT_TRY(check_keys(file.metadata(), prefix));
   TensorCheck tensors(file);
   RETORT_TRY(tensors.expect("token_embd.weight", {shape.hidden, shape.vocabulary}));
   RETORT_TRY(tensors.expect("output_norm.weight", {shape.hidden}));
   RETORT_TRY(tensors.expect("output.weight", {shape.hidden, shape.vocabulary}, false));
-  RETORT_TRY(tensors.expect("rope_freqs.weight", {shape.head_dim / 2}, false));
+  if (architecture == "llama") RETORT_TRY(tensors.expect("rope_freqs.weight", {shape.head_dim / 2}, false));
+  const bool biased = file.find("blk.0.attn_q.bias") != nullptr;
   const std::int64_t query = shape.heads * shape.head_dim;
   const std::int64_t key = shape.kv_heads * shape.head_dim;
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
@@ -251,6 +269,15 @@ Result<void> check(const File& file) {
     RETORT_TRY(tensors.expect(block + "attn_q.weight", {shape.hidden, query}));
     RETORT_TRY(tensors.expect(block + "attn_k.weight", {shape.hidden, key}));
     RETORT_TRY(tensors.expect(block + "attn_v.weight", {shape.hidden, key}));
+    if (biased) {
+      RETORT_TRY(tensors.expect(block + "attn_q.bias", {query}));
+      RETORT_TRY(tensors.expect(block + "attn_k.bias", {key}));
+      RETORT_TRY(tensors.expect(block + "attn_v.bias", {key}));
+    }
+    if (architecture == "qwen3") {
+      RETORT_TRY(tensors.expect(block + "attn_q_norm.weight", {shape.head_dim}));
+      RETORT_TRY(tensors.expect(block + "attn_k_norm.weight", {shape.head_dim}));
+    }
     RETORT_TRY(tensors.expect(block + "attn_output.weight", {query, shape.hidden}));
     RETORT_TRY(tensors.expect(block + "ffn_norm.weight", {shape.hidden}));
     RETORT_TRY(tensors.expect(block + "ffn_gate.weight", {shape.hidden, shape.feed_forward}));
@@ -262,7 +289,15 @@ Result<void> check(const File& file) {
 
 }  // namespace
 
-bool is_supported_architecture(std::string_view architecture) { return architecture == "llama"; }
+bool is_supported_architecture(std::string_view architecture) {
+  return architecture == "llama" || architecture == "qwen2" || architecture == "qwen3";
+}
+
+std::int64_t sliding_window(const File& file) {
+  const auto architecture = file.architecture();
+  if (!architecture) return 0;
+  return file.metadata().get<std::int64_t>(*architecture + ".attention.sliding_window").value_or(0);
+}
 
 Result<void> check_model(const File& file) {
   const auto checked = check(file);

@@ -215,7 +215,16 @@ TEST_F(GgufTest, UnsupportedModelsAreRefusedByName) {
   };
   const auto set = [](std::string key, Value value) { return [=](Metadata& m) { m.set(key, value); }; };
   EXPECT_EQ(refusal({}, [](Metadata&) {}), "accepted");
-  EXPECT_THAT(refusal({.architecture = "qwen2"}, [](Metadata&) {}), HasSubstr("'qwen2'"));
+  EXPECT_THAT(refusal({.architecture = "qwen2moe"}, [](Metadata&) {}), HasSubstr("'qwen2moe'"));
+  EXPECT_EQ(refusal({.architecture = "qwen2"}, [](Metadata&) {}), "accepted");
+  EXPECT_EQ(refusal({.head_dim = 32, .architecture = "qwen3"}, [](Metadata&) {}), "accepted");
+  // llama.cpp reads other shapes from these files than the file has.
+  EXPECT_THAT(refusal({.head_dim = 32, .architecture = "qwen2"}, [](Metadata&) {}), HasSubstr("make 128"));
+  EXPECT_THAT(refusal({.rope_freqs = true, .architecture = "qwen3"}, [](Metadata&) {}), HasSubstr("rope_freqs"));
+  EXPECT_THAT(refusal({.architecture = "qwen3"}, set("general.architecture", std::string("llama"))),
+              HasSubstr("llama.block_count"));
+  EXPECT_THAT(refusal({}, set("llama.rope.scaling.yarn_beta_fast", 16.0F)), HasSubstr("yarn_beta_fast"));
+  EXPECT_EQ(refusal({}, set("llama.rope.scaling.yarn_beta_fast", 32.0F)), "accepted");
   EXPECT_THAT(refusal({.weights = false}, [](Metadata&) {}), HasSubstr("no weights"));
   EXPECT_THAT(refusal({}, set("llama.block_count", std::uint32_t{1})), HasSubstr("blk.1."));
   EXPECT_THAT(refusal({}, set("llama.block_count", std::uint32_t{3})), HasSubstr("missing"));
@@ -229,7 +238,9 @@ TEST_F(GgufTest, UnsupportedModelsAreRefusedByName) {
   EXPECT_THAT(refusal({}, set("llama.rope.dimension_count", std::uint32_t{8})), HasSubstr("dimension_count"));
   // llama.cpp would abort on this one.
   EXPECT_THAT(refusal({}, set("llama.nextn_predict_layers", std::uint32_t{7})), HasSubstr("nextn_predict_layers"));
-  EXPECT_THAT(refusal({}, set("llama.attention.sliding_window", std::uint32_t{128})), HasSubstr("sliding_window"));
+  EXPECT_EQ(refusal({}, set("llama.attention.sliding_window", std::uint32_t{128})), "accepted");
+  EXPECT_EQ(sliding_window(*File::open(path("changed.gguf"))), 128);
+  EXPECT_THAT(refusal({}, set("llama.attention.sliding_window", std::int32_t{-1})), HasSubstr("sliding_window"));
   EXPECT_EQ(refusal({}, set("llama.attention.sliding_window", std::uint32_t{0})), "accepted");
   EXPECT_THAT(refusal({}, set("llama.rope.scaling.factor", -1.0F)), HasSubstr("factor"));
   EXPECT_THAT(refusal({}, set("split.count", std::uint16_t{2})), HasSubstr("split"));

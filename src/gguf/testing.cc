@@ -77,7 +77,7 @@ Result<void> write_tiny_model(const std::filesystem::path& target, const TinyMod
   metadata.set("general.architecture", options.architecture);
   metadata.set("general.name", options.name);
   if (!options.license.empty()) metadata.set("general.license", options.license);
-  const std::int64_t head_dim = options.hidden / options.heads;
+  const std::int64_t head_dim = options.head_dim > 0 ? options.head_dim : options.hidden / options.heads;
   if (options.weights) {
     metadata.set("general.file_type", file_type_number(options.type));
     metadata.set("general.quantization_version", std::uint32_t{2});
@@ -89,6 +89,18 @@ Result<void> write_tiny_model(const std::filesystem::path& target, const TinyMod
     metadata.set(arch + "attention.head_count_kv", u32(options.kv_heads));
     metadata.set(arch + "rope.freq_base", static_cast<float>(options.rope_theta));
     metadata.set(arch + "rope.dimension_count", u32(head_dim));
+    if (options.head_dim > 0) {
+      metadata.set(arch + "attention.key_length", u32(head_dim));
+      metadata.set(arch + "attention.value_length", u32(head_dim));
+    }
+    if (!options.rope_scaling.empty()) {
+      metadata.set(arch + "rope.scaling.type", options.rope_scaling);
+      metadata.set(arch + "rope.scaling.factor", static_cast<float>(options.rope_factor));
+    }
+    if (options.rope_original_context > 0) {
+      metadata.set(arch + "rope.scaling.original_context_length", u32(options.rope_original_context));
+    }
+    if (options.window > 0) metadata.set(arch + "attention.sliding_window", u32(options.window));
     metadata.set(arch + "attention.layer_norm_rms_epsilon", 1e-5F);
     metadata.set(arch + "vocab_size", u32(tiny_vocabulary_size()));
   }
@@ -101,18 +113,20 @@ Result<void> write_tiny_model(const std::filesystem::path& target, const TinyMod
     std::int64_t count = 1;
     for (const std::int64_t length : shape) count *= length;
     const bool vector = shape.size() == 1;
+    const bool norm = vector && name.ends_with(".weight");
     const TensorType type = vector ? TensorType::kF32 : fitting_type(options.type, shape.front());
     const std::uint64_t seed = derive_seed(options.seed, name);
     writer.add(name, std::move(shape), type, [=]() -> Result<std::vector<float>> {
       Random random(seed);
       std::vector<float> values(static_cast<std::size_t>(count));
-      // Norms lie around one, matrices around zero.
-      for (float& value : values) value = static_cast<float>((vector ? 1.0 : 0.0) + deviation * random.normal());
+      // Norms lie around one, biases and matrices around zero.
+      for (float& value : values) value = static_cast<float>((norm ? 1.0 : 0.0) + deviation * random.normal());
       return values;
     });
   };
   if (options.weights) {
     const std::int64_t hidden = options.hidden;
+    const std::int64_t queries = options.heads * head_dim;
     const std::int64_t kv = options.kv_heads * head_dim;
     const double in = 1.0 / std::sqrt(static_cast<double>(hidden));
     random_tensor("token_embd.weight", {hidden, tiny_vocabulary_size()}, 0.3);
@@ -128,10 +142,19 @@ Result<void> write_tiny_model(const std::filesystem::path& target, const TinyMod
     for (std::int64_t layer = 0; layer < options.layers; ++layer) {
       const std::string block = "blk." + std::to_string(layer) + ".";
       random_tensor(block + "attn_norm.weight", {hidden}, 0.1);
-      random_tensor(block + "attn_q.weight", {hidden, hidden}, in);
+      random_tensor(block + "attn_q.weight", {hidden, queries}, in);
       random_tensor(block + "attn_k.weight", {hidden, kv}, in);
       random_tensor(block + "attn_v.weight", {hidden, kv}, in);
-      random_tensor(block + "attn_output.weight", {hidden, hidden}, in);
+      if (options.architecture == "qwen2" || options.qkv_bias) {
+        random_tensor(block + "attn_q.bias", {queries}, 0.3);
+        random_tensor(block + "attn_k.bias", {kv}, 0.3);
+        random_tensor(block + "attn_v.bias", {kv}, 0.3);
+      }
+      if (options.architecture == "qwen3") {
+        random_tensor(block + "attn_q_norm.weight", {head_dim}, 0.3);
+        random_tensor(block + "attn_k_norm.weight", {head_dim}, 0.3);
+      }
+      random_tensor(block + "attn_output.weight", {queries, hidden}, in);
       random_tensor(block + "ffn_norm.weight", {hidden}, 0.1);
       random_tensor(block + "ffn_gate.weight", {hidden, options.intermediate}, in);
       random_tensor(block + "ffn_up.weight", {hidden, options.intermediate}, in);

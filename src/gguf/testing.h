@@ -18,17 +18,23 @@ namespace retort::gguf::testing {
 struct TinyModelOptions {
   std::int64_t layers = 2;
   std::int64_t hidden = 64;  // a multiple of heads and, for quantised types, of 32
-  std::int64_t heads = 4;    // of hidden / heads values
+  std::int64_t heads = 4;
+  std::int64_t head_dim = 0;  // 0: hidden / heads
   std::int64_t kv_heads = 2;
   std::int64_t intermediate = 96;
   std::int64_t context = 512;
   double rope_theta = 10000.0;
-  bool tied_head = true;    // no output.weight
-  bool rope_freqs = false;  // a rope_freqs.weight tensor that isn't all ones
+  std::string rope_scaling = "";  // "linear", "yarn"; empty: no key
+  double rope_factor = 4.0;
+  std::int64_t rope_original_context = 0;  // 0: no key
+  std::int64_t window = 0;                 // 0: no key
+  bool tied_head = true;                   // no output.weight
+  bool qkv_bias = false;                   // as qwen2 has; in its own file order in llama's
+  bool rope_freqs = false;                 // a rope_freqs.weight tensor that isn't all ones
   bool chat_template = true;
   bool weights = true;                 // false: a vocabulary-only file
   TensorType type = TensorType::kF32;  // of the matrices
-  std::string architecture = "llama";
+  std::string architecture = "llama";  // qwen2 adds biases of queries, keys and values; qwen3 norms of query and key
   std::string license = "apache-2.0";  // empty: no key
   std::string name = "Tiny test model";
   std::uint64_t seed = 1;

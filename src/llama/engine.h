@@ -51,8 +51,8 @@ struct GenerationCounts {
 
 class Engine final : public TokenGenerator, public Scorer {
  public:
-  // Errors: kCaller for a file that is not a usable model (damaged, not of the Llama architecture, context longer than
-  // the model's, options out of range), kWorld when memory runs out.
+  // Errors: kCaller for a file that is not a usable model (damaged, of an architecture that isn't supported, context
+  // longer than the model's or than its sliding window, options out of range), kWorld when memory runs out.
   static Result<std::unique_ptr<Engine>> open(const std::filesystem::path& gguf, const EngineOptions& options);
   ~Engine() override;
 

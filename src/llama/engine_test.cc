@@ -352,6 +352,14 @@ TEST(EngineTest, FilesAndOptionsAreCheckedBeforeLlamaSeesThem) {
   other.architecture = "mamba";
   ASSERT_TRUE(gguf::testing::write_tiny_model(folder / "mamba.gguf", other));
   EXPECT_THAT(Engine::open(folder / "mamba.gguf", small_options()).error().message, HasSubstr("mamba"));
+
+  // llama.cpp knows no window of this architecture: only a context within it is what the file means.
+  ASSERT_TRUE(gguf::testing::write_tiny_model(folder / "window.gguf", {.window = 300}));
+  EngineOptions beyond = small_options();
+  beyond.context_tokens = 301;
+  EXPECT_THAT(Engine::open(folder / "window.gguf", beyond).error().message, HasSubstr("sliding_window"));
+  beyond.context_tokens = 0;
+  EXPECT_EQ(open_or_die(folder / "window.gguf", beyond)->context_tokens(), 300U);
   auto options = small_options();
   options.context_tokens = 100'000;
   EXPECT_THAT(Engine::open(tiny_model(), options).error().message, HasSubstr("100,000"));

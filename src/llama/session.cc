@@ -98,8 +98,18 @@ Result<Session> Session::open(const std::filesystem::path& path, const EngineOpt
   RETORT_ASSIGN(const gguf::File file, gguf::File::open(path));
   RETORT_TRY(gguf::check_model(file));
   RETORT_ASSIGN(const std::string architecture, file.architecture());
-  RETORT_ASSIGN(const auto trained_context, file.metadata().get<std::uint32_t>(architecture + ".context_length"));
+  RETORT_ASSIGN(auto trained_context, file.metadata().get<std::uint32_t>(architecture + ".context_length"));
   RETORT_TRY(check_options(options, trained_context, path.string()));
+  if (const std::int64_t window = gguf::sliding_window(file); window > 0 && window < trained_context) {
+    // llama.cpp would attend to everything, which is the same only as long as the window holds everything.
+    if (static_cast<std::int64_t>(options.context_tokens) > window) {
+      return caller_error("A context of " + human_count(static_cast<std::int64_t>(options.context_tokens)) +
+                          " tokens was asked for, but " + path.string() + " looks back " + human_count(window) +
+                          " tokens (attention.sliding_window), and llama.cpp computes this architecture without a " +
+                          "window: ask for at most that, or 0 for all of it.");
+    }
+    trained_context = static_cast<std::uint32_t>(window);
+  }
 
   static std::once_flag backend_once;
   std::call_once(backend_once, [] { llama_backend_init(); });

@@ -28,6 +28,7 @@ AttentionUnit unit_of(const BlockShape& shape, const Segment& segment, std::int6
   unit.length = static_cast<std::size_t>(segment.end - segment.begin);
   unit.heads = static_cast<std::size_t>(shape.heads / shape.kv_heads);
   unit.head_dim = static_cast<std::size_t>(shape.head_dim);
+  unit.window = static_cast<std::size_t>(shape.window);
   unit.stride = static_cast<std::size_t>(shape.projection_width());
   unit.attended_stride = static_cast<std::size_t>(shape.query_width());
   unit.log_sum_stride = static_cast<std::size_t>(rows);

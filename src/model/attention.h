@@ -1,8 +1,9 @@
 // Causal attention of packed documents on one buffer of projections.
 //
 // A row of `projections` is the query heads, the key heads, the value heads, each head_dim values; grouped attention:
-// query head i attends with key head i / (heads / kv_heads). Computed by kernels of our own
-// (model/attention_kernels.h) with an FP32 softmax; continued sequences are model/cached_attention.h's.
+// query head i attends with key head i / (heads / kv_heads); a window, where there is one, bounds how far back.
+// Computed by kernels of our own (model/attention_kernels.h) with an FP32 softmax; continued sequences are
+// model/cached_attention.h's.
 #pragma once
 
 #include <torch/types.h>

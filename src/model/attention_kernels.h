@@ -17,6 +17,7 @@ namespace retort::model {
 // Where the rows of one unit lie. Values of a head are contiguous; strides are in values.
 struct AttentionUnit {
   std::size_t length = 0;    // tokens of the document
+  std::size_t window = 0;    // a token sees itself and the window - 1 before it; 0: all before it
   std::size_t heads = 0;     // query heads of the group
   std::size_t head_dim = 0;  // query head h of a row begins at h * head_dim
   std::size_t stride = 0;    // of query, key, value and their gradients
@@ -49,6 +50,7 @@ struct CachedUnit {
   std::size_t head_dim = 0;
   std::size_t seen = 0;  // keys it attends to, its own included
   float scale = 1;
+  std::size_t first = 0;  // keys before this one are out of its window
 };
 
 template <class T>

@@ -99,10 +99,11 @@ RETORT_INLINE void pack_row(const float* from, float factor, T* to, std::size_t 
   if (whole < width) store_tail(to + whole, load(from + whole) * factor, width - whole);
 }
 
-// Scores of one query against `columns` keys, of which it may see the first `seen`: p exp(scale s - its maximum), zero
-// beyond. Returns the sum; `largest_score` is the maximum, scaled.
-RETORT_INLINE float exponentials(float* scores, std::size_t seen, std::size_t columns, float scale,
+// Scores of one query against `columns` keys, of which it may see those from `first` to before `seen`: p exp(scale s -
+// its maximum), zero elsewhere. Returns the sum; `largest_score` is the maximum, scaled.
+RETORT_INLINE float exponentials(float* scores, std::size_t first, std::size_t seen, std::size_t columns, float scale,
                                  float& largest_score) {
+  for (std::size_t i = 0; i < first; ++i) scores[i] = -1e30F;
   for (std::size_t i = seen; i < columns; ++i) scores[i] = -1e30F;
   Floats largest_lanes = all(-1e30F);
   for (std::size_t i = 0; i < columns; i += kLanes) largest_lanes = larger(load(scores + i), largest_lanes);
@@ -113,11 +114,24 @@ RETORT_INLINE float exponentials(float* scores, std::size_t seen, std::size_t co
     store(scores + i, value);
     sum += value;
   }
+  for (std::size_t i = 0; i < first; ++i) scores[i] = 0;
   for (std::size_t i = seen; i < columns; ++i) scores[i] = 0;
   return static_cast<float>(total(sum));
 }
 
 std::size_t at_most(std::size_t a, std::size_t b) { return a < b ? a : b; }
+
+// The first key that a query sees.
+std::size_t first_seen(const AttentionUnit& unit, std::size_t query) {
+  return unit.window == 0 || query < unit.window ? 0 : query + 1 - unit.window;
+}
+
+// The keys that a block of queries may see, as whole vectors.
+struct Span {
+  std::size_t first, columns;
+  Span(const AttentionUnit& unit, std::size_t begin, std::size_t rows)
+      : first(first_seen(unit, begin) / kLanes * kLanes), columns(padded(begin + rows) - first) {}
+};
 
 template <class T>
 void forward(const AttentionUnit& unit, const T* query, const T* key, const T* value, T* attended, float* log_sums,
@@ -135,19 +149,22 @@ void forward(const AttentionUnit& unit, const T* query, const T* key, const T* v
   for (std::size_t head = 0; head < unit.heads; ++head) {
     for (std::size_t begin = 0; begin < unit.length; begin += kBlockRows) {
       const std::size_t rows = at_most(kBlockRows, unit.length - begin);
-      const std::size_t columns = padded(begin + rows);
+      const Span keys(unit, begin, rows);
       unpack(query + begin * unit.stride + head * unit.head_dim, unit.stride, rows, unit.head_dim, queries, kBlockRows,
              width);
-      multiply({queries, width, 1}, keys_across, layout.length, scores, layout.length, kBlockRows, columns, width,
-               false);
+      multiply({queries, width, 1}, keys_across + keys.first, layout.length, scores, layout.length, kBlockRows,
+               keys.columns, width, false);
       float factors[kBlockRows];
       for (std::size_t row = 0; row < rows; ++row) {
         float top = 0;
-        const float sum = exponentials(scores + row * layout.length, begin + row + 1, columns, unit.scale, top);
+        const std::size_t own = begin + row;
+        const float sum = exponentials(scores + row * layout.length, first_seen(unit, own) - keys.first,
+                                       own + 1 - keys.first, keys.columns, unit.scale, top);
         factors[row] = 1.0F / sum;
-        if (log_sums != nullptr) log_sums[head * unit.log_sum_stride + begin + row] = top + __builtin_logf(sum);
+        if (log_sums != nullptr) log_sums[head * unit.log_sum_stride + own] = top + __builtin_logf(sum);
       }
-      multiply({scores, layout.length, 1}, values, width, output, width, kBlockRows, width, columns, false);
+      multiply({scores, layout.length, 1}, values + keys.first * width, width, output, width, kBlockRows, width,
+               keys.columns, false);
       for (std::size_t row = 0; row < rows; ++row) {
         pack_row(output + row * width, factors[row],
                  attended + (begin + row) * unit.attended_stride + head * unit.head_dim, unit.head_dim);
@@ -180,16 +197,16 @@ void backward(const AttentionUnit& unit, const AttentionBackward<T>& given, floa
     const std::size_t shift = head * unit.head_dim;
     for (std::size_t begin = 0; begin < unit.length; begin += kBlockRows) {
       const std::size_t rows = at_most(kBlockRows, unit.length - begin);
-      const std::size_t columns = padded(begin + rows);
+      const Span seen(unit, begin, rows);
       unpack(given.query + begin * unit.stride + shift, unit.stride, rows, unit.head_dim, queries, kBlockRows, width);
       unpack(given.attended_gradient + begin * unit.attended_stride + shift, unit.attended_stride, rows, unit.head_dim,
              incoming, kBlockRows, width);
       unpack(given.attended + begin * unit.attended_stride + shift, unit.attended_stride, rows, unit.head_dim, output,
              kBlockRows, width);
-      multiply({queries, width, 1}, keys_across, layout.length, scores, layout.length, kBlockRows, columns, width,
-               false);
-      multiply({incoming, width, 1}, values_across, layout.length, score_gradients, layout.length, kBlockRows, columns,
-               width, false);
+      multiply({queries, width, 1}, keys_across + seen.first, layout.length, scores, layout.length, kBlockRows,
+               seen.columns, width, false);
+      multiply({incoming, width, 1}, values_across + seen.first, layout.length, score_gradients, layout.length,
+               kBlockRows, seen.columns, width, false);
       for (std::size_t row = 0; row < rows; ++row) {
         Floats dot = all(0);
         for (std::size_t i = 0; i < width; i += kLanes) {
@@ -199,19 +216,24 @@ void backward(const AttentionUnit& unit, const AttentionBackward<T>& given, floa
         const float log_sum = given.log_sums[head * unit.log_sum_stride + begin + row];
         float* p = scores + row * layout.length;
         float* ds = score_gradients + row * layout.length;
-        for (std::size_t i = 0; i < columns; i += kLanes) {
+        for (std::size_t i = 0; i < seen.columns; i += kLanes) {
           const Floats probability = exp_of_negative(load(p + i) * unit.scale - log_sum);
           store(p + i, probability);
           store(ds + i, probability * (load(ds + i) - mean) * unit.scale);
         }
-        for (std::size_t i = begin + row + 1; i < columns; ++i) p[i] = ds[i] = 0;
+        const std::size_t own = begin + row;
+        for (std::size_t i = 0; i < first_seen(unit, own) - seen.first; ++i) p[i] = ds[i] = 0;
+        for (std::size_t i = own + 1 - seen.first; i < seen.columns; ++i) p[i] = ds[i] = 0;
       }
-      multiply({score_gradients, layout.length, 1}, keys, width, output, width, kBlockRows, width, columns, false);
+      multiply({score_gradients, layout.length, 1}, keys + seen.first * width, width, output, width, kBlockRows, width,
+               seen.columns, false);
       for (std::size_t row = 0; row < rows; ++row) {
         pack_row(output + row * width, 1.0F, given.query_gradient + (begin + row) * unit.stride + shift, unit.head_dim);
       }
-      multiply({score_gradients, 1, layout.length}, queries, width, key_sums, width, columns, width, rows, true);
-      multiply({scores, 1, layout.length}, incoming, width, value_sums, width, columns, width, rows, true);
+      multiply({score_gradients, 1, layout.length}, queries, width, key_sums + seen.first * width, width, seen.columns,
+               width, rows, true);
+      multiply({scores, 1, layout.length}, incoming, width, value_sums + seen.first * width, width, seen.columns, width,
+               rows, true);
     }
   }
   for (std::size_t row = 0; row < unit.length; ++row) {
@@ -235,7 +257,7 @@ void cached(const CachedUnit& unit, const T* query, const T* keys, const T* valu
   for (std::size_t head = 0; head < unit.heads; ++head) {
     float* row = scores + head * columns;
     float top = 0;
-    const float sum = exponentials(row, unit.seen, columns, unit.scale, top);
+    const float sum = exponentials(row, unit.first, unit.seen, columns, unit.scale, top);
     for (std::size_t i = 0; i < columns; i += kLanes) store(row + i, load(row + i) * (1.0F / sum));
   }
   multiply({scores, columns, 1}, values, layout.width, output, layout.width, layout.rows, layout.width, unit.seen,

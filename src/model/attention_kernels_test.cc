@@ -15,10 +15,11 @@ namespace retort::model {
 namespace {
 
 struct Case {
-  std::size_t length, heads, head_dim;
+  std::size_t length, heads, head_dim, window;
 };
 // Below, at and beyond a vector, a tile and a block of rows.
-const Case kCases[] = {{1, 1, 4}, {5, 2, 6}, {16, 3, 16}, {33, 1, 24}, {70, 3, 64}, {37, 2, 128}};
+const Case kCases[] = {{1, 1, 4, 0}, {5, 2, 6, 0},  {16, 3, 16, 0},  {33, 1, 24, 0}, {70, 3, 64, 0},  {37, 2, 128, 0},
+                       {5, 2, 6, 1}, {37, 2, 8, 5}, {70, 1, 16, 17}, {90, 2, 8, 33}, {40, 1, 16, 40}, {40, 1, 16, 100}};
 
 template <class T>
 std::vector<T> draw(std::size_t count, std::uint64_t seed) {
@@ -50,6 +51,7 @@ struct Unit {
     shape.length = c.length;
     shape.heads = c.heads;
     shape.head_dim = c.head_dim;
+    shape.window = c.window;
     shape.stride = (c.heads + 2) * c.head_dim + 3;
     shape.attended_stride = c.heads * c.head_dim + 1;
     shape.log_sum_stride = c.length + 2;
@@ -95,13 +97,14 @@ struct Unit {
     std::vector<double> out(shape.length * shape.attended_stride, 0);
     for (std::size_t head = 0; head < shape.heads; ++head) {
       for (std::size_t row = 0; row < shape.length; ++row) {
-        std::vector<double> p;
+        std::vector<double> p(row + 1, 0);
         double sum = 0;
         for (std::size_t other = 0; other <= row; ++other) {
+          if (shape.window > 0 && row - other >= shape.window) continue;
           double dot = 0;
           for (std::size_t i = 0; i < shape.head_dim; ++i) dot += in[query(row, head) + i] * in[key(other) + i];
-          p.push_back(std::exp(dot * static_cast<double>(shape.scale)));
-          sum += p.back();
+          p[other] = std::exp(dot * static_cast<double>(shape.scale));
+          sum += p[other];
         }
         for (std::size_t other = 0; other <= row; ++other) {
           for (std::size_t i = 0; i < shape.head_dim; ++i) {
@@ -128,7 +131,7 @@ void with_every_variant(const F& f) {
       const ::testing::ScopedTrace trace(__FILE__, __LINE__,
                                          std::string(variants[i]->name) + ", " + std::to_string(c.length) +
                                              " tokens, " + std::to_string(c.heads) + " heads of " +
-                                             std::to_string(c.head_dim));
+                                             std::to_string(c.head_dim) + ", window " + std::to_string(c.window));
       f(*variants[i], c);
     }
   }

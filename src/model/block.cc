@@ -4,6 +4,8 @@
 #include <torch/custom_class.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,7 +19,9 @@ namespace retort::model {
 namespace {
 
 constexpr std::int64_t kRowGrain = 32;
-constexpr std::int64_t kGradientBlock = 64;  // rows whose norm gradients are summed together
+constexpr std::int64_t kGradientBlock = 64;  // rows whose norm and bias gradients are summed together
+
+std::int64_t gradient_blocks(std::int64_t rows) { return (rows + kGradientBlock - 1) / kGradientBlock; }
 
 // Calls f with a value of the type the rows are stored in.
 template <class F>
@@ -44,13 +48,24 @@ void normalise(const torch::Tensor& x, const torch::Tensor& weight, double epsil
   });
 }
 
+// Calls f(number of the block, first row, rows) for blocks of kGradientBlock rows on all threads.
+template <class F>
+void for_gradient_blocks(std::int64_t rows, const F& f) {
+  const std::int64_t blocks = gradient_blocks(rows);
+  at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t block = first; block < last; ++block) {
+      const std::int64_t begin = block * kGradientBlock;
+      f(block, begin, std::min(kGradientBlock, rows - begin));
+    }
+  });
+}
+
 // Adds to x_gradient; returns the weight's gradient.
 torch::Tensor normalise_backward(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& scales,
                                  const torch::Tensor& y_gradient, torch::Tensor& x_gradient) {
   const std::int64_t rows = x.size(0);
   const std::int64_t width = x.size(1);
-  const std::int64_t blocks = (rows + kGradientBlock - 1) / kGradientBlock;
-  torch::Tensor sums = torch::zeros({blocks, width}, weight.options().requires_grad(false));
+  torch::Tensor sums = torch::zeros({gradient_blocks(rows), width}, weight.options().requires_grad(false));
   with_type(x, [&](auto type) {
     const auto* from = values_of<decltype(type)>(x);
     const auto* incoming = values_of<decltype(type)>(y_gradient);
@@ -58,12 +73,95 @@ torch::Tensor normalise_backward(const torch::Tensor& x, const torch::Tensor& we
     const float* w = weight.const_data_ptr<float>();
     const float* r = scales.const_data_ptr<float>();
     float* partial = sums.data_ptr<float>();
-    at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t block = first; block < last; ++block) {
-        const std::int64_t begin = block * kGradientBlock;
-        const std::int64_t count = std::min(kGradientBlock, rows - begin);
-        rms_norm_rows_backward(from + begin * width, w, r + begin, incoming + begin * width, outgoing + begin * width,
-                               partial + block * width, count, width);
+    for_gradient_blocks(rows, [&](std::int64_t block, std::int64_t begin, std::int64_t count) {
+      rms_norm_rows_backward(from + begin * width, w, r + begin, incoming + begin * width, outgoing + begin * width,
+                             partial + block * width, count, width);
+    });
+  });
+  return sums.sum(0);
+}
+
+void add_bias(torch::Tensor& projections, const DecoderBlock& block) {
+  if (!block.query_key_value_bias.defined()) return;
+  const std::int64_t width = projections.size(1);
+  const float* bias = block.query_key_value_bias.const_data_ptr<float>();
+  with_type(projections, [&](auto type) {
+    auto* rows = values_of<decltype(type)>(projections);
+    at::parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+      add_to_rows(rows + begin * width, bias, end - begin, width);
+    });
+  });
+}
+
+torch::Tensor bias_gradient(const torch::Tensor& projection_gradient) {
+  const std::int64_t rows = projection_gradient.size(0);
+  const std::int64_t width = projection_gradient.size(1);
+  torch::Tensor sums = torch::zeros({gradient_blocks(rows), width}, torch::kFloat32);
+  float* partial = sums.data_ptr<float>();
+  with_type(projection_gradient, [&](auto type) {
+    const auto* from = values_of<decltype(type)>(projection_gradient);
+    for_gradient_blocks(rows, [&](std::int64_t block, std::int64_t begin, std::int64_t count) {
+      sum_rows(from + begin * width, partial + block * width, count, width);
+    });
+  });
+  return sums.sum(0);
+}
+
+// RMSNorm of every query and key head of `from` (rows of at least these heads) into `to`; both may be one.
+void normalise_heads(const torch::Tensor& from, const DecoderBlock& block, const BlockShape& shape, torch::Tensor& to,
+                     torch::Tensor& scales) {
+  const std::int64_t width = shape.head_dim;
+  const std::int64_t from_stride = from.size(1);
+  const std::int64_t to_stride = to.size(1);
+  const float* query_norm = block.query_norm.const_data_ptr<float>();
+  const float* key_norm = block.key_norm.const_data_ptr<float>();
+  float* scale = scales.data_ptr<float>();
+  with_type(from, [&](auto type) {
+    const auto* in = values_of<decltype(type)>(from);
+    auto* out = values_of<decltype(type)>(to);
+    at::parallel_for(0, from.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const auto* x = in + row * from_stride;
+        auto* y = out + row * to_stride;
+        float* r = scale + row * shape.rotated_heads();
+        const auto epsilon = static_cast<float>(shape.epsilon);
+        rms_norm_rows(x, query_norm, y, r, shape.heads, width, epsilon);
+        rms_norm_rows(x + shape.query_width(), key_norm, y + shape.query_width(), r + shape.heads, shape.kv_heads,
+                      width, epsilon);
+      }
+    });
+  });
+}
+
+// Replaces the gradient of normed heads at the start of each row by that of `x`, what went into the norms; returns the
+// gradients of both weights, [2, head_dim].
+torch::Tensor normalise_heads_backward(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
+                                       const torch::Tensor& scales, torch::Tensor& gradient) {
+  const std::int64_t width = shape.head_dim;
+  const std::int64_t heads_width = shape.rotated_heads() * width;
+  const std::int64_t stride = gradient.size(1);
+  const float* query_norm = block.query_norm.const_data_ptr<float>();
+  const float* key_norm = block.key_norm.const_data_ptr<float>();
+  const float* scale = scales.const_data_ptr<float>();
+  torch::Tensor sums = torch::zeros({gradient_blocks(x.size(0)), 2, width}, torch::kFloat32);
+  float* partial = sums.data_ptr<float>();
+  with_type(x, [&](auto type) {
+    using Value = decltype(type);
+    const auto* in = values_of<Value>(x);
+    auto* rows = values_of<Value>(gradient);
+    for_gradient_blocks(x.size(0), [&](std::int64_t number, std::int64_t begin, std::int64_t count) {
+      std::vector<Value> incoming(static_cast<std::size_t>(heads_width));
+      float* query_sums = partial + number * 2 * width;
+      for (std::int64_t row = begin; row < begin + count; ++row) {
+        auto* outgoing = rows + row * stride;
+        const auto* from = in + row * heads_width;
+        const float* r = scale + row * shape.rotated_heads();
+        std::copy_n(outgoing, heads_width, incoming.data());
+        std::fill_n(outgoing, heads_width, Value{});
+        rms_norm_rows_backward(from, query_norm, r, incoming.data(), outgoing, query_sums, shape.heads, width);
+        const std::int64_t keys = shape.query_width();
+        rms_norm_rows_backward(from + keys, key_norm, r + shape.heads, incoming.data() + keys, outgoing + keys,
+                               query_sums + width, shape.kv_heads, width);
       }
     });
   });
@@ -80,7 +178,7 @@ void rotate(torch::Tensor& projections, const BlockShape& shape, const Decoder::
     auto* rows = values_of<decltype(type)>(projections);
     at::parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       rotate_rows(rows + begin * stride, stride, cosine + begin * half, sine + begin * half, end - begin,
-                  shape.heads + shape.kv_heads, shape.head_dim, sign);
+                  shape.rotated_heads(), shape.head_dim, sign);
     });
   });
 }
@@ -115,6 +213,10 @@ torch::Tensor scales_for(const torch::Tensor& x) {
   return torch::empty({x.size(0)}, x.options().dtype(torch::kFloat32).requires_grad(false));
 }
 
+torch::Tensor head_scales_for(const torch::Tensor& x, const BlockShape& shape) {
+  return torch::empty({x.size(0), shape.rotated_heads()}, x.options().dtype(torch::kFloat32).requires_grad(false));
+}
+
 void prepare(BlockScratch& scratch, const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape) {
   if (scratch.normed.defined() && scratch.normed.size(0) == x.size(0)) return;
   scratch.normed = rows_like(x, x.size(1));
@@ -123,12 +225,17 @@ void prepare(BlockScratch& scratch, const torch::Tensor& x, const DecoderBlock& 
   scratch.gate_up = rows_like(x, block.gate_up.size(0));
   scratch.activated = rows_like(x, block.down.size(1));
   scratch.scales = scales_for(x);
+  if (block.query_norm.defined()) scratch.head_scales = head_scales_for(x, shape);
 }
 
 void project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, const Decoder::Layout& layout,
              BlockScratch& scratch) {
   normalise(x, block.attention_norm, shape.epsilon, scratch.normed, scratch.scales);
   at::mm_out(scratch.projections, scratch.normed, block.query_key_value.t());
+  add_bias(scratch.projections, block);
+  if (block.query_norm.defined()) {
+    normalise_heads(scratch.projections, block, shape, scratch.projections, scratch.head_scales);
+  }
   rotate(scratch.projections, shape, layout, 1.0F);
 }
 
@@ -147,6 +254,7 @@ struct BlockRecord final : torch::CustomClassHolder {
   std::vector<Decoder::Layout::Segment> segments;
   Decoder::Layout layout;  // of which only the rotation is used
   torch::Tensor x, middle, projections, attended, log_sums, gate_up, scales, middle_scales;
+  torch::Tensor heads, head_scales;  // what the norms of query and key were given; undefined without them
   bool used = false;
 };
 
@@ -155,10 +263,14 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
                                const torch::Tensor& /*attention_norm*/, const torch::Tensor& /*query*/,
                                const torch::Tensor& /*key*/, const torch::Tensor& /*value*/,
-                               const torch::Tensor& /*output*/, const torch::Tensor& /*feed_forward_norm*/,
-                               const torch::Tensor& /*gate*/, const torch::Tensor& /*up*/,
-                               const torch::Tensor& /*down*/, const DecoderBlock* block, const BlockShape* shape,
-                               const Decoder::Layout* layout) {
+                               const std::optional<torch::Tensor>& /*query_bias*/,
+                               const std::optional<torch::Tensor>& /*key_bias*/,
+                               const std::optional<torch::Tensor>& /*value_bias*/,
+                               const std::optional<torch::Tensor>& /*query_norm*/,
+                               const std::optional<torch::Tensor>& /*key_norm*/, const torch::Tensor& /*output*/,
+                               const torch::Tensor& /*feed_forward_norm*/, const torch::Tensor& /*gate*/,
+                               const torch::Tensor& /*up*/, const torch::Tensor& /*down*/, const DecoderBlock* block,
+                               const BlockShape* shape, const Decoder::Layout* layout) {
     auto record = c10::make_intrusive<BlockRecord>();
     record->block = *block;
     record->shape = *shape;
@@ -173,6 +285,12 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
 
     normalise(x, block->attention_norm, shape->epsilon, normed, record->scales);
     at::mm_out(record->projections, normed, block->query_key_value.t());
+    add_bias(record->projections, *block);
+    if (block->query_norm.defined()) {
+      record->heads = record->projections.narrow(1, 0, shape->rotated_heads() * shape->head_dim).clone();
+      record->head_scales = head_scales_for(x, *shape);
+      normalise_heads(record->heads, *block, *shape, record->projections, record->head_scales);
+    }
     rotate(record->projections, *shape, *layout, 1.0F);
     attend(record->projections, *shape, layout->segments, record->attended, &record->log_sums);
     record->middle = at::addmm(x, record->attended, block->output.t());
@@ -218,6 +336,13 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
         attend_backward(at::mm(middle_gradient, block.output), record.projections, record.attended, record.log_sums,
                         shape, record.layout.segments);
     rotate(projection_gradient, shape, record.layout, -1.0F);
+    torch::Tensor head_norm_gradients;
+    if (block.query_norm.defined()) {
+      head_norm_gradients =
+          normalise_heads_backward(record.heads, block, shape, record.head_scales, projection_gradient);
+    }
+    torch::Tensor projection_bias_gradient;
+    if (block.query_key_value_bias.defined()) projection_bias_gradient = bias_gradient(projection_gradient);
     normalise(record.x, block.attention_norm, shape.epsilon, normed, unused_scales);
     const torch::Tensor projection_weight_gradient = at::mm(projection_gradient.t(), normed);
     at::mm_out(normed, projection_gradient, block.query_key_value);
@@ -228,15 +353,26 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     const std::int64_t queries = shape.query_width();
     const std::int64_t keys = shape.kv_heads * shape.head_dim;
     const std::int64_t intermediate = block.down.size(1);
+    const auto part = [](const torch::Tensor& whole, std::int64_t first, std::int64_t rows) {
+      return whole.defined() ? whole.narrow(0, first, rows) : torch::Tensor();
+    };
+    const auto head_norm_gradient = [&](std::int64_t which) {
+      return head_norm_gradients.defined() ? head_norm_gradients[which] : torch::Tensor();
+    };
     torch::autograd::variable_list result = {x_gradient,
                                              attention_norm_gradient,
-                                             projection_weight_gradient.narrow(0, 0, queries),
-                                             projection_weight_gradient.narrow(0, queries, keys),
-                                             projection_weight_gradient.narrow(0, queries + keys, keys),
+                                             part(projection_weight_gradient, 0, queries),
+                                             part(projection_weight_gradient, queries, keys),
+                                             part(projection_weight_gradient, queries + keys, keys),
+                                             part(projection_bias_gradient, 0, queries),
+                                             part(projection_bias_gradient, queries, keys),
+                                             part(projection_bias_gradient, queries + keys, keys),
+                                             head_norm_gradient(0),
+                                             head_norm_gradient(1),
                                              output_gradient,
                                              feed_forward_norm_gradient,
-                                             gate_up_gradient.narrow(0, 0, intermediate),
-                                             gate_up_gradient.narrow(0, intermediate, intermediate),
+                                             part(gate_up_gradient, 0, intermediate),
+                                             part(gate_up_gradient, intermediate, intermediate),
                                              down_gradient,
                                              torch::Tensor(),
                                              torch::Tensor(),
@@ -270,8 +406,11 @@ struct NormFunction final : torch::autograd::Function<NormFunction> {
 
 torch::Tensor block_with_gradient(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
                                   const Decoder::Layout& layout) {
-  return BlockFunction::apply(x, block.attention_norm, block.query, block.key, block.value, block.output,
-                              block.feed_forward_norm, block.gate, block.up, block.down, &block, &shape, &layout);
+  using Maybe = std::optional<torch::Tensor>;  // autograd leaves out those that are undefined
+  return BlockFunction::apply(x, block.attention_norm, block.query, block.key, block.value, Maybe(block.query_bias),
+                              Maybe(block.key_bias), Maybe(block.value_bias), Maybe(block.query_norm),
+                              Maybe(block.key_norm), block.output, block.feed_forward_norm, block.gate, block.up,
+                              block.down, &block, &shape, &layout);
 }
 
 void block_in_place(torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, const Decoder::Layout& layout,

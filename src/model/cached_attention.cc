@@ -83,10 +83,14 @@ void attend_new(const torch::Tensor& projections, const BlockShape& shape, std::
       const torch::Tensor& keys = caches[token.cache]->keys[count(layer)];
       const torch::Tensor& values = caches[token.cache]->values[count(layer)];
       const std::int64_t capacity = values.size(1);
-      const CachedUnit unit = {count(group), count(shape.head_dim), count(token.seen), scale};
+      // Blocks of keys that are wholly out of the window aren't read.
+      const std::int64_t oldest = shape.window > 0 ? std::max<std::int64_t>(0, token.seen - shape.window) : 0;
+      const std::int64_t begin = oldest / kBlock * kBlock;
+      const CachedUnit unit = {count(group), count(shape.head_dim), count(token.seen - begin), scale,
+                               count(oldest - begin)};
       const CachedRows<T> rows = {from + token.row * shape.projection_width() + head * group * shape.head_dim,
-                                  values_of<T>(keys) + head * capacity * shape.head_dim,
-                                  values_of<T>(values) + head * capacity * width,
+                                  values_of<T>(keys) + (head * capacity + begin) * shape.head_dim,
+                                  values_of<T>(values) + (head * capacity + begin) * width,
                                   to + token.row * shape.query_width() + head * group * shape.head_dim};
       if constexpr (std::is_same_v<T, float>) {
         kernels.cached_f32(unit, rows, scratch.data());

@@ -17,8 +17,8 @@
 namespace retort::model {
 
 // Rows of segments[i] of `projections` continue caches[i]: their keys and values are kept in layer `layer`, and their
-// queries attend to all that is kept. Whole documents (empty caches) take the kernels of training. The caches' lengths
-// are the caller's to move on. `attended`: [n, query_width], every row is written.
+// queries attend to all that is kept and in the window. Whole documents (empty caches) take the kernels of training.
+// The caches' lengths are the caller's to move on. `attended`: [n, query_width], every row is written.
 void attend_cached(const torch::Tensor& projections, const BlockShape& shape,
                    std::span<const Decoder::Layout::Segment> segments, std::span<KeyValueCache* const> caches,
                    std::int64_t layer, torch::Tensor& attended);

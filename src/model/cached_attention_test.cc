@@ -67,7 +67,8 @@ void expect_equal_to_whole(const BlockShape& shape, torch::ScalarType type,
 const std::vector<std::vector<std::int64_t>> kPieces = {{1, 1, 1, 1}, {40, 1, 30, 1, 1}, {3, 14, 1}, {150}};
 
 TEST(CachedAttention, EqualsTheWholeDocument) {
-  for (const BlockShape shape : {BlockShape{9, 3, 64, 1e-5}, BlockShape{2, 2, 8, 1e-5}, BlockShape{5, 1, 24, 1e-5}}) {
+  for (const BlockShape shape : {BlockShape{9, 3, 64, 1e-5}, BlockShape{2, 2, 8, 1e-5}, BlockShape{5, 1, 24, 1e-5},
+                                 BlockShape{4, 2, 16, 1e-5, 1}, BlockShape{4, 2, 16, 1e-5, 20}}) {
     expect_equal_to_whole(shape, torch::kFloat32, kPieces, 2e-6);
     expect_equal_to_whole(shape, torch::kBFloat16, kPieces, 2e-2);  // two bf16 values of the result apart
   }

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -24,16 +26,28 @@ auto guarded(const F& f) -> decltype(f()) {
   }
 }
 
+// arXiv 2104.09864, section 3.4.2; divided by the file's own factors, by position interpolation (arXiv 2306.15595), or
+// by YaRN (arXiv 2309.00071, section 3.2), which leaves alone what turns often in the original context.
 torch::Tensor frequencies(const DecoderConfig& config) {
   const std::int64_t half = config.head_dim / 2;
+  const auto width = static_cast<double>(config.head_dim);
+  // The pair that turns so many times in the original context.
+  const auto pair_of = [&](double turns) {
+    return width * std::log(static_cast<double>(config.yarn_context) / (turns * 2 * M_PI)) /
+           (2 * std::log(config.rope_theta));
+  };
+  const bool yarn = config.yarn_context > 0;
+  const double first = yarn ? std::max(0.0, std::floor(pair_of(kYarnBetaFast))) : 0;
+  const double last = yarn ? std::min(width - 1, std::ceil(pair_of(kYarnBetaSlow))) : 0;
   torch::Tensor result = torch::empty({half}, torch::kFloat64);
   auto* values = result.data_ptr<double>();
   for (std::int64_t i = 0; i < half; ++i) {
-    // arXiv 2104.09864, section 3.4.2; divided by linear interpolation (arXiv 2306.15595) and the file's own factors.
-    const double plain =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    const auto pair = static_cast<double>(i);
     const double factor = config.rope_factors.empty() ? 1.0 : config.rope_factors[static_cast<std::size_t>(i)];
-    values[i] = plain / config.rope_scale / factor;
+    const double plain = std::pow(config.rope_theta, -2.0 * pair / width) / factor;
+    const double scaled = plain / config.rope_scale;
+    const double share = yarn ? std::clamp((pair - first) / std::max(0.001, last - first), 0.0, 1.0) : 1.0;
+    values[i] = share * scaled + (1 - share) * plain;
   }
   return result;
 }
@@ -72,7 +86,7 @@ Decoder Decoder::allocate(DecoderConfig config, ComputeType compute) {
   const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
     return torch::empty({rows, columns}, dtype_of(compute));
   };
-  const auto norm = [&] { return torch::empty({c.hidden}, torch::kFloat32); };
+  const auto vector = [](std::int64_t length) { return torch::empty({length}, torch::kFloat32); };
   // detach(): a leaf of its own on the same memory.
   const auto part = [](const torch::Tensor& whole, std::int64_t first, std::int64_t rows) {
     return whole.narrow(0, first, rows).detach();
@@ -80,17 +94,27 @@ Decoder Decoder::allocate(DecoderConfig config, ComputeType compute) {
   const std::int64_t queries = c.heads * c.head_dim;
   const std::int64_t keys = c.kv_heads * c.head_dim;
   decoder.embedding_ = matrix(c.vocabulary, c.hidden);
-  decoder.final_norm_ = norm();
+  decoder.final_norm_ = vector(c.hidden);
   if (!c.tied_head) decoder.head_ = matrix(c.vocabulary, c.hidden);
   decoder.blocks_.resize(static_cast<std::size_t>(c.layers));
   for (auto& block : decoder.blocks_) {
-    block.attention_norm = norm();
+    block.attention_norm = vector(c.hidden);
     block.query_key_value = matrix(queries + 2 * keys, c.hidden);
     block.query = part(block.query_key_value, 0, queries);
     block.key = part(block.query_key_value, queries, keys);
     block.value = part(block.query_key_value, queries + keys, keys);
+    if (c.qkv_bias) {
+      block.query_key_value_bias = vector(queries + 2 * keys);
+      block.query_bias = part(block.query_key_value_bias, 0, queries);
+      block.key_bias = part(block.query_key_value_bias, queries, keys);
+      block.value_bias = part(block.query_key_value_bias, queries + keys, keys);
+    }
+    if (c.qk_norm) {
+      block.query_norm = vector(c.head_dim);
+      block.key_norm = vector(c.head_dim);
+    }
     block.output = matrix(c.hidden, queries);
-    block.feed_forward_norm = norm();
+    block.feed_forward_norm = vector(c.hidden);
     block.gate_up = matrix(2 * c.intermediate, c.hidden);
     block.gate = part(block.gate_up, 0, c.intermediate);
     block.up = part(block.gate_up, c.intermediate, c.intermediate);
@@ -109,6 +133,15 @@ std::vector<NamedTensor> Decoder::named_parameters() const {
     result.push_back({prefix + "attn_q.weight", block.query});
     result.push_back({prefix + "attn_k.weight", block.key});
     result.push_back({prefix + "attn_v.weight", block.value});
+    if (config_.qkv_bias) {
+      result.push_back({prefix + "attn_q.bias", block.query_bias});
+      result.push_back({prefix + "attn_k.bias", block.key_bias});
+      result.push_back({prefix + "attn_v.bias", block.value_bias});
+    }
+    if (config_.qk_norm) {
+      result.push_back({prefix + "attn_q_norm.weight", block.query_norm});
+      result.push_back({prefix + "attn_k_norm.weight", block.key_norm});
+    }
     result.push_back({prefix + "attn_output.weight", block.output});
     result.push_back({prefix + "ffn_norm.weight", block.feed_forward_norm});
     result.push_back({prefix + "ffn_gate.weight", block.gate});
@@ -134,18 +167,12 @@ Result<Decoder> Decoder::from_gguf(const gguf::File& file, const LoadOptions& op
     const torch::NoGradGuard no_gradient;
     Decoder decoder = allocate(config, options.compute);
     for (auto& [name, tensor] : decoder.named_parameters()) {
-      // A cut model's block N is block source_layers[N] of the file.
-      std::string source = name;
-      if (name.starts_with("blk.")) {
-        const auto dot = name.find('.', 4);
-        const auto layer = static_cast<std::size_t>(std::stoll(name.substr(4, dot - 4)));
-        source = "blk." + std::to_string(config.source_layers[layer]) + name.substr(dot);
-      }
+      const std::string source = name_before_cut(name, config.source_layers);
       const auto* found = file.find(source);
       RETORT_CHECK(found != nullptr);  // decoder_config() has looked
       RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
-      if (is_rotary_tensor(name)) {
-        values = interleaved_to_half_split(values, rotary_heads(name, config.heads, config.kv_heads), config.head_dim);
+      if (const std::int64_t heads = interleaved_heads(config, name); heads > 0) {
+        values = interleaved_to_half_split(values, heads, config.head_dim);
       }
       const torch::Tensor wrapped = wrap(values, tensor_shape(config, name));
       const auto finite = check_finite(wrapped, source);
@@ -201,19 +228,9 @@ Result<Decoder> Decoder::keep_layers(std::span<const std::int64_t> layers) const
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
     Decoder cut = allocate(std::move(config), compute_);
-    cut.embedding_.copy_(embedding_);
-    cut.final_norm_.copy_(final_norm_);
-    if (!config_.tied_head) cut.head_.copy_(head_);
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      const auto& from = blocks_[static_cast<std::size_t>(layers[i])];
-      auto& to = cut.blocks_[i];
-      to.attention_norm.copy_(from.attention_norm);
-      to.query_key_value.copy_(from.query_key_value);
-      to.output.copy_(from.output);
-      to.feed_forward_norm.copy_(from.feed_forward_norm);
-      to.gate_up.copy_(from.gate_up);
-      to.down.copy_(from.down);
-    }
+    std::map<std::string, torch::Tensor> own;
+    for (auto& [name, tensor] : named_parameters()) own[name] = tensor;
+    for (auto& [name, tensor] : cut.named_parameters()) tensor.copy_(own.at(name_before_cut(name, layers)));
     return cut;
   });
 }

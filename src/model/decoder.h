@@ -1,9 +1,9 @@
-// A Llama-architecture decoder on libtorch: the teacher without gradients, the student with them.
+// A decoder on libtorch, of any family of model/decoder_config.h: the teacher without gradients, the student with them.
 //
 // Weights carry GGUF's tensor names; query and key rows are half-split inside (model/rotary_layout.h). Matrices are
-// kept in the compute type, norms in FP32 in either type. The three attention projections of a block share one
-// allocation, so do gate and up: the named tensors are views of it, so write to them in place (copy_), never replace
-// them.
+// kept in the compute type, norms and biases in FP32 in either type. The three attention projections of a block share
+// one allocation, so do gate and up: the named tensors are views of it, so write to them in place (copy_), never
+// replace them.
 //
 // Computes from many documents packed in one batch: attention never crosses a document, positions are the caller's.
 // Work is done for every position of a batch, padding included; one long row without padding is the fastest form.
@@ -56,14 +56,17 @@ struct LoadOptions {
 };
 
 struct DecoderBlock {
-  torch::Tensor attention_norm;     // [hidden] FP32
-  torch::Tensor query_key_value;    // [(heads + 2 kv_heads) head_dim, hidden]: what the next three are views of
-  torch::Tensor query, key, value;  // leaves
-  torch::Tensor output;             // [hidden, heads head_dim]
-  torch::Tensor feed_forward_norm;  // [hidden] FP32
-  torch::Tensor gate_up;            // [2 intermediate, hidden]: what the next two are views of
-  torch::Tensor gate, up;           // leaves
-  torch::Tensor down;               // [hidden, intermediate]
+  torch::Tensor attention_norm;        // [hidden] FP32
+  torch::Tensor query_key_value;       // [(heads + 2 kv_heads) head_dim, hidden]: what the next three are views of
+  torch::Tensor query, key, value;     // leaves
+  torch::Tensor query_key_value_bias;  // [(heads + 2 kv_heads) head_dim] FP32; undefined without biases
+  torch::Tensor query_bias, key_bias, value_bias;  // leaves, views of it
+  torch::Tensor query_norm, key_norm;              // [head_dim] FP32; undefined without QK norm
+  torch::Tensor output;                            // [hidden, heads head_dim]
+  torch::Tensor feed_forward_norm;                 // [hidden] FP32
+  torch::Tensor gate_up;                           // [2 intermediate, hidden]: what the next two are views of
+  torch::Tensor gate, up;                          // leaves
+  torch::Tensor down;                              // [hidden, intermediate]
 };
 
 // The keys and values of one sequence that is being continued. Belongs to the caller; one thread.
@@ -85,8 +88,8 @@ class Decoder {
   const DecoderConfig& config() const { return config_; }
   ComputeType compute_type() const { return compute_; }
 
-  // Leaves under GGUF's names in the order of tensor_names(): matrices in the compute type, norms in FP32. A tied head
-  // is there once, as token_embd.weight.
+  // Leaves under GGUF's names in the order of tensor_names(): matrices in the compute type, norms and biases in FP32. A
+  // tied head is there once, as token_embd.weight.
   std::vector<NamedTensor> named_parameters() const;
   // Makes every parameter require a gradient, or none. A Decoder is made without.
   void set_requires_grad(bool enabled);

@@ -8,13 +8,14 @@ namespace retort::model {
 namespace {
 
 BlockShape shape_of(const DecoderConfig& config) {
-  return {config.heads, config.kv_heads, config.head_dim, config.rms_epsilon};
+  return {config.heads, config.kv_heads, config.head_dim, config.rms_epsilon, config.window};
 }
 
-void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies) {
+void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies,
+                  double magnitude) {
   const torch::Tensor angles = positions.to(torch::kFloat64).unsqueeze(1) * inverse_frequencies;
-  layout.cosine = angles.cos().to(torch::kFloat32).contiguous();
-  layout.sine = angles.sin().to(torch::kFloat32).contiguous();
+  layout.cosine = angles.cos().mul_(magnitude).to(torch::kFloat32).contiguous();
+  layout.sine = angles.sin().mul_(magnitude).to(torch::kFloat32).contiguous();
 }
 
 }  // namespace
@@ -37,7 +38,7 @@ Decoder::Layout Decoder::layout(const TokenBatch& batch) const {
       begin = end;
     }
   }
-  set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_);
+  set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_, config_.rope_magnitude);
   return result;
 }
 
@@ -98,7 +99,7 @@ torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const
     begin += counts[i];
   }
   RETORT_CHECK(begin == total);
-  set_rotation(packed, positions, inverse_frequencies_);
+  set_rotation(packed, positions, inverse_frequencies_, config_.rope_magnitude);
 
   torch::Tensor x = embed(id_tensor);
   const BlockShape shape = shape_of(config_);

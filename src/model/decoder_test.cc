@@ -5,10 +5,14 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <numeric>
 
+#include "base/json.h"
 #include "base/random.h"
 #include "gguf/file.h"
 #include "gguf/testing.h"
@@ -45,13 +49,46 @@ DecoderConfig small_config(bool tied = true, bool factors = false) {
   return config;
 }
 
+// One of each option of the decoder, and all at once.
+std::vector<DecoderConfig> variants() {
+  std::vector<DecoderConfig> result = {small_config(), small_config(true, true)};
+  const auto with = [&](const std::function<void(DecoderConfig&)>& change) {
+    result.push_back(small_config());
+    change(result.back());
+  };
+  const auto biased = [](DecoderConfig& c) { c.qkv_bias = true; };
+  const auto normed = [](DecoderConfig& c) { c.qk_norm = true; };
+  const auto windowed = [](DecoderConfig& c) { c.window = 4; };
+  const auto yarn = [](DecoderConfig& c) {
+    c.rope_scale = 4;
+    c.yarn_context = 40;
+    c.rope_magnitude = 1.2;
+  };
+  with(biased);
+  with(normed);
+  with(windowed);
+  with(yarn);
+  with([&](DecoderConfig& c) {
+    for (const auto& change : std::vector<std::function<void(DecoderConfig&)>>{biased, normed, windowed, yarn}) {
+      change(c);
+    }
+    c.rope_factors = {1, 1, 1.5F, 2, 3, 4, 8, 8};
+    c.architecture = "qwen3";
+  });
+  return result;
+}
+
+// For traces.
+std::string text_of(const DecoderConfig& config) { return to_json(config).dump(); }
+
 std::vector<NamedTensor> draw_tensors(const DecoderConfig& config) {
   torch::manual_seed(7);
   std::vector<NamedTensor> tensors;
   for (const auto& name : tensor_names(config)) {
     const auto shape = tensor_shape(config, name);
     auto values = torch::randn(shape, torch::kFloat32);
-    tensors.push_back({name, shape.size() == 1 ? 1 + 0.2 * values : 0.3 * values});
+    const bool norm = shape.size() == 1 && name.ends_with(".weight");
+    tensors.push_back({name, norm ? 1 + 0.2 * values : 0.3 * values});
   }
   return tensors;
 }
@@ -70,25 +107,50 @@ torch::Tensor reference(const DecoderConfig& c, const std::map<std::string, torc
     return x * torch::rsqrt(x.pow(2).mean(-1, true) + c.rms_epsilon) * weight;
   };
   auto half = torch::arange(c.head_dim / 2, torch::kFloat64);
-  auto frequency = torch::pow(c.rope_theta, -2.0 * half / static_cast<double>(c.head_dim)) / c.rope_scale;
+  auto frequency = torch::pow(c.rope_theta, -2.0 * half / static_cast<double>(c.head_dim));
   if (!c.rope_factors.empty()) frequency = frequency / torch::tensor(c.rope_factors, torch::kFloat64);
+  if (c.yarn_context > 0) {
+    // Turns in the original context, as arXiv 2309.00071 has them: above 32 plain, below 1 scaled, the ramp in between
+    // over pairs of values.
+    const double log_theta = std::log(c.rope_theta);
+    const auto context = static_cast<double>(c.yarn_context);
+    const auto width = static_cast<double>(c.head_dim);
+    const double low = std::max(0.0, std::floor(width * std::log(context / (32 * 2 * M_PI)) / (2 * log_theta)));
+    const double high = std::min(width - 1, std::ceil(width * std::log(context / (2 * M_PI)) / (2 * log_theta)));
+    const auto share = ((half - low) / (high - low)).clamp(0, 1);
+    frequency = frequency / c.rope_scale * share + frequency * (1 - share);
+  } else {
+    frequency = frequency / c.rope_scale;
+  }
   const auto angle = torch::arange(n, torch::kFloat64).unsqueeze(1) * frequency;  // [n, half]
   const auto rotate = [&](const torch::Tensor& x) {                               // [n, heads, head_dim]
     const auto parts = x.chunk(2, -1);
-    const auto cosine = angle.cos().unsqueeze(1);
-    const auto sine = angle.sin().unsqueeze(1);
+    const auto cosine = c.rope_magnitude * angle.cos().unsqueeze(1);
+    const auto sine = c.rope_magnitude * angle.sin().unsqueeze(1);
     return torch::cat({parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine}, -1);
   };
   auto x = w.at("token_embd.weight").index_select(0, torch::tensor(std::vector<std::int64_t>(ids.begin(), ids.end())));
-  const auto mask = torch::full({n, n}, -INFINITY, torch::kFloat64).triu(1);
+  auto mask = torch::full({n, n}, -INFINITY, torch::kFloat64).triu(1);
+  if (c.window > 0) mask = mask + torch::full({n, n}, -INFINITY, torch::kFloat64).tril(-c.window);
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
     const auto at = [&](const std::string& part) {
       return w.at("blk." + std::to_string(layer) + "." + part + ".weight");
     };
     auto h = norm(x, at("attn_norm"));
-    auto q = rotate(h.matmul(at("attn_q").t()).view({n, c.heads, c.head_dim}));
-    auto k = rotate(h.matmul(at("attn_k").t()).view({n, c.kv_heads, c.head_dim}));
-    auto v = h.matmul(at("attn_v").t()).view({n, c.kv_heads, c.head_dim});
+    const auto project = [&](const std::string& part, std::int64_t heads) {
+      auto y = h.matmul(at(part).t());
+      if (c.qkv_bias) y = y + w.at("blk." + std::to_string(layer) + "." + part + ".bias");
+      return y.view({n, heads, c.head_dim});
+    };
+    auto q = project("attn_q", c.heads);
+    auto k = project("attn_k", c.kv_heads);
+    auto v = project("attn_v", c.kv_heads);
+    if (c.qk_norm) {
+      q = norm(q, at("attn_q_norm"));
+      k = norm(k, at("attn_k_norm"));
+    }
+    q = rotate(q);
+    k = rotate(k);
     k = k.repeat_interleave(c.heads / c.kv_heads, 1);
     v = v.repeat_interleave(c.heads / c.kv_heads, 1);
     auto score = torch::einsum("ihd,jhd->hij", {q, k}) / std::sqrt(static_cast<double>(c.head_dim)) + mask;
@@ -138,8 +200,8 @@ TokenBatch packed_batch() {
 }
 
 TEST(Decoder, ForwardIsTheFormulae) {
-  for (const bool factors : {false, true}) {
-    const auto config = small_config(true, factors);
+  for (const auto& config : variants()) {
+    SCOPED_TRACE(text_of(config));
     const Decoder decoder = make(config);
     const auto hidden = decoder.forward(single_document(kFirst));
     EXPECT_EQ(hidden.sizes(), (c10::IntArrayRef{1, 10, 32}));
@@ -148,7 +210,7 @@ TEST(Decoder, ForwardIsTheFormulae) {
 }
 
 TEST(Decoder, PackedDocumentsDoNotSeeEachOther) {
-  const Decoder decoder = make(small_config());
+  const Decoder decoder = make(variants().back());
   const auto packed = decoder.forward(packed_batch());
   const auto first = decoder.forward(single_document(kFirst)).squeeze(0);
   const auto second = decoder.forward(single_document(kSecond)).squeeze(0);
@@ -161,51 +223,57 @@ TEST(Decoder, PackedDocumentsDoNotSeeEachOther) {
 }
 
 TEST(Decoder, GradientsAreThoseOfTheFormulae) {
-  const auto config = small_config(true, true);
-  Decoder decoder = make(config);
-  decoder.set_requires_grad(true);
-  torch::manual_seed(3);
-  const auto first_weights = torch::randn({10, 32}, torch::kFloat64);
-  const auto second_weights = torch::randn({6, 32}, torch::kFloat64);
-  const auto hidden = decoder.forward(packed_batch());
-  auto incoming = torch::zeros({2, 16, 32}, torch::kFloat32);
-  incoming.index_put_({0, Slice(0, 10)}, first_weights.to(torch::kFloat32));
-  incoming.index_put_({1, Slice(1, 7)}, second_weights.to(torch::kFloat32));
-  hidden.backward(incoming);
+  for (const auto& config : variants()) {
+    SCOPED_TRACE(text_of(config));
+    Decoder decoder = make(config);
+    decoder.set_requires_grad(true);
+    torch::manual_seed(3);
+    const auto first_weights = torch::randn({10, 32}, torch::kFloat64);
+    const auto second_weights = torch::randn({6, 32}, torch::kFloat64);
+    const auto hidden = decoder.forward(packed_batch());
+    auto incoming = torch::zeros({2, 16, 32}, torch::kFloat32);
+    incoming.index_put_({0, Slice(0, 10)}, first_weights.to(torch::kFloat32));
+    incoming.index_put_({1, Slice(1, 7)}, second_weights.to(torch::kFloat32));
+    hidden.backward(incoming);
 
-  auto weights = fp64(config, true);
-  auto loss = (reference(config, weights, kFirst) * first_weights).sum() +
-              (reference(config, weights, kSecond) * second_weights).sum();
-  loss.backward();
-  for (const auto& [name, tensor] : decoder.named_parameters()) {
-    const auto expected = weights.at(name).grad();
-    ASSERT_TRUE(tensor.grad().defined()) << name;
-    const double scale = expected.abs().max().item<double>();
-    EXPECT_GT(scale, 0) << name;
-    EXPECT_LT(difference(tensor.grad(), expected) / scale, 3e-5) << name;
+    auto weights = fp64(config, true);
+    auto loss = (reference(config, weights, kFirst) * first_weights).sum() +
+                (reference(config, weights, kSecond) * second_weights).sum();
+    loss.backward();
+    for (const auto& [name, tensor] : decoder.named_parameters()) {
+      const auto expected = weights.at(name).grad();
+      ASSERT_TRUE(tensor.grad().defined()) << name;
+      const double scale = expected.abs().max().item<double>();
+      EXPECT_GT(scale, 0) << name;
+      EXPECT_LT(difference(tensor.grad(), expected) / scale, 3e-5) << name;
+    }
   }
 }
 
 // BF16 gradients point where the exact ones do.
 TEST(Decoder, Bf16GradientsAgreeInDirection) {
-  const auto config = small_config();
-  Decoder decoder = make(config, ComputeType::kBFloat16);
-  decoder.set_requires_grad(true);
-  torch::manual_seed(3);
-  const auto incoming = torch::randn({10, 32}, torch::kFloat64);
-  decoder.forward(single_document(kFirst)).backward(incoming.to(torch::kBFloat16).unsqueeze(0));
-  auto weights = fp64(config, true);
-  (reference(config, weights, kFirst) * incoming).sum().backward();
-  for (const auto& [name, tensor] : decoder.named_parameters()) {
-    const auto got = tensor.grad().to(torch::kFloat64).flatten();
-    const auto expected = weights.at(name).grad().flatten();
-    EXPECT_GT((got.dot(expected) / (got.norm() * expected.norm())).item<double>(), 0.995) << name;
+  for (const auto& config : variants()) {
+    SCOPED_TRACE(text_of(config));
+    Decoder decoder = make(config, ComputeType::kBFloat16);
+    decoder.set_requires_grad(true);
+    torch::manual_seed(3);
+    const auto incoming = torch::randn({10, 32}, torch::kFloat64);
+    decoder.forward(single_document(kFirst)).backward(incoming.to(torch::kBFloat16).unsqueeze(0));
+    auto weights = fp64(config, true);
+    (reference(config, weights, kFirst) * incoming).sum().backward();
+    for (const auto& [name, tensor] : decoder.named_parameters()) {
+      const auto got = tensor.grad().to(torch::kFloat64).flatten();
+      const auto expected = weights.at(name).grad().flatten();
+      EXPECT_GT((got.dot(expected) / (got.norm() * expected.norm())).item<double>(), 0.99) << name;
+    }
   }
 }
 
 TEST(Decoder, WithAndWithoutGradientsComputeTheSame) {
-  for (const auto compute : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
-    Decoder decoder = make(small_config(), compute);
+  for (const auto& [config, compute] :
+       {std::pair{small_config(), ComputeType::kFloat32}, std::pair{small_config(), ComputeType::kBFloat16},
+        std::pair{variants().back(), ComputeType::kFloat32}, std::pair{variants().back(), ComputeType::kBFloat16}}) {
+    Decoder decoder = make(config, compute);
     const auto plain = decoder.forward(packed_batch());
     std::vector<torch::Tensor> seen;
     const auto observed = decoder.forward(
@@ -217,60 +285,90 @@ TEST(Decoder, WithAndWithoutGradientsComputeTheSame) {
     EXPECT_TRUE(torch::equal(plain, observed));
     const double allowed = compute == ComputeType::kFloat32 ? 1e-5 : 0.05;
     EXPECT_LT(difference(plain, recorded.detach()), allowed);
-    const auto exact = reference(small_config(), fp64(small_config()), kFirst);
+    const auto exact = reference(config, fp64(config), kFirst);
     EXPECT_LT(difference(plain.index({0, Slice(0, 10)}), exact), 4 * allowed);
   }
 }
 
 TEST(Decoder, GradientsDoNotDependOnThreads) {
   const int before = torch::get_num_threads();
-  std::vector<torch::Tensor> gradients;
+  std::vector<std::map<std::string, torch::Tensor>> gradients;
   for (const int threads : {1, 2}) {
     torch::set_num_threads(threads);
-    Decoder decoder = make(small_config());
+    Decoder decoder = make(variants().back());
     decoder.set_requires_grad(true);
     decoder.forward(packed_batch()).sum().backward();
-    gradients.push_back(decoder.named_parameters()[1].tensor.grad().clone());  // a norm's
+    auto& own = gradients.emplace_back();
+    for (const auto& [name, tensor] : decoder.named_parameters()) {
+      if (tensor.dim() == 1) own[name] = tensor.grad().clone();  // matrix products are libtorch's
+    }
   }
   torch::set_num_threads(before);
-  EXPECT_TRUE(torch::equal(gradients[0], gradients[1]));
+  for (const auto& [name, gradient] : gradients[0]) EXPECT_TRUE(torch::equal(gradient, gradients[1].at(name))) << name;
 }
 
 TEST(Decoder, ExtendingEqualsReadingAtOnce) {
-  const Decoder decoder = make(small_config());
-  const auto whole = decoder.forward(single_document(kFirst)).squeeze(0);
-  const auto other = decoder.forward(single_document(kSecond)).squeeze(0);
-  KeyValueCache first;
-  KeyValueCache second;
-  // Four tokens of the first alone; then three of it beside two of the second; then one by one.
-  std::vector<torch::Tensor> first_rows;
-  std::vector<torch::Tensor> second_rows;
-  const auto step = [&](std::int64_t from_first, std::int64_t from_second) {
-    std::vector<std::int32_t> ids;
-    std::vector<std::int64_t> counts;
-    std::vector<KeyValueCache*> caches;
-    for (const auto& [cache, source, count] :
-         {std::tuple{&first, &kFirst, from_first}, std::tuple{&second, &kSecond, from_second}}) {
-      if (count == 0) continue;
-      ids.insert(ids.end(), source->begin() + cache->length, source->begin() + cache->length + count);
-      counts.push_back(count);
-      caches.push_back(cache);
-    }
-    const auto rows = decoder.extend(ids, counts, caches);
-    first_rows.push_back(rows.narrow(0, 0, from_first));
-    second_rows.push_back(rows.narrow(0, from_first, from_second));
-  };
-  step(4, 0);
-  step(3, 2);
-  step(1, 1);
-  step(2, 3);
-  EXPECT_EQ(first.length, 10);
-  EXPECT_LT(difference(torch::cat(first_rows), whole), 1e-5);
-  EXPECT_LT(difference(torch::cat(second_rows), other), 1e-5);
+  for (const auto& config : variants()) {
+    SCOPED_TRACE(text_of(config));
+    const Decoder decoder = make(config);
+    const auto whole = decoder.forward(single_document(kFirst)).squeeze(0);
+    const auto other = decoder.forward(single_document(kSecond)).squeeze(0);
+    KeyValueCache first;
+    KeyValueCache second;
+    // Four tokens of the first alone; then three of it beside two of the second; then one by one.
+    std::vector<torch::Tensor> first_rows;
+    std::vector<torch::Tensor> second_rows;
+    const auto step = [&](std::int64_t from_first, std::int64_t from_second) {
+      std::vector<std::int32_t> ids;
+      std::vector<std::int64_t> counts;
+      std::vector<KeyValueCache*> caches;
+      for (const auto& [cache, source, count] :
+           {std::tuple{&first, &kFirst, from_first}, std::tuple{&second, &kSecond, from_second}}) {
+        if (count == 0) continue;
+        ids.insert(ids.end(), source->begin() + cache->length, source->begin() + cache->length + count);
+        counts.push_back(count);
+        caches.push_back(cache);
+      }
+      const auto rows = decoder.extend(ids, counts, caches);
+      first_rows.push_back(rows.narrow(0, 0, from_first));
+      second_rows.push_back(rows.narrow(0, from_first, from_second));
+    };
+    step(4, 0);
+    step(3, 2);
+    step(1, 1);
+    step(2, 3);
+    EXPECT_EQ(first.length, 10);
+    EXPECT_LT(difference(torch::cat(first_rows), whole), 1e-5);
+    EXPECT_LT(difference(torch::cat(second_rows), other), 1e-5);
+  }
+}
+
+// Longer than libtorch's attention takes keys at a time, so that some of its blocks are out of every window.
+TEST(Decoder, AWindowHoldsInALongDocument) {
+  auto config = small_config();
+  config.window = 7;
+  config.context = 1000;
+  const Decoder decoder = make(config);
+  std::vector<std::int32_t> ids(700);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * i % 50);
+  const auto whole = decoder.forward(single_document(ids)).squeeze(0);
+  EXPECT_LT(difference(whole, reference(config, fp64(config), ids)), 5e-5);
+  KeyValueCache cache;
+  const std::vector<KeyValueCache*> caches = {&cache};
+  std::vector<torch::Tensor> rows;
+  std::int64_t begin = 0;
+  for (const std::int64_t count : {640L, 1L, 58L, 1L}) {
+    const std::vector<std::int64_t> counts = {count};
+    rows.push_back(decoder.extend(
+        std::span(ids).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), counts, caches));
+    begin += count;
+  }
+  EXPECT_LT(difference(torch::cat(rows), whole), 2e-5);
 }
 
 TEST(Decoder, KeepLayersIsTheModelWithoutTheOthers) {
-  const auto config = small_config(false);
+  auto config = variants().back();
+  config.tied_head = false;
   const Decoder decoder = make(config);
   const std::vector<std::int64_t> kept = {0, 2};
   const auto cut = decoder.keep_layers(kept);
@@ -337,8 +435,13 @@ TEST(RotaryLayout, InversesOfEachOther) {
   EXPECT_EQ(interleaved_to_half_split(half_split_to_interleaved(values, 3, 8), 3, 8), values);
   // Rows 0, 1, 2, 3 of a head of four: pairs (0, 1) and (2, 3) become (0, 2) and (1, 3).
   EXPECT_EQ(interleaved_to_half_split(std::vector<float>{0, 1, 2, 3}, 1, 4), (std::vector<float>{0, 2, 1, 3}));
-  EXPECT_TRUE(is_rotary_tensor("blk.12.attn_k.weight"));
-  EXPECT_FALSE(is_rotary_tensor("blk.12.attn_v.weight"));
+  DecoderConfig config = small_config();
+  EXPECT_EQ(interleaved_heads(config, "blk.12.attn_q.weight"), 4);
+  EXPECT_EQ(interleaved_heads(config, "blk.12.attn_k.bias"), 2);
+  EXPECT_EQ(interleaved_heads(config, "blk.12.attn_v.weight"), 0);
+  EXPECT_EQ(interleaved_heads(config, "blk.12.attn_q_norm.weight"), 0);
+  config.architecture = "qwen2";
+  EXPECT_EQ(interleaved_heads(config, "blk.12.attn_q.weight"), 0);
 }
 
 class FileTest : public ::testing::Test {
@@ -430,35 +533,65 @@ TEST_F(FileTest, EveryKeyAndTensorIsConsumedOrRefused) {
   const auto with = [](const std::string& key, gguf::Value value) {
     return [=](gguf::Metadata& metadata) { metadata.set(key, value); };
   };
-  EXPECT_THAT(refusal(with("llama.attention.sliding_window", std::uint32_t{128})),
-              HasSubstr("'llama.attention.sliding_window'"));
+  EXPECT_EQ(refusal(with("llama.attention.sliding_window", std::uint32_t{128})), "accepted");
+  EXPECT_EQ(decoder_config(*gguf::File::open(folder_ / "edited.gguf"))->window, 128);
   EXPECT_EQ(refusal(with("llama.attention.sliding_window", std::uint32_t{0})), "accepted");
+  EXPECT_THAT(refusal(with("qwen2.attention.head_count", std::uint32_t{4})), HasSubstr("'qwen2.attention.head_count'"));
   EXPECT_THAT(refusal(with("llama.attention.softcap_of_tomorrow", 30.0F)), HasSubstr("softcap_of_tomorrow"));
-  EXPECT_THAT(refusal(with("llama.rope.scaling.type", std::string("yarn"))), HasSubstr("'yarn'"));
+  EXPECT_THAT(refusal(with("llama.rope.scaling.type", std::string("longrope"))), HasSubstr("'longrope'"));
+  EXPECT_THAT(refusal(with("llama.rope.scaling.yarn_beta_slow", 2.0F)), HasSubstr("yarn_beta_slow"));
   EXPECT_THAT(refusal(with("llama.expert_count", std::uint32_t{8})), HasSubstr("'llama.expert_count'"));
   EXPECT_THAT(refusal(with("general.architecture", std::string("gemma"))), HasSubstr("'gemma' is not supported"));
   EXPECT_THAT(refusal(with("llama.attention.head_count_kv", std::uint32_t{3})), HasSubstr("expected a divisor"));
   EXPECT_THAT(refusal(with("llama.feed_forward_length", std::uint32_t{64})), HasSubstr("has the shape"));
   EXPECT_THAT(refusal(with("llama.block_count", std::uint32_t{3})), HasSubstr("'blk.2.attn_norm.weight' is missing"));
-  EXPECT_THAT(refusal(with("llama.block_count", std::uint32_t{1})), HasSubstr("is not part of a plain Llama"));
+  EXPECT_THAT(refusal(with("llama.block_count", std::uint32_t{1})), HasSubstr("is not part of a plain decoder"));
   EXPECT_THAT(refusal(nullptr, "blk.0.attn_q.bias"), HasSubstr("'blk.0.attn_q.bias'"));
   EXPECT_THAT(refusal(nullptr, "", "blk.1.ffn_up.weight"), HasSubstr("'blk.1.ffn_up.weight' holds NaN"));
 }
 
-TEST_F(FileTest, LinearScalingIsRead) {
-  const auto file = tiny();
-  auto metadata = file.metadata();
-  metadata.set("llama.rope.scaling.type", std::string("linear"));
-  metadata.set("llama.rope.scaling.factor", 4.0F);
-  gguf::Writer writer(metadata);
-  for (const auto& tensor : file.tensors()) {
-    writer.add_bytes(tensor.name, tensor.shape, tensor.type,
-                     [&]() -> Result<std::span<const std::byte>> { return file.bytes(tensor); });
+TEST_F(FileTest, ScalingOfTheRotationIsRead) {
+  using Options = gguf::testing::TinyModelOptions;
+  const auto linear = decoder_config(tiny({.rope_scaling = "linear"}));
+  ASSERT_TRUE(linear) << linear.error().message;
+  EXPECT_EQ(linear->rope_scale, 4.0);
+  EXPECT_EQ(linear->yarn_context, 0);
+  EXPECT_EQ(linear->rope_magnitude, 1.0);
+  const auto yarn = decoder_config(tiny(Options{.rope_scaling = "yarn", .rope_original_context = 128}));
+  ASSERT_TRUE(yarn) << yarn.error().message;
+  EXPECT_EQ(yarn->yarn_context, 128);
+  EXPECT_DOUBLE_EQ(yarn->rope_magnitude, 1 + 0.1 * std::log(4.0));
+  // The model's own context where the file doesn't say.
+  EXPECT_EQ(decoder_config(tiny({.rope_scaling = "yarn"}))->yarn_context, 512);
+  EXPECT_EQ(decoder_config(tiny({.rope_scaling = "none"}))->rope_scale, 1.0);
+}
+
+TEST_F(FileTest, HyperparametersComeBackAsTheyWere) {
+  auto config = variants().back();
+  config.layers = 2;
+  config.source_layers = {0, 1};
+  config.rms_epsilon = static_cast<double>(1e-6F);
+  config.rope_factors = {};  // a tensor, not a key
+  config.rope_magnitude = yarn_magnitude(config.rope_scale);
+  for (const auto* architecture : {"qwen3", "llama"}) {
+    config.architecture = architecture;
+    config.qk_norm = config.architecture == "qwen3";
+    gguf::Metadata metadata = gguf::testing::tiny_vocabulary();
+    metadata.set("llama.attention.sliding_window", std::uint32_t{999});
+    set_hyperparameters(config, metadata);
+    gguf::Writer writer(metadata);
+    for (const auto& name : tensor_names(config)) {
+      auto shape = tensor_shape(config, name);
+      std::reverse(shape.begin(), shape.end());
+      const auto count = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+      writer.add(name, shape, gguf::TensorType::kF32,
+                 [=] { return Result<std::vector<float>>(std::vector<float>(static_cast<std::size_t>(count), 1)); });
+    }
+    ASSERT_TRUE(writer.write(folder_ / "h.gguf"));
+    const auto again = decoder_config(*gguf::File::open(folder_ / "h.gguf"));
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(*again, config) << to_json(*again).dump() << "\n" << to_json(config).dump();
   }
-  ASSERT_TRUE(writer.write(folder_ / "linear.gguf"));
-  const auto config = decoder_config(*gguf::File::open(folder_ / "linear.gguf"));
-  ASSERT_TRUE(config) << config.error().message;
-  EXPECT_EQ(config->rope_scale, 4.0);
 }
 
 TEST_F(FileTest, VocabularyOnlyFileIsRefused) {
@@ -470,7 +603,7 @@ TEST_F(FileTest, VocabularyOnlyFileIsRefused) {
 }
 
 TEST_F(FileTest, WeightsComeBackAsTheyWere) {
-  const auto config = small_config(false, true);
+  const auto config = variants().back();
   const Decoder decoder = make(config);
   const auto path = folder_ / "weights.safetensors";
   ASSERT_TRUE(save_weights(path, config, decoder.named_parameters(), {{"step", "7"}}));

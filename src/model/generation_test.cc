@@ -18,8 +18,7 @@ namespace {
 using ::testing::HasSubstr;
 
 // `quiet`: a layer whose weights are nearly nothing, so that it leaves its input as it is.
-Decoder make(std::int64_t layers, std::int64_t quiet = -1) {
-  DecoderConfig config;
+Decoder make(std::int64_t layers, std::int64_t quiet = -1, DecoderConfig config = {}) {
   config.layers = layers;
   config.hidden = 32;
   config.heads = 4;
@@ -34,7 +33,7 @@ Decoder make(std::int64_t layers, std::int64_t quiet = -1) {
   for (const auto& name : tensor_names(config)) {
     const auto shape = tensor_shape(config, name);
     auto values = torch::randn(shape, torch::kFloat32);
-    values = shape.size() == 1 ? 1 + 0.1 * values : 0.25 * values;
+    values = shape.size() == 1 && name.ends_with(".weight") ? 1 + 0.1 * values : 0.25 * values;
     if (name.starts_with("blk." + std::to_string(quiet) + ".") && shape.size() == 2) values = 1e-3 * values;
     tensors.push_back({name, values});
   }
@@ -74,21 +73,36 @@ TokenRequest request(std::uint64_t tag, std::vector<TokenId> prompt, double temp
 }
 
 TEST(TorchGenerator, EqualsGenerationWithoutCache) {
-  const Decoder decoder = make(3);
-  Requests job({request(0, {1, 2, 3, 4, 5}, 0), request(1, {7}, 0), request(2, {9, 8, 9}, 0)});
-  TorchGenerator generator(decoder, 2);  // the third joins when one has ended
-  ASSERT_TRUE(generator.generate(job, {}));
-  for (const auto& [tag, prompt] :
-       std::map<std::uint64_t, std::vector<TokenId>>{{0, {1, 2, 3, 4, 5}}, {1, {7}}, {2, {9, 8, 9}}}) {
-    std::vector<TokenId> ids = prompt;
-    for (int i = 0; i < 12; ++i) {
-      const auto hidden = decoder.forward(single_document(ids)).squeeze(0);
-      const auto logits = decoder.logits(hidden.narrow(0, hidden.size(0) - 1, 1));
-      ids.push_back(static_cast<TokenId>(logits.argmax().item<std::int64_t>()));
+  DecoderConfig qwen2;
+  qwen2.architecture = "qwen2";
+  qwen2.qkv_bias = true;
+  DecoderConfig qwen3;
+  qwen3.architecture = "qwen3";
+  qwen3.qk_norm = true;
+  DecoderConfig mistral;
+  mistral.window = 5;
+  DecoderConfig extended;
+  extended.rope_scale = 4;
+  extended.yarn_context = 16;
+  extended.rope_magnitude = yarn_magnitude(4);
+  for (const auto& family : {DecoderConfig{}, qwen2, qwen3, mistral, extended}) {
+    const Decoder decoder = make(3, -1, family);
+    Requests job({request(0, {1, 2, 3, 4, 5}, 0), request(1, {7}, 0), request(2, {9, 8, 9}, 0)});
+    TorchGenerator generator(decoder, 2);  // the third joins when one has ended
+    ASSERT_TRUE(generator.generate(job, {}));
+    for (const auto& [tag, prompt] :
+         std::map<std::uint64_t, std::vector<TokenId>>{{0, {1, 2, 3, 4, 5}}, {1, {7}}, {2, {9, 8, 9}}}) {
+      std::vector<TokenId> ids = prompt;
+      for (int i = 0; i < 12; ++i) {
+        const auto hidden = decoder.forward(single_document(ids)).squeeze(0);
+        const auto logits = decoder.logits(hidden.narrow(0, hidden.size(0) - 1, 1));
+        ids.push_back(static_cast<TokenId>(logits.argmax().item<std::int64_t>()));
+      }
+      EXPECT_EQ(job.answers.at(tag).ids,
+                std::vector<TokenId>(ids.begin() + static_cast<long>(prompt.size()), ids.end()));
+      EXPECT_EQ(job.answers.at(tag).finish_reason, FinishReason::kLength);
+      EXPECT_EQ(job.streamed.at(tag), job.answers.at(tag).ids);
     }
-    EXPECT_EQ(job.answers.at(tag).ids, std::vector<TokenId>(ids.begin() + static_cast<long>(prompt.size()), ids.end()));
-    EXPECT_EQ(job.answers.at(tag).finish_reason, FinishReason::kLength);
-    EXPECT_EQ(job.streamed.at(tag), job.answers.at(tag).ids);
   }
 }
 

@@ -147,29 +147,50 @@ std::vector<std::vector<TokenId>> joined(const std::vector<std::vector<TokenId>>
   return texts;
 }
 
-TEST(TinyParity, EveryShapeOfModelAgreesWithLlamaCpp) {
+struct Shape {
+  const char* name;
+  gguf::testing::TinyModelOptions options;
+};
+
+// Every family and every option of it that llama.cpp computes.
+const Shape kShapes[] = {
+    {"llama, tied", {.layers = 3}},
+    {"llama, untied", {.layers = 3, .tied_head = false}},
+    {"llama, factors", {.layers = 3, .rope_freqs = true}},
+    {"llama, wide heads, factors, untied", {.head_dim = 32, .tied_head = false, .rope_freqs = true}},
+    {"llama, linear", {.rope_scaling = "linear"}},
+    {"llama, yarn", {.rope_scaling = "yarn", .rope_original_context = 16}},
+    {"llama, window never reached", {.window = 256}},
+    {"llama with biases", {.qkv_bias = true}},
+    {"qwen2, tied", {.layers = 3, .architecture = "qwen2"}},
+    {"qwen2, untied, yarn",
+     {.rope_theta = 1e6,
+      .rope_scaling = "yarn",
+      .rope_original_context = 32,
+      .tied_head = false,
+      .architecture = "qwen2"}},
+    {"qwen3, wide heads", {.layers = 3, .head_dim = 32, .rope_theta = 1e6, .architecture = "qwen3"}},
+    {"qwen3, untied, yarn by the model's own context",
+     {.head_dim = 8, .context = 256, .rope_scaling = "yarn", .tied_head = false, .architecture = "qwen3"}}};
+
+TEST(TinyParity, EveryFamilyAgreesWithLlamaCpp) {
   const Folder folder;
-  for (const bool tied : {true, false}) {
-    for (const bool factors : {true, false}) {
-      gguf::testing::TinyModelOptions options;
-      options.tied_head = tied;
-      options.rope_freqs = factors;
-      options.layers = 3;
-      const auto path = folder / "tiny.gguf";
-      ASSERT_TRUE(gguf::testing::write_tiny_model(path, options));
-      const auto engine = open_engine(path, 4);
-      const Decoder decoder = load(path);
-      TorchScorer scorer(decoder);
-      const std::vector<std::vector<TokenId>> prompts = {{5, 9, 30, 31, 32, 40, 12, 7}, {8}, {60, 61, 62, 5, 6}};
-      Greedy ours(prompts, 24);
-      Greedy theirs(prompts, 24);
-      TorchGenerator generator(decoder);
-      ASSERT_TRUE(generator.generate(ours, {}));
-      ASSERT_TRUE(engine->generate(theirs, {}));
-      EXPECT_EQ(ours.answers, theirs.answers);
-      const Difference difference = compare(scorer, *engine, joined(prompts, ours.answers));
-      EXPECT_LT(difference.largest, 1e-4) << "tied " << tied << ", factors " << factors;
-    }
+  for (const auto& [name, options] : kShapes) {
+    const ::testing::ScopedTrace trace(__FILE__, __LINE__, name);
+    const auto path = folder / "tiny.gguf";
+    ASSERT_TRUE(gguf::testing::write_tiny_model(path, options));
+    const auto engine = open_engine(path, 4);
+    const Decoder decoder = load(path);
+    TorchScorer scorer(decoder);
+    const std::vector<std::vector<TokenId>> prompts = {{5, 9, 30, 31, 32, 40, 12, 7}, {8}, {60, 61, 62, 5, 6}};
+    Greedy ours(prompts, 24);
+    Greedy theirs(prompts, 24);
+    TorchGenerator generator(decoder);
+    ASSERT_TRUE(generator.generate(ours, {}));
+    ASSERT_TRUE(engine->generate(theirs, {}));
+    EXPECT_EQ(ours.answers, theirs.answers);
+    const Difference difference = compare(scorer, *engine, joined(prompts, ours.answers));
+    EXPECT_LT(difference.largest, 1e-4);
   }
 }
 

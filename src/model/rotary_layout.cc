@@ -42,12 +42,11 @@ std::vector<float> half_split_to_interleaved(std::span<const float> values, std:
   return move_rows<false>(values, heads, head_dim);
 }
 
-bool is_rotary_tensor(std::string_view name) {
-  return name.starts_with("blk.") && (name.ends_with(".attn_q.weight") || name.ends_with(".attn_k.weight"));
-}
-
-std::int64_t rotary_heads(std::string_view name, std::int64_t heads, std::int64_t kv_heads) {
-  return name.ends_with(".attn_q.weight") ? heads : kv_heads;
+std::int64_t interleaved_heads(const DecoderConfig& config, std::string_view name) {
+  if (config.architecture != "llama" || !name.starts_with("blk.")) return 0;
+  if (name.ends_with(".attn_q.weight") || name.ends_with(".attn_q.bias")) return config.heads;
+  if (name.ends_with(".attn_k.weight") || name.ends_with(".attn_k.bias")) return config.kv_heads;
+  return 0;
 }
 
 }  // namespace retort::model

@@ -107,6 +107,20 @@ RETORT_INLINE void rms_norm_backward(const T* x, const float* weight, const floa
 }
 
 template <class T>
+RETORT_INLINE void add_values(T* x, const float* values, std::int64_t rows, std::int64_t width) {
+  for (std::int64_t row = 0; row < rows; ++row, x += width) {
+    for (std::int64_t i = 0; i < width; ++i) put(x[i], get(x[i]) + values[i]);
+  }
+}
+
+template <class T>
+RETORT_INLINE void sum(const T* x, float* sums, std::int64_t rows, std::int64_t width) {
+  for (std::int64_t row = 0; row < rows; ++row, x += width) {
+    for (std::int64_t i = 0; i < width; ++i) sums[i] += get(x[i]);
+  }
+}
+
+template <class T>
 RETORT_INLINE void rotate(T* x, std::int64_t stride, const float* cosine, const float* sine, std::int64_t rows,
                           std::int64_t heads, std::int64_t head_dim, float sign) {
   const std::int64_t half = head_dim / 2;
@@ -164,6 +178,12 @@ RETORT_INLINE void swiglu_backward(T* gate_up, const T* y_gradient, std::int64_t
                                                 std::int64_t rows, std::int64_t width) {                         \
     rms_norm_backward(x, weight, scales, y_gradient, x_gradient, weight_gradient, rows, width);                  \
   }                                                                                                              \
+  RETORT_CLONES void add_values_##SUFFIX(T* x, const float* values, std::int64_t rows, std::int64_t width) {     \
+    add_values(x, values, rows, width);                                                                          \
+  }                                                                                                              \
+  RETORT_CLONES void sum_##SUFFIX(const T* x, float* sums, std::int64_t rows, std::int64_t width) {              \
+    sum(x, sums, rows, width);                                                                                   \
+  }                                                                                                              \
   RETORT_CLONES void rotate_##SUFFIX(T* x, std::int64_t stride, const float* cosine, const float* sine,          \
                                      std::int64_t rows, std::int64_t heads, std::int64_t head_dim, float sign) { \
     rotate(x, stride, cosine, sine, rows, heads, head_dim, sign);                                                \
@@ -192,6 +212,14 @@ RETORT_ROW_KERNELS(Bf16, bf16)
   void rms_norm_rows_backward<T>(const T* x, const float* weight, const float* scales, const T* y_gradient,          \
                                  T* x_gradient, float* weight_gradient, std::int64_t rows, std::int64_t width) {     \
     rms_norm_backward_##SUFFIX(x, weight, scales, y_gradient, x_gradient, weight_gradient, rows, width);             \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  void add_to_rows<T>(T * x, const float* values, std::int64_t rows, std::int64_t width) {                           \
+    add_values_##SUFFIX(x, values, rows, width);                                                                     \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  void sum_rows<T>(const T* x, float* sums, std::int64_t rows, std::int64_t width) {                                 \
+    sum_##SUFFIX(x, sums, rows, width);                                                                              \
   }                                                                                                                  \
   template <>                                                                                                        \
   void rotate_rows<T>(T * x, std::int64_t stride, const float* cosine, const float* sine, std::int64_t rows,         \

@@ -1,4 +1,5 @@
-// The element-wise parts of a decoder block on rows of plain memory: RMSNorm, rotation, SwiGLU, and their gradients.
+// The element-wise parts of a decoder block on rows of plain memory: RMSNorm, biases, rotation, SwiGLU, and their
+// gradients.
 //
 // Between two matrix products nothing here touches memory more often than it must: that is what makes them worth
 // writing. Rows are contiguous unless a stride is given (in values). Arithmetic is FP32 whatever the rows are stored
@@ -24,6 +25,12 @@ void rms_norm_rows(const T* x, const float* weight, T* y, float* scales, std::in
 template <class T>
 void rms_norm_rows_backward(const T* x, const float* weight, const float* scales, const T* y_gradient, T* x_gradient,
                             float* weight_gradient, std::int64_t rows, std::int64_t width);
+
+// Adds `values` to every row; adds every row to `sums`.
+template <class T>
+void add_to_rows(T* x, const float* values, std::int64_t rows, std::int64_t width);
+template <class T>
+void sum_rows(const T* x, float* sums, std::int64_t rows, std::int64_t width);
 
 // Rotates `heads` heads at the start of each row in place, half-split: (a, b) -> (a c - b s, b c + a s) for
 // a = row[i], b = row[i + head_dim / 2]. cosine, sine: [rows, head_dim / 2]. sign -1 rotates back.
