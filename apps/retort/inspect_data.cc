@@ -223,8 +223,8 @@ Result<void> inspect_folder(const InspectFlags& flags, Context& context) {
       context.emit({{"kind", "bundle"}, {"lineage", json}});
       return {};
     }
-    out << "Bundle of '" << lineage.name << "': " << lineage.layers.size() << " of " << lineage.teacher.layers
-        << " layers of '" << lineage.teacher.name << "'\nLineage\n";
+    out << "Bundle of '" << lineage.name << "', student of '" << lineage.teacher.name
+        << "': " << exporter::start_text(lineage) << "\nLineage\n";
     print_json_lines(out, json);
     out << "`retort verify " << folder.string() << "` checks it.\n";
     return {};

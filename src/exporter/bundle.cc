@@ -49,6 +49,14 @@ Result<void> fill(const BundleInput& input, const fs::path& folder) {
     models.push_back({{"file", name}, {"type", model.file_type_name()}});
     RETORT_TRY(place_file(path, folder / name));
   }
+  std::error_code error;
+  if (!input.hugging_face.empty()) {
+    RETORT_TRY(make_folder(folder / kHuggingFaceFolder));
+    for (const auto& entry : fs::directory_iterator(input.hugging_face, error)) {
+      RETORT_TRY(place_file(entry.path(), folder / kHuggingFaceFolder / entry.path().filename()));
+    }
+    if (error) return world_error("'" + input.hugging_face.string() + "' can't be listed (" + error.message() + ").");
+  }
   RETORT_ASSIGN(const dataset::Dataset data, dataset::load(input.dataset));
   if (dataset::dataset_digest(data) != card.lineage.dataset) {
     return caller_error(input.dataset.string() + ": this isn't the dataset that the student's lineage names.");
@@ -68,8 +76,9 @@ Result<void> fill(const BundleInput& input, const fs::path& folder) {
   RETORT_TRY(write_file(folder / kBundleFile, bundle.dump(2) + "\n"));
 
   std::vector<std::string> listed;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) listed.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
+    if (!entry.is_directory()) listed.push_back(entry.path().lexically_relative(folder).generic_string());
+  }
   if (error) return world_error("'" + folder.string() + "' can't be listed (" + error.message() + ").");
   std::sort(listed.begin(), listed.end());
   std::string sums;

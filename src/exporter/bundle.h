@@ -1,7 +1,7 @@
 // A bundle: everything that is shipped with a student, in one folder, with the digests of all (docs/formats/bundle.md).
 //
 //   NAME-F16.gguf, NAME-Q8_0.gguf, README.md, lineage.json, dataset.json, recipe.yaml, scorecard.json, bundle.json,
-//   SHA256SUMS
+//   SHA256SUMS, and huggingface/ with config.json and model.safetensors where it was asked for
 //
 // write_bundle() makes it beside the target and renames: a bundle is whole or not there. verify_bundle() needs no
 // engine, and no run. One thread.
@@ -26,6 +26,7 @@ struct BundleInput {
   CardFacts card;  // `files` is filled in here
   std::string recipe_yaml;
   std::vector<std::filesystem::path> models;  // GGUF files of write_student(); they keep their names
+  std::filesystem::path hugging_face;         // a folder of write_hugging_face(); empty: none
   std::filesystem::path dataset;              // dataset.json
   Json proof = Json::object();                // what check_agreement() saw, by file name: kept, not read
 };

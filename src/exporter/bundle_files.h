@@ -12,6 +12,7 @@ inline constexpr const char* kRecipeFile = "recipe.yaml";
 inline constexpr const char* kScorecardFile = "scorecard.json";
 inline constexpr const char* kBundleFile = "bundle.json";
 inline constexpr const char* kSumsFile = "SHA256SUMS";
+inline constexpr const char* kHuggingFaceFolder = "huggingface";  // where it was asked for
 inline constexpr const char* kBundleFormat = "retort-bundle";
 inline constexpr std::int64_t kBundleVersion = 1;
 

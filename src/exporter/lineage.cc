@@ -38,21 +38,36 @@ Result<TeacherOrigin> teacher_from_json(const Json& json, const std::string& wha
 
 }  // namespace
 
+std::string start_text(const Lineage& lineage) {
+  const Json& start = lineage.start;
+  const std::string layers = std::to_string(lineage.layers.size());
+  std::string text = layers + " of its " + std::to_string(lineage.teacher.layers) + " layers";
+  if (start.contains("from")) text = layers + " layers of '" + start.value("from", "") + "'";
+  if (start.contains("fresh")) text = layers + " layers of fresh weights";
+  for (const auto& [key, what] :
+       {std::pair{"intermediate", " feed-forward channels"}, {"kv_heads", " key-value heads"}}) {
+    if (start.contains(key)) text += ", cut to " + std::to_string(start.value(key, std::int64_t{0})) + what;
+  }
+  return text;
+}
+
 Json to_json(const Lineage& lineage) {
-  return {{"format", "retort-lineage"},
-          {"version", kVersion},
-          {"name", lineage.name},
-          {"code_version", lineage.code_version},
-          {"teacher", to_json(lineage.teacher)},
-          {"layers", lineage.layers},
-          {"tokenizer_fingerprint", lineage.tokenizer_fingerprint.hex()},
-          {"weights_sha256", lineage.weights.hex()},
-          {"dataset", lineage.dataset.hex()},
-          {"train_exchanges", lineage.train_exchanges},
-          {"held_out_exchanges", lineage.held_out_exchanges},
-          {"recipe_sha256", lineage.recipe.hex()},
-          {"training", lineage.training},
-          {"terms", lineage.terms}};
+  Json json = {{"format", "retort-lineage"},
+               {"version", kVersion},
+               {"name", lineage.name},
+               {"code_version", lineage.code_version},
+               {"teacher", to_json(lineage.teacher)},
+               {"layers", lineage.layers},
+               {"tokenizer_fingerprint", lineage.tokenizer_fingerprint.hex()},
+               {"weights_sha256", lineage.weights.hex()},
+               {"dataset", lineage.dataset.hex()},
+               {"train_exchanges", lineage.train_exchanges},
+               {"held_out_exchanges", lineage.held_out_exchanges},
+               {"recipe_sha256", lineage.recipe.hex()},
+               {"training", lineage.training},
+               {"terms", lineage.terms}};
+  if (!lineage.start.empty()) json["start"] = lineage.start;
+  return json;
 }
 
 Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
@@ -71,6 +86,10 @@ Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
   if (!teacher.is_object()) return caller_error(what + ": the member 'teacher' isn't an object.");
   RETORT_ASSIGN(lineage.teacher, teacher_from_json(teacher, what + ", teacher"));
   RETORT_ASSIGN(lineage.layers, member<std::vector<std::int64_t>>(json, "layers", what));
+  if (json.contains("start")) {
+    RETORT_ASSIGN(lineage.start, member<Json>(json, "start", what));
+    if (!lineage.start.is_object()) return caller_error(what + ": the member 'start' isn't an object.");
+  }
   RETORT_ASSIGN(lineage.tokenizer_fingerprint, digest_member(json, "tokenizer_fingerprint", what));
   RETORT_ASSIGN(lineage.weights, digest_member(json, "weights_sha256", what));
   RETORT_ASSIGN(lineage.dataset, digest_member(json, "dataset", what));

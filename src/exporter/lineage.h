@@ -30,7 +30,11 @@ struct Lineage {
   std::string name;  // of the student
   std::string code_version;
   TeacherOrigin teacher;
-  std::vector<std::int64_t> layers;  // of the teacher that the student kept, ascending
+  // Of the teacher that the student kept, ascending; of the checkpoint it began from; 0, 1, … of a fresh one.
+  std::vector<std::int64_t> layers;
+  // How the student began if not as layers of the teacher alone: "from" and "from_sha256", "fresh", "intermediate",
+  // "kv_heads". Empty otherwise, and then left out.
+  Json start = Json::object();
   Digest tokenizer_fingerprint;
   Digest weights;  // SHA-256 of the checkpoint's weights file
   Digest dataset;  // dataset::dataset_digest(); names the exchanges
@@ -41,6 +45,9 @@ struct Lineage {
   Json terms = Json::object();     // terms::to_json(Decision)
   bool operator==(const Lineage&) const = default;
 };
+
+// What the student was before training, to go on "A student of X: …": "20 of its 30 layers".
+std::string start_text(const Lineage& lineage);
 
 Json to_json(const Lineage& lineage);
 // Error (kCaller): not a lineage, a newer version, or a member missing; `what` is named.

@@ -107,9 +107,8 @@ std::string model_card(const CardFacts& facts) {
   const Lineage& lineage = facts.lineage;
   std::string out = front_matter(facts);
   out += "\n# " + plain(lineage.name) + "\n\n";
-  out += "A smaller student of **" + plain(lineage.teacher.name) + "**: " + std::to_string(lineage.layers.size()) +
-         " of its " + std::to_string(lineage.teacher.layers) +
-         " layers, trained on the teacher's own distribution (knowledge distillation) with Retort " +
+  out += "A smaller student of **" + plain(lineage.teacher.name) + "**: " + plain(start_text(lineage)) +
+         ", trained on the teacher's own distribution (knowledge distillation) with Retort " +
          plain(lineage.code_version) + ". Everything below was recorded or measured in the run that made it.\n\n";
   if (lineage.teacher.repository.find("://") != std::string::npos) {
     out += "Base model: <" + lineage.teacher.repository + ">\n\n";
@@ -136,10 +135,17 @@ std::string model_card(const CardFacts& facts) {
   out += "| weights after training | `" + lineage.weights.hex() + "` |\n";
   out += "| dataset | `" + lineage.dataset.hex() + "` |\n";
   out += "| recipe | `" + lineage.recipe.hex() + "` |\n\n";
-  out += "Layers kept of the teacher's:";
-  for (std::size_t i = 0; i < lineage.layers.size(); ++i)
-    out += (i == 0 ? " " : ", ") + std::to_string(lineage.layers[i]);
-  out += ". Quality is said against the teacher's file named above, which is of type " + plain(lineage.teacher.type) +
+  if (lineage.start.contains("from_sha256")) {
+    out += "It began as `" + plain(lineage.start.value("from", "")) + "`, SHA-256 `" +
+           plain(lineage.start.value("from_sha256", "")) + "`.\n";
+  } else if (!lineage.start.contains("fresh")) {
+    out += "Layers kept of the teacher's:";
+    for (std::size_t i = 0; i < lineage.layers.size(); ++i) {
+      out += (i == 0 ? " " : ", ") + std::to_string(lineage.layers[i]);
+    }
+    out += ".\n";
+  }
+  out += "Quality is said against the teacher's file named above, which is of type " + plain(lineage.teacher.type) +
          ".\n\n";
   if (!facts.command.empty()) out += "To make it again:\n\n```\n" + facts.command + "\n```\n\n";
   out += "To check every digest and walk this lineage: `retort verify FOLDER`.\n\n";

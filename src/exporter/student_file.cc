@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "gguf/architecture.h"
 #include "gguf/writer.h"
+#include "model/hugging_face.h"
 #include "model/rotary_layout.h"
 #include "model/safetensors.h"
 
@@ -38,15 +39,12 @@ std::string size_label(std::int64_t parameters) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "B";
 }
 
-// The student is the teacher with fewer layers and nothing else: whatever the kept metadata says must be true of it.
+// The vocabulary comes from the teacher's file, everything else from the student.
 Result<void> check_fits(const model::DecoderConfig& student, const model::DecoderConfig& teacher) {
-  model::DecoderConfig expected = teacher;
-  expected.layers = student.layers;
-  expected.source_layers = student.source_layers;
-  if (student == expected) return {};
-  return caller_error("The student's shape (" + canonical_json(model::to_json(student)) +
-                      ") isn't the teacher's with fewer layers (" + canonical_json(model::to_json(teacher)) +
-                      "), so it can't be written with this teacher's metadata. Give the teacher it was cut from.");
+  if (student.vocabulary == teacher.vocabulary) return {};
+  return caller_error("The student's vocabulary has " + std::to_string(student.vocabulary) +
+                      " tokens and the teacher's " + std::to_string(teacher.vocabulary) +
+                      ", so it can't be written with this teacher's tokenizer. Give the teacher it learnt from.");
 }
 
 gguf::Metadata student_metadata(const gguf::File& teacher, const Student& student, const StudentMetadata& input,
@@ -58,8 +56,7 @@ gguf::Metadata student_metadata(const gguf::File& teacher, const Student& studen
   metadata.set("general.name", lineage.name);
   metadata.set("general.size_label", size_label(model::parameter_count(student.config)));
   metadata.set("general.description", "Distilled by Retort " + lineage.code_version + " from " + lineage.teacher.name +
-                                          ": " + std::to_string(student.config.layers) + " of its " +
-                                          std::to_string(lineage.teacher.layers) + " layers.");
+                                          ": " + start_text(lineage) + ".");
   metadata.set("general.base_model.count", std::uint32_t{1});
   metadata.set("general.base_model.0.name", lineage.teacher.name);
   if (!lineage.teacher.repository.empty()) {
@@ -122,6 +119,18 @@ Result<Student> student_from_teacher(const gguf::File& teacher, const std::vecto
     return heads > 0 ? model::interleaved_to_half_split(values, heads, whole.head_dim) : std::move(values);
   };
   return student;
+}
+
+Result<Student> student_from_hugging_face(const std::filesystem::path& folder) {
+  RETORT_ASSIGN(model::HuggingFaceFolder opened, model::HuggingFaceFolder::open(folder));
+  const auto shared = std::make_shared<const model::HuggingFaceFolder>(std::move(opened));
+  return Student{shared->config(), [shared](const std::string& name) { return shared->values(name); }};
+}
+
+Result<void> write_hugging_face_folder(const Student& student, const Lineage& lineage,
+                                       const std::filesystem::path& folder) {
+  const Json note = {{"retort", {{"tokenizer", lineage.tokenizer_fingerprint.hex()}, {"lineage", to_json(lineage)}}}};
+  return model::write_hugging_face(folder, student.config, note, student.values);
 }
 
 Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,

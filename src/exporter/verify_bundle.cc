@@ -51,6 +51,13 @@ class Walk {
     report_.checks.push_back({std::move(subject), state, std::move(sentence)});
   }
 
+  // Of a file in the bundle or in its Hugging Face folder: anything else would lead out of it.
+  static bool leads_out(const std::string& name) {
+    const std::string folder = std::string(kHuggingFaceFolder) + "/";
+    const std::string plain = name.starts_with(folder) ? name.substr(folder.size()) : name;
+    return plain.find('/') != std::string::npos || plain == ".." || plain.empty();
+  }
+
   // Whether this is a bundle at all, of a version that can be read.
   Result<void> read_bundle_file() {
     const fs::path path = folder_ / kBundleFile;
@@ -82,14 +89,14 @@ class Walk {
       const auto digest = line.size() > 66 && line.substr(64, 2) == "  " ? Digest::from_hex(line.substr(0, 64))
                                                                          : Result<Digest>(caller_error(""));
       const std::string name = line.size() > 66 ? line.substr(66) : "";
-      // A name with a slash would lead out of the bundle.
-      if (!digest || name.find('/') != std::string::npos || name == ".." || !listed.emplace(name, *digest).second) {
+      if (!digest || leads_out(name) || !listed.emplace(name, *digest).second) {
         return failed(kSumsFile, "the line '" + line.substr(0, 100) + "' isn't 'DIGEST  NAME'");
       }
     }
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder_, error)) {
-      const std::string name = entry.path().filename().string();
+    for (const auto& entry : fs::recursive_directory_iterator(folder_, error)) {
+      if (entry.is_directory()) continue;
+      const std::string name = entry.path().lexically_relative(folder_).generic_string();
       if (name != kSumsFile && listed.count(name) == 0) failed(name, "isn't listed in " + std::string(kSumsFile));
     }
     for (const char* name : {kBundleFile, kLineageFile, kDatasetFile, kRecipeFile, kCardFile}) {
@@ -127,9 +134,7 @@ class Walk {
     if (!lineage) return failed("lineage", lineage.error().message);
     lineage_text_ = *text;
     lineage_ = std::move(*lineage);
-    passed("lineage", "'" + lineage_->name + "' from '" + lineage_->teacher.name + "', " +
-                          std::to_string(lineage_->layers.size()) + " of " + std::to_string(lineage_->teacher.layers) +
-                          " layers");
+    passed("lineage", "'" + lineage_->name + "' from '" + lineage_->teacher.name + "', " + start_text(*lineage_));
   }
 
   void check_models() {

@@ -7,7 +7,9 @@
 #include <map>
 #include <utility>
 
+#include "base/random.h"
 #include "gguf/file.h"
+#include "model/hugging_face.h"
 #include "model/rotary_layout.h"
 
 namespace retort::model {
@@ -163,20 +165,32 @@ Result<Decoder> Decoder::from_gguf(const gguf::File& file, const LoadOptions& op
   if (options.layers) {
     RETORT_ASSIGN(config, cut_config(whole, *options.layers));
   }
+  auto loaded = filled(config, options.compute, [&](const std::string& name) -> Result<std::vector<float>> {
+    const auto* found = file.find(name_before_cut(name, config.source_layers));
+    RETORT_CHECK(found != nullptr);  // decoder_config() has looked
+    RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
+    const std::int64_t heads = interleaved_heads(config, name);
+    return heads > 0 ? interleaved_to_half_split(values, heads, config.head_dim) : std::move(values);
+  });
+  if (!loaded) return with_context(loaded.error(), "'" + file.path().string() + "'");
+  return loaded;
+}
+
+Result<Decoder> Decoder::from_hugging_face(const HuggingFaceFolder& folder, ComputeType compute) {
+  auto loaded = filled(folder.config(), compute, [&](const std::string& name) { return folder.values(name); });
+  if (!loaded) return with_context(loaded.error(), "'" + folder.path().string() + "'");
+  return loaded;
+}
+
+Result<Decoder> Decoder::filled(const DecoderConfig& config, ComputeType compute,
+                                const std::function<Result<std::vector<float>>(const std::string& name)>& values) {
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
-    Decoder decoder = allocate(config, options.compute);
+    Decoder decoder = allocate(config, compute);
     for (auto& [name, tensor] : decoder.named_parameters()) {
-      const std::string source = name_before_cut(name, config.source_layers);
-      const auto* found = file.find(source);
-      RETORT_CHECK(found != nullptr);  // decoder_config() has looked
-      RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
-      if (const std::int64_t heads = interleaved_heads(config, name); heads > 0) {
-        values = interleaved_to_half_split(values, heads, config.head_dim);
-      }
-      const torch::Tensor wrapped = wrap(values, tensor_shape(config, name));
-      const auto finite = check_finite(wrapped, source);
-      if (!finite) return with_context(finite.error(), "'" + file.path().string() + "'");
+      RETORT_ASSIGN(std::vector<float> own, values(name));
+      const torch::Tensor wrapped = wrap(own, tensor_shape(config, name));
+      RETORT_TRY(check_finite(wrapped, name));
       tensor.copy_(wrapped);
     }
     return decoder;
@@ -211,6 +225,22 @@ Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<con
       tensor.copy_(source);
     }
     return decoder;
+  });
+}
+
+Result<Decoder> Decoder::fresh(const DecoderConfig& config, std::uint64_t seed, ComputeType compute) {
+  constexpr double kDeviation = 0.02;
+  const double into_hidden = kDeviation / std::sqrt(2.0 * static_cast<double>(config.layers));
+  return filled(config, compute, [&](const std::string& name) -> Result<std::vector<float>> {
+    const auto shape = tensor_shape(config, name);
+    if (shape.size() == 1) {
+      return std::vector<float>(static_cast<std::size_t>(shape[0]), name.ends_with(".bias") ? 0.0F : 1.0F);
+    }
+    const bool writes = name.ends_with(".attn_output.weight") || name.ends_with(".ffn_down.weight");
+    std::vector<float> values(static_cast<std::size_t>(shape[0] * shape[1]));
+    Random random(derive_seed(seed, name));
+    for (float& value : values) value = static_cast<float>((writes ? into_hidden : kDeviation) * random.normal());
+    return values;
   });
 }
 

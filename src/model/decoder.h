@@ -32,6 +32,8 @@ class File;
 
 namespace retort::model {
 
+class HuggingFaceFolder;
+
 torch::Dtype dtype_of(ComputeType type);
 
 struct NamedTensor {
@@ -80,10 +82,17 @@ class Decoder {
  public:
   // Error (kCaller): see decoder_config(); NaN or infinity in a weight, by tensor name.
   static Result<Decoder> from_gguf(const gguf::File& file, const LoadOptions& options);
+  // Error (kCaller): NaN or infinity in a weight, by GGUF's name.
+  static Result<Decoder> from_hugging_face(const HuggingFaceFolder& folder, ComputeType compute);
   // From tensors of any float type, half-split, named as tensor_names(config) says; copied. Error (kCaller): a name
   // missing, unknown, or of another shape, or a value that isn't finite.
   static Result<Decoder> from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
                                       ComputeType compute);
+
+  // Fresh weights: norms of one, biases of zero, matrices normal with a deviation of 0.02, those that write into the
+  // hidden state (attn_output, ffn_down) divided by sqrt(2 layers) ("Language Models are Unsupervised Multitask
+  // Learners", section 2.3). The same seed gives the same weights.
+  static Result<Decoder> fresh(const DecoderConfig& config, std::uint64_t seed, ComputeType compute);
 
   const DecoderConfig& config() const { return config_; }
   ComputeType compute_type() const { return compute_; }
@@ -119,6 +128,13 @@ class Decoder {
   // hidden [n, hidden] -> logits [n, vocabulary] in FP32. For a few rows at a time.
   torch::Tensor logits(const torch::Tensor& hidden) const;
 
+  // What happens inside the layers, for those who measure importance (model/width_choice.h): called with the number of
+  // a layer, what its heads gave, [rows * length, heads head_dim], and its activated channels, [rows * length,
+  // intermediate]. Both are overwritten by the next layer. No gradients.
+  using InsideObserver =
+      std::function<void(std::int64_t layer, const torch::Tensor& attended, const torch::Tensor& activated)>;
+  void look_inside(const TokenBatch& batch, const InsideObserver& observer) const;
+
   // --- The pieces of forward(), for those who measure what happens between layers (model/layer_choice.h). ---
   // What attention needs to know about a batch, worked out once.
   struct Layout {
@@ -138,6 +154,9 @@ class Decoder {
   Decoder() = default;
   // Uninitialised weights of the right shapes.
   static Decoder allocate(DecoderConfig config, ComputeType compute);
+  // Weights that `values` gives by name, half-split.
+  static Result<Decoder> filled(const DecoderConfig& config, ComputeType compute,
+                                const std::function<Result<std::vector<float>>(const std::string& name)>& values);
   DecoderConfig config_;
   ComputeType compute_ = ComputeType::kFloat32;
   torch::Tensor embedding_, final_norm_, head_;

@@ -79,6 +79,18 @@ torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& obs
   return apply_final_norm(x).view({batch.ids.size(0), batch.ids.size(1), config_.hidden});
 }
 
+void Decoder::look_inside(const TokenBatch& batch, const InsideObserver& observer) const {
+  const torch::NoGradGuard no_gradient;
+  const Layout packed = layout(batch);
+  torch::Tensor x = embed(batch.ids.reshape({-1}));
+  const BlockShape shape = shape_of(config_);
+  BlockScratch scratch;
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    block_in_place(x, blocks_[layer], shape, packed, scratch);
+    observer(static_cast<std::int64_t>(layer), scratch.attended, scratch.activated);
+  }
+}
+
 torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const std::int64_t> counts,
                               std::span<KeyValueCache* const> caches) const {
   RETORT_CHECK(counts.size() == caches.size());

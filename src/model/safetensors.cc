@@ -177,8 +177,7 @@ Result<std::vector<float>> SafetensorsReader::floats(const StoredTensor& tensor)
                       " values; expected floating-point ones.");
 }
 
-void SafetensorsWriter::add(std::string name, StoredType type, std::vector<std::int64_t> shape,
-                            std::function<std::span<const std::byte>()> bytes) {
+void SafetensorsWriter::add(std::string name, StoredType type, std::vector<std::int64_t> shape, Bytes bytes) {
   const auto count = byte_count(type, shape);
   RETORT_CHECK(count.has_value());
   Item item{{std::move(name), type, std::move(shape), 0, 0}, std::move(bytes)};
@@ -207,7 +206,7 @@ Result<void> SafetensorsWriter::write(const std::filesystem::path& path) const {
   RETORT_TRY(file.write(length));
   RETORT_TRY(file.write(text));
   for (const auto& item : items_) {
-    const auto bytes = item.bytes();
+    RETORT_ASSIGN(const auto bytes, item.bytes());
     RETORT_CHECK(bytes.size() == item.tensor.end - item.tensor.begin);
     RETORT_TRY(file.write(bytes));
   }

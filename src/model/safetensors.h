@@ -57,16 +57,17 @@ class SafetensorsReader {
 class SafetensorsWriter {
  public:
   explicit SafetensorsWriter(std::map<std::string, std::string> metadata) : metadata_(std::move(metadata)) {}
-  // `bytes` are asked for while writing and must have the size that type and shape say.
-  void add(std::string name, StoredType type, std::vector<std::int64_t> shape,
-           std::function<std::span<const std::byte>()> bytes);
-  // Error: kWorld (disk full, permission): the old file, if any, is untouched.
+  // `bytes` are asked for while writing, one tensor after the other, and must have the size that type and shape say
+  // until the next are asked for. An error ends the writing.
+  using Bytes = std::function<Result<std::span<const std::byte>>()>;
+  void add(std::string name, StoredType type, std::vector<std::int64_t> shape, Bytes bytes);
+  // Error: what `bytes` say; kWorld (disk full, permission). The old file, if any, is untouched.
   Result<void> write(const std::filesystem::path& path) const;
 
  private:
   struct Item {
     StoredTensor tensor;
-    std::function<std::span<const std::byte>()> bytes;
+    Bytes bytes;
   };
   std::map<std::string, std::string> metadata_;
   std::vector<Item> items_;

@@ -10,6 +10,7 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
 #include "pipeline/train_help.h"
 #include "train/memory.h"
@@ -137,18 +138,15 @@ constexpr std::uint64_t kBytesBesides = 20'000'000;  // exchanges, metrics, repo
 
 // A disk that can't hold the run is told before the first hour is spent, not after.
 Result<void> check_disk(const recipe::Recipe& recipe, const Teacher& teacher, const RunFolder& folder) {
-  const auto student = recipe.get(student_option_set());
-  std::vector<std::int64_t> layers = student.layers.list();
-  for (std::int64_t i = 0; !student.layers.is_list() && i < student.layers.count(); ++i) layers.push_back(i);
-  const auto cut = model::cut_config(teacher.config, layers);
-  if (!cut) {
-    return caller_error("The student can't be cut from this teacher of " + std::to_string(teacher.config.layers) +
-                        " layers as student.layers asks: " + cut.error().message);
+  const auto student = student_config(recipe, teacher);
+  if (!student) {
+    return caller_error("The student can't be made from this teacher of " + std::to_string(teacher.config.layers) +
+                        " layers as the recipe asks: " + student.error().message);
   }
   const StageRecord* exported = folder.manifest().find("export");
   if (exported != nullptr && exported->done) return {};
   const std::uint64_t needed =
-      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(*cut));
+      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(*student));
   RETORT_ASSIGN(const std::uint64_t available, free_bytes(folder.path()));
   if (available >= needed) return {};
   return caller_error("The disk of '" + folder.path().string() + "' has " + human_bytes(available) +

@@ -11,7 +11,12 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "exporter/bundle.h"
+#include "gguf/file.h"
 #include "gguf/testing.h"
+#include "gguf/writer.h"
+#include "model/decoder_config.h"
+#include "model/hugging_face.h"
 #include "pipeline/manifest.h"
 #include "pipeline/plan.h"
 #include "pipeline/run_folder.h"
@@ -153,6 +158,129 @@ TEST_F(PipelineTest, StoppedTrainingGoesOnWithTheSameLosses) {
   EXPECT_EQ(losses(), unbroken);
 }
 
+// Each kind of student goes the whole way: trained, exported, proved by llama.cpp, measured, verified.
+TEST_F(PipelineTest, StudentsOfEveryKind) {
+  const auto loss_falls = [&] {
+    const auto values = losses();
+    return values.size() > 1 && values.back() < values.front();
+  };
+  const auto start = [&] { return parse_json(file("bundle/lineage.json"), "lineage")->value("start", Json()); };
+  const std::vector<std::string> quick = {"export.quantize=Q8_0", "train.learning_rate=3e-3"};
+  const auto run_with = [&](std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), quick.begin(), quick.end());
+    const auto outcome = run_it(overrides);
+    EXPECT_TRUE(outcome) << outcome.error().message;
+    SilentProgress progress;
+    const auto report = exporter::verify_bundle(folder_ / "runs/test/bundle", nullptr, folder_ / "tiny.gguf", progress);
+    EXPECT_TRUE(report && report->passed()) << (report ? to_json(*report).dump() : report.error().message);
+    return outcome.has_value();
+  };
+  const auto config_of = [&](const std::string& name) {
+    return *model::decoder_config(*gguf::File::open(folder_ / "runs/test/bundle" / name));
+  };
+
+  {
+    SCOPED_TRACE("narrower, and shipped as a Hugging Face folder too");
+    ASSERT_TRUE(run_with({"student.intermediate=64", "student.kv_heads=1", "export.huggingface=true"}));
+    EXPECT_TRUE(loss_falls());
+    const auto config = config_of("test-F16.gguf");
+    EXPECT_EQ(config.layers, 2);
+    EXPECT_EQ(config.intermediate, 64);
+    EXPECT_EQ(config.kv_heads, 1);
+    EXPECT_EQ(config.heads, 2);
+    EXPECT_EQ(start(), Json({{"intermediate", 64}, {"kv_heads", 1}}));
+    std::filesystem::copy(folder_ / "runs/test/bundle/huggingface", folder_ / "folder");
+  }
+  {
+    SCOPED_TRACE("from that folder, whose tokenizer is known by its fingerprint");
+    ASSERT_TRUE(run_with({"student.layers=0", "student.from=" + (folder_ / "folder").string()}));
+    EXPECT_EQ(config_of("test-F16.gguf").intermediate, 64);
+    EXPECT_EQ(start().at("from"), "folder");
+    EXPECT_THAT(file("bundle/README.md"), HasSubstr("2 layers of 'folder'"));
+  }
+  {
+    SCOPED_TRACE("from a file of another family");
+    ASSERT_TRUE(gguf::testing::write_tiny_model(folder_ / "other.gguf",
+                                                {.hidden = 32, .head_dim = 16, .architecture = "qwen3", .seed = 5}));
+    ASSERT_TRUE(run_with({"student.layers=1", "student.from=" + (folder_ / "other.gguf").string()}));
+    EXPECT_TRUE(loss_falls());
+    EXPECT_EQ(config_of("test-F16.gguf").architecture, "qwen3");
+    EXPECT_EQ(config_of("test-F16.gguf").layers, 1);
+    // Another file under the same name is another student.
+    ASSERT_TRUE(gguf::testing::write_tiny_model(folder_ / "other.gguf",
+                                                {.hidden = 32, .head_dim = 16, .architecture = "qwen3", .seed = 6}));
+    const auto again = run_it({"student.layers=1", "student.from=" + (folder_ / "other.gguf").string(),
+                               "export.quantize=Q8_0", "train.learning_rate=3e-3"});
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(repeated(*again).front(), "train");
+  }
+  {
+    SCOPED_TRACE("fresh");
+    ASSERT_TRUE(run_with({"student.layers=0", "student.fresh.layers=2", "student.fresh.hidden=32",
+                          "student.fresh.heads=2", "student.fresh.kv_heads=1", "student.fresh.intermediate=48"}));
+    EXPECT_TRUE(loss_falls());
+    EXPECT_EQ(config_of("test-F16.gguf").hidden, 32);
+    EXPECT_THAT(file("bundle/README.md"), HasSubstr("2 layers of fresh weights"));
+  }
+}
+
+TEST_F(PipelineTest, StudentsThatCannotLearnFromThisTeacherAreRefused) {
+  const auto refusal = [&](const std::vector<std::string>& overrides) {
+    const auto outcome = run_it(overrides);
+    return outcome ? std::string("accepted") : outcome.error().message;
+  };
+  EXPECT_THAT(refusal({"student.layers=0"}), HasSubstr("the student would be the teacher itself"));
+  EXPECT_THAT(refusal({"student.fresh.hidden=32"}), HasSubstr("expected one of both"));
+  EXPECT_THAT(refusal({"student.layers=0", "student.fresh.hidden=34"}), HasSubstr("student.fresh"));
+  EXPECT_THAT(refusal({"student.kv_heads=9"}), HasSubstr("student.kv_heads"));
+  EXPECT_THAT(refusal({"student.intermediate=9999"}), HasSubstr("student.intermediate"));
+  EXPECT_THAT(refusal({"student.from=" + (folder_ / "none.gguf").string()}), HasSubstr("none.gguf"));
+  EXPECT_THAT(refusal({"student.from=x", "train.hidden_state_weight=1"}), HasSubstr("train.hidden_state_weight"));
+  // The same texts under other ids.
+  const auto base = gguf::File::open(folder_ / "tiny.gguf");
+  auto metadata = base->metadata();
+  auto tokens = *metadata.get<std::vector<std::string>>("tokenizer.ggml.tokens");
+  std::swap(tokens[40], tokens[41]);
+  metadata.set("tokenizer.ggml.tokens", tokens);
+  gguf::Writer writer(metadata);
+  for (const auto& tensor : base->tensors()) {
+    writer.add_bytes(tensor.name, tensor.shape, tensor.type,
+                     [&]() -> Result<std::span<const std::byte>> { return base->bytes(tensor); });
+  }
+  ASSERT_TRUE(writer.write(folder_ / "swapped.gguf"));
+  EXPECT_THAT(refusal({"student.from=" + (folder_ / "swapped.gguf").string()}), HasSubstr("another tokenizer"));
+}
+
+TEST_F(PipelineTest, AFolderIsRefusedByItsTokenizer) {
+  const auto config = *model::decoder_config(*gguf::File::open(folder_ / "tiny.gguf"));
+  const auto zeros = [&](const std::string& name) -> Result<std::vector<float>> {
+    std::size_t count = 1;
+    for (const auto length : model::tensor_shape(config, name)) count *= static_cast<std::size_t>(length);
+    return std::vector<float>(count, 0.5F);
+  };
+  const auto folder = folder_ / "folder";
+  ASSERT_TRUE(model::write_hugging_face(folder, config, Json::object(), zeros));
+  const auto refusal = [&] {
+    const auto outcome = run_it({"student.from=" + folder.string()});
+    return outcome ? std::string("accepted") : outcome.error().message;
+  };
+  EXPECT_THAT(refusal(), HasSubstr("has no tokenizer.json"));
+  Json vocabulary = Json::object();
+  std::int64_t id = 0;
+  const auto tokens =
+      gguf::File::open(folder_ / "tiny.gguf")->metadata().get<std::vector<std::string>>("tokenizer.ggml.tokens");
+  for (const auto& token : *tokens) vocabulary[token] = id++;
+  const auto write = [&] {
+    ASSERT_TRUE(write_file(folder / "tokenizer.json", Json({{"model", {{"vocab", vocabulary}}}}).dump()));
+  };
+  std::swap(vocabulary[tokens->at(7)], vocabulary[tokens->at(8)]);
+  write();
+  EXPECT_THAT(refusal(), HasSubstr("its token 7 is"));
+  std::swap(vocabulary[tokens->at(7)], vocabulary[tokens->at(8)]);
+  write();
+  EXPECT_EQ(refusal(), "accepted");
+}
+
 TEST_F(PipelineTest, ARunThatIsHeldIsRefused) {
   const auto held = RunFolder::open(folder_ / "runs", "test", clock_);
   ASSERT_TRUE(held);
@@ -172,6 +300,13 @@ TEST_F(PipelineTest, PlanSaysWhatIsDoneAndWhatIsLeft) {
   EXPECT_FALSE(before->stages[0].done);
   EXPECT_GT(before->seconds, 0);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "runs"));
+  // A narrower student takes less.
+  auto narrow = parse({"student.intermediate=32"});
+  ASSERT_TRUE(narrow) << narrow.error().message;
+  const RunRequest narrow_request{std::move(*narrow), folder_ / "runs", folder_ / "cache", "", "retort run test.yaml"};
+  const auto narrower = plan(narrow_request, clock_, silent_, {});
+  ASSERT_TRUE(narrower) << narrower.error().message;
+  EXPECT_LT(narrower->stages[4].disk_bytes, before->stages[4].disk_bytes);
   ASSERT_TRUE(run_it());
   const auto after = plan(request, clock_, silent_, {});
   ASSERT_TRUE(after) << after.error().message;

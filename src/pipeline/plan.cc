@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "collect/collect_options.h"
 #include "collect/prompts.h"
 #include "dataset/curate_options.h"
@@ -15,6 +16,7 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
 #include "pipeline/train_prediction.h"
 #include "train/train_options.h"
@@ -124,9 +126,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   RETORT_ASSIGN(const auto kept, kept_stages(request, folder, teacher));
   RETORT_ASSIGN(const Amounts amount, amounts(recipe, teacher));
 
-  std::vector<std::int64_t> layers(static_cast<std::size_t>(student_options.layers.count()));
-  for (std::size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<std::int64_t>(i);
-  RETORT_ASSIGN(const model::DecoderConfig student, model::cut_config(teacher.config, layers));
+  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, teacher));
   const std::int64_t student_parameters = model::parameter_count(student);
   const std::int64_t teacher_parameters = model::parameter_count(teacher.config);
 
@@ -171,7 +171,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.memory_bytes = prediction.peak_bytes;
     stage.disk_bytes = cost.disk_bytes;
     stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
-                 std::to_string(teacher.config.layers) + " layers, " + std::string(model::name_of(compute.type));
+                 std::to_string(teacher.config.layers) + " layers, " + human_count(student_parameters) +
+                 " parameters, " + std::string(model::name_of(compute.type));
   }
   {
     PlannedStage& stage = planned["export"];

@@ -31,6 +31,12 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
                      std::to_string(collect.count) +
                      "; expected fewer held out than collected, so that some are left to train on");
   }
+  const auto student = recipe.get(student_option_set());
+  if (train.hidden_state_weight > 0 && (student.fresh.any() || !student.from.empty())) {
+    problems.add("train.hidden_state_weight",
+                 "compares the student's layers with those of the teacher they were cut from, but this student isn't "
+                 "cut from the teacher; expected 0");
+  }
   if (train.tokens_per_step < train.max_length) {
     problems.add("train.tokens_per_step", "is " + std::to_string(train.tokens_per_step) +
                                               ", less than one row of train.max_length (" +
@@ -62,14 +68,63 @@ const recipe::OptionSet<RunOptions>& run_option_set() {
 
 const recipe::OptionSet<StudentOptions>& student_option_set() {
   static const auto set =
-      recipe::OptionSet<StudentOptions>("student", "What the student is: the teacher with fewer layers.")
+      recipe::OptionSet<StudentOptions>(
+          "student",
+          "What the student is before it is trained: the teacher with fewer layers, narrower, or both; "
+          "another checkpoint; or fresh weights.")
           .add("layers", &StudentOptions::layers,
                {.unit = "layers",
-                .help = "How many of the teacher's layers the student keeps, those that matter most by "
-                        "student.layer_method; or the list of exactly which, from 0.",
-                .minimum = 1,
-                .maximum = 1024,
-                .required = true})
+                .help = "How many layers the student keeps of the teacher's (or of student.from's), those that matter "
+                        "most by student.layer_method; or the list of exactly which, from 0. 0 keeps all.",
+                .minimum = 0,
+                .maximum = 1024})
+          .add("from", &StudentOptions::from,
+               {.help = "A checkpoint that the student begins from instead of the teacher's own weights: the path of a "
+                        "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
+                        "vocabulary. A folder needs its tokenizer.json, which is compared id by id."})
+          .add("intermediate", &StudentOptions::intermediate,
+               {.unit = "channels",
+                .help = "How many feed-forward channels of each layer the student keeps, those that are active most "
+                        "(Minitron, arXiv 2407.14679). 0 keeps all.",
+                .minimum = 0,
+                .maximum = 1 << 20})
+          .add("kv_heads", &StudentOptions::kv_heads,
+               {.unit = "heads",
+                .help = "How many key-value heads of each layer the student keeps, each with the query heads that "
+                        "share it, those that give most (Minitron, arXiv 2407.14679). 0 keeps all.",
+                .minimum = 0,
+                .maximum = 65536})
+          .add_mapped<std::int64_t>(
+              "fresh.layers", [](const StudentOptions& o) { return o.fresh.layers; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.layers = value; },
+              {.help = "Any key of student.fresh makes a student of fresh weights, in the teacher's family. Its "
+                       "layers; 0: as many as the teacher's.",
+               .minimum = 0,
+               .maximum = 1024})
+          .add_mapped<std::int64_t>(
+              "fresh.hidden", [](const StudentOptions& o) { return o.fresh.hidden; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.hidden = value; },
+              {.help = "The width of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 1 << 20})
+          .add_mapped<std::int64_t>(
+              "fresh.heads", [](const StudentOptions& o) { return o.fresh.heads; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.heads = value; },
+              {.help = "Query heads of a fresh student, of student.fresh.hidden / heads values; 0: the teacher's.",
+               .minimum = 0,
+               .maximum = 65536})
+          .add_mapped<std::int64_t>(
+              "fresh.kv_heads", [](const StudentOptions& o) { return o.fresh.kv_heads; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.kv_heads = value; },
+              {.help = "Key-value heads of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 65536})
+          .add_mapped<std::int64_t>(
+              "fresh.intermediate", [](const StudentOptions& o) { return o.fresh.intermediate; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.intermediate = value; },
+              {.help = "Feed-forward channels of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 1 << 20})
+          .add_mapped<std::int64_t>(
+              "fresh.seed", [](const StudentOptions& o) { return o.fresh.seed; },
+              [](StudentOptions& o, std::int64_t value) { o.fresh.seed = value; },
+              {.help = "What fresh weights are drawn from: normal, with a deviation of 0.02.",
+               .minimum = 0,
+               .maximum = 1 << 30})
           .add(
               "layer_method", &StudentOptions::layer_method,
               {.help = "How importance is measured: block_influence (how much a layer changes what goes through it) or "
@@ -80,7 +135,20 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                {.unit = "tokens",
                 .help = "How much of the training exchanges the importance is measured on.",
                 .minimum = 16,
-                .maximum = 65536});
+                .maximum = 65536})
+          .check([](const StudentOptions& o, recipe::Problems& problems) {
+            const bool cut = o.layers.count() > 0 || o.intermediate > 0 || o.kv_heads > 0;
+            if (o.fresh.any() && (cut || !o.from.empty())) {
+              problems.add("student.fresh",
+                           "makes fresh weights, and another key of student takes them from a model; "
+                           "expected one of both");
+            }
+            if (!o.fresh.any() && !cut && o.from.empty()) {
+              problems.add("student.layers",
+                           "is absent, so the student would be the teacher itself; expected a number of layers, or one "
+                           "of student.from, student.intermediate, student.kv_heads and student.fresh");
+            }
+          });
   return set;
 }
 

@@ -20,9 +20,20 @@ struct RunOptions {
 };
 const recipe::OptionSet<RunOptions>& run_option_set();
 
-// `student.…`: what the student is cut from the teacher as.
+// `student.fresh.…`: 0 is the teacher's.
+struct FreshOptions {
+  std::int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, intermediate = 0;
+  std::int64_t seed = 1;
+  bool any() const { return layers + hidden + heads + kv_heads + intermediate > 0; }
+};
+
+// `student.…`: what the student is before it is trained.
 struct StudentOptions {
-  recipe::CountOrList layers;              // how many, or exactly which
+  recipe::CountOrList layers;              // how many, or exactly which; 0: all
+  std::string from;                        // a checkpoint to begin from instead of the teacher
+  std::int64_t intermediate = 0;           // feed-forward channels to keep; 0: all
+  std::int64_t kv_heads = 0;               // key-value heads to keep; 0: all
+  FreshOptions fresh;                      // any given: fresh weights of this shape
   std::string layer_method = "greedy_kl";  // how the most important are found
   std::int64_t measured_tokens = 2048;     // of training exchanges, for that measurement
 };

@@ -2,6 +2,7 @@
 
 #include "collect/collect_options.h"
 #include "evaluate/evaluate_options.h"
+#include "pipeline/student_start.h"
 
 namespace retort::pipeline {
 namespace {
@@ -36,7 +37,7 @@ std::span<const Stage> stages() {
       {"collect", 1, {"collect", "terms"}, {}, Leftovers::kKeep, prompt_file, run_collect},
       {"curate", 1, {"curate"}, {"collect"}, Leftovers::kRemove, no_files, run_curate},
       {"dataset", 1, {"evaluate.held_out", "collect.seed"}, {"curate"}, Leftovers::kRemove, no_files, run_dataset},
-      {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, no_files, run_train},
+      {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, student_source_digests, run_train},
       {"export", 1, {"export", "name"}, {"dataset", "train"}, Leftovers::kRemove, no_files, run_export},
       {"evaluate", 2, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
       {"bundle",

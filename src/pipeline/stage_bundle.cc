@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "exporter/bundle.h"
+#include "exporter/export_options.h"
 #include "pipeline/measured_models.h"
 #include "pipeline/run_files.h"
 #include "pipeline/stage.h"
@@ -26,6 +27,9 @@ Result<StageResult> run_bundle(StageContext& context) {
   RETORT_ASSIGN(const std::vector<ExportedFile> files, read_exported_files(context.folder));
   for (const ExportedFile& file : files) {
     if (file.role == "student") input.models.push_back(context.folder.of(file.path));
+  }
+  if (context.recipe.get(exporter::export_option_set()).huggingface) {
+    input.hugging_face = context.folder.of(kHuggingFaceFolder);
   }
   input.dataset = context.folder.of(kDatasetFile);
   RETORT_ASSIGN(const Json exported, read_json(context.folder, kExportFile));

@@ -1,7 +1,8 @@
 // export: the trained student and the untrained cut as GGUF files, proved against the trained weights.
 //
 // Leaves export/NAME-F16.gguf, export/NAME-<quantize>.gguf, export/before-<quantize>.gguf, recipe.yaml (the effective
-// recipe as it went into the files), lineage.json and files.json (what is what, and the proof).
+// recipe as it went into the files), export/huggingface where it was asked for, lineage.json and files.json (what is
+// what, and the proof).
 #include <algorithm>
 #include <cstdio>
 
@@ -21,6 +22,7 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/student_start.h"
 #include "train/train_options.h"
 
 namespace retort::pipeline {
@@ -44,6 +46,7 @@ Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& r
   lineage.teacher.file_digest = teacher.digest;
   lineage.teacher.template_digest = teacher.format.template_digest();
   RETORT_ASSIGN(lineage.layers, read_kept_layers(context.folder));
+  RETORT_ASSIGN(lineage.start, start_of_lineage(context.recipe));
   lineage.tokenizer_fingerprint = teacher.format.tokenizer().fingerprint();
   RETORT_ASSIGN(lineage.weights, sha256_file(context.folder.of(kStudentWeightsFile)));
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
@@ -94,7 +97,9 @@ Result<std::vector<Proof>> prove(StageContext& context,
   for (const auto& [type, relative] : files) {
     RETORT_TRY(exporter::check_file(context.folder.of(relative)));
     llama::EngineOptions options;
-    options.context_tokens = std::min<std::size_t>(256, static_cast<std::size_t>(context.teacher.config.context));
+    std::int64_t reach = std::min<std::int64_t>(256, std::min(context.teacher.config.context, weights.config.context));
+    if (weights.config.window > 0) reach = std::min(reach, weights.config.window);
+    options.context_tokens = static_cast<std::size_t>(reach);
     options.parallel = 1;
     options.kv = llama::KvType::kF32;
     options.flash_attention = false;
@@ -141,14 +146,25 @@ Result<StageResult> run_export(StageContext& context) {
     RETORT_TRY(exporter::write_student(context.teacher.file, student, {lineage, recipe_yaml}, type,
                                        context.folder.of(files.back().second)));
   }
-  RETORT_ASSIGN(const exporter::Student before, exporter::student_from_teacher(context.teacher.file, lineage.layers));
+  const std::filesystem::path start = context.folder.of(kStartFile);
+  const bool cut = lineage.start.empty();
+  RETORT_ASSIGN(const exporter::Student before,
+                cut ? exporter::student_from_teacher(context.teacher.file, lineage.layers)
+                    : exporter::student_from_checkpoint(start));
   exporter::Lineage before_lineage = lineage;
   before_lineage.name = name + " (untrained cut)";
   before_lineage.weights = context.teacher.digest;
+  if (!cut) {
+    RETORT_ASSIGN(before_lineage.weights, sha256_file(start));
+  }
   before_lineage.training = Json::object();
   const std::string before_file = "export/before-" + std::string(gguf::name_of(quantised)) + ".gguf";
   RETORT_TRY(exporter::write_student(context.teacher.file, before, {before_lineage, recipe_yaml}, quantised,
                                      context.folder.of(before_file)));
+  const bool hugging_face = context.recipe.get(exporter::export_option_set()).huggingface;
+  if (hugging_face) {
+    RETORT_TRY(exporter::write_hugging_face_folder(student, lineage, context.folder.of(kHuggingFaceFolder)));
+  }
   RETORT_ASSIGN(const std::vector<Proof> proofs, prove(context, files));
 
   Json models = Json::array();
@@ -170,6 +186,9 @@ Result<StageResult> run_export(StageContext& context) {
   StageResult result;
   result.content = {kExportFile, kLineageFile, kExportRecipeFile, before_file};
   for (const auto& [type, file] : files) result.content.push_back(file);
+  for (const char* file : {"/config.json", "/model.safetensors"}) {
+    if (hugging_face) result.content.push_back(std::string(kHuggingFaceFolder) + file);
+  }
   std::error_code error;
   const std::string& shipped = files.back().second;
   char text[200];

@@ -1,9 +1,12 @@
-// train: cut the student from the teacher, and train it with the teacher online.
+// train: make the student (pipeline/student_start.h), and train it with the teacher online.
 //
 // The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h).
-// Leaves train/layers.json (which layers, and why), compute.json (the type and the probe's sentence; a run that is
+// Leaves train/layers.json (which layers, and why), widths.json and start.safetensors where it isn't simply layers of
+// the teacher, compute.json (the type and the probe's sentence; a run that is
 // taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
 #include <algorithm>
+#include <memory>
+#include <optional>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -11,12 +14,12 @@
 #include "dataset/example.h"
 #include "llama/engine.h"
 #include "model/decoder.h"
-#include "model/layer_choice.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/rollouts.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
+#include "pipeline/student_start.h"
 #include "pipeline/teacher_signal.h"
 #include "pipeline/train_help.h"
 #include "pipeline/train_prediction.h"
@@ -41,37 +44,6 @@ Result<ComputeChoice> compute_for(StageContext& context, const std::string& want
   RETORT_ASSIGN(ComputeChoice choice, choose_compute(wanted, context.teacher.config, context.clock));
   RETORT_TRY(write_json(context.folder, kComputeFile, to_json(choice)));
   return choice;
-}
-
-Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model::Decoder& teacher,
-                                             const std::vector<dataset::Example>& examples) {
-  if (exists(context.folder, kLayersFile)) return read_kept_layers(context.folder);
-  const auto options = context.recipe.get(student_option_set());
-  std::vector<model::MeasuredSequence> sequences;
-  std::int64_t tokens = 0;
-  for (const dataset::Example& example : examples) {
-    if (tokens >= options.measured_tokens) break;
-    if (example.ids.empty()) continue;
-    tokens += static_cast<std::int64_t>(example.ids.size());
-    model::MeasuredSequence sequence{example.ids, std::vector<std::uint8_t>(example.ids.size(), 0)};
-    // What is learnt is judged: the distribution before each target.
-    for (std::size_t i = 0; i + 1 < example.ids.size(); ++i) sequence.judged[i] = example.supervised[i + 1];
-    sequences.push_back(std::move(sequence));
-  }
-  Result<model::LayerChoice> choice = [&]() -> Result<model::LayerChoice> {
-    if (options.layers.is_list()) {
-      const std::vector<std::int64_t> list = options.layers.list();
-      return model::given_layers(teacher, sequences, list, options.measured_tokens);
-    }
-    model::LayerChoiceOptions choice_options;
-    RETORT_ASSIGN(choice_options.method, model::layer_method_from_name(options.layer_method));
-    choice_options.keep = options.layers.count();
-    choice_options.max_tokens = options.measured_tokens;
-    return model::choose_layers(teacher, sequences, choice_options, context.progress, context.stop);
-  }();
-  if (!choice) return Failure(std::move(choice.error()));
-  RETORT_TRY(write_json(context.folder, kLayersFile, model::to_json(*choice)));
-  return choice->kept;
 }
 
 // Says how far off the plan was, and keeps it in the summary.
@@ -147,14 +119,13 @@ Result<StageResult> run_train(StageContext& context) {
                 model::Decoder::from_gguf(context.teacher.file, {.compute = compute.type, .layers = {}}));
   RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
                 signal_for_training(context, teacher, examples, options));
-  RETORT_ASSIGN(const std::vector<std::int64_t> layers, layers_for(context, teacher, examples));
-  RETORT_ASSIGN(
-      model::Decoder student,
-      model::Decoder::from_gguf(context.teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  RETORT_ASSIGN(model::Decoder student, start_student(context, teacher, examples));
   link_metrics(context.folder);
   train::release_memory();  // what the choice of layers had
+  RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
+  const model::Decoder* start = exists(context.folder, kStartFile) ? &student : nullptr;
   RETORT_TRY(hand_out(context.ranks,
-                      {compute, layers, examples, held_out, options.signal,
+                      {compute, layers, start, examples, held_out, options.signal,
                        signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
   RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
@@ -173,7 +144,9 @@ Result<StageResult> run_train(StageContext& context) {
 
   StageResult result;
   result.content = {kStudentWeightsFile, kLayersFile};
+  if (exists(context.folder, kStartFile)) result.content.emplace_back(kStartFile);
   result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile, kPreflightFile};
+  if (exists(context.folder, kWidthsFile)) result.records.emplace_back(kWidthsFile);
   if (rollouts) result.records.push_back(kRolloutsFile);
   result.tokens = summary.tokens;
   char text[200];

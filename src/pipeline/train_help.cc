@@ -1,5 +1,7 @@
 #include "pipeline/train_help.h"
 
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -53,6 +55,31 @@ Result<std::vector<dataset::Example>> examples_from(const Json& json) {
   return all;
 }
 
+// A student that can't be read from the teacher's file: its shape and FP32 weights.
+Json to_json(const model::Decoder* student) {
+  if (student == nullptr) return {};
+  Json tensors = Json::array();
+  for (const auto& [name, tensor] : student->named_parameters()) {
+    const auto* values = tensor.const_data_ptr<float>();
+    tensors.push_back(packed(std::vector<float>(values, values + tensor.numel())));
+  }
+  return {{"config", model::to_json(student->config())}, {"tensors", std::move(tensors)}};
+}
+
+Result<model::Decoder> student_from(const Json& start, const Teacher& teacher,
+                                    const std::vector<std::int64_t>& layers) {
+  if (start.is_null()) {
+    return model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers});
+  }
+  RETORT_ASSIGN(const auto config, model::decoder_config_from_json(start.at("config"), "the first rank"));
+  std::vector<model::NamedTensor> tensors;
+  for (const std::string& name : model::tensor_names(config)) {
+    const auto values = unpacked<float>(start.at("tensors").at(tensors.size()));
+    tensors.push_back({name, at::tensor(values).view(model::tensor_shape(config, name))});
+  }
+  return model::Decoder::from_tensors(config, tensors, model::ComputeType::kFloat32);
+}
+
 std::string bytes_of(const Json& json) {
   const std::vector<std::uint8_t> bytes = Json::to_cbor(json);
   return {bytes.begin(), bytes.end()};
@@ -71,6 +98,7 @@ Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {
   if (ranks.world() == 1) return {};
   RETORT_TRY(ranks.share(bytes_of({{"compute", to_json(task.compute)},
                                    {"layers", task.layers},
+                                   {"start", to_json(task.start)},
                                    {"train", to_json(task.train)},
                                    {"held_out", to_json(task.held_out)},
                                    {"signal", task.signal},
@@ -97,8 +125,7 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   use(compute, local_ranks);
   RETORT_ASSIGN(const model::Decoder decoder,
                 model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
-  RETORT_ASSIGN(model::Decoder student,
-                model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+  RETORT_ASSIGN(model::Decoder student, student_from(json.at("start"), teacher, layers));
   auto options = recipe.get(train::train_option_set());
   options.signal = json.at("signal").get<std::string>();
   std::optional<dataset::SignalFile> signal;

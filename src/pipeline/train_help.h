@@ -19,11 +19,16 @@
 #include "recipe/recipe.h"
 #include "train/ranks.h"
 
+namespace retort::model {
+class Decoder;
+}
+
 namespace retort::pipeline {
 
 struct TrainTask {
   ComputeChoice compute;
-  std::vector<std::int64_t> layers;  // the student's, of the teacher's
+  std::vector<std::int64_t> layers;       // the student's, of the teacher's
+  const model::Decoder* start = nullptr;  // the student itself, where it isn't simply those layers
   std::vector<dataset::Example> train, held_out;
   std::string signal;                 // train.signal as it was chosen
   std::filesystem::path signal_file;  // what is kept of the teacher; empty: nothing. All ranks must reach it

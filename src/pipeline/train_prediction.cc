@@ -5,6 +5,7 @@
 
 #include "model/layer_choice.h"
 #include "pipeline/run_options.h"
+#include "pipeline/student_start.h"
 #include "train/train_options.h"
 
 namespace retort::pipeline {
@@ -19,15 +20,13 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Tea
                                          const ComputeChoice& compute, std::int64_t dataset_tokens) {
   const auto options = recipe.get(train::train_option_set());
   const auto student_options = recipe.get(student_option_set());
-  std::vector<std::int64_t> layers(static_cast<std::size_t>(student_options.layers.count()));
-  for (std::size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<std::int64_t>(i);
-  RETORT_ASSIGN(const model::DecoderConfig student, model::cut_config(teacher.config, layers));
+  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, teacher));
   const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
 
   TrainPrediction prediction;
   prediction.cost = train::estimate(student, teacher.config, compute.type, dataset_tokens, options, flops_per_s);
   std::int64_t choosing_bytes = 0;
-  if (!student_options.layers.is_list()) {
+  if (!student_options.layers.is_list() && student_options.layers.count() > 0) {
     model::LayerChoiceOptions choice;
     RETORT_ASSIGN(choice.method, model::layer_method_from_name(student_options.layer_method));
     choice.keep = student_options.layers.count();

@@ -1,0 +1,51 @@
+// What the student is before it is trained: layers of the teacher, another checkpoint, or fresh weights; narrowed where
+// the recipe asks for it.
+//
+// The shape is worked out from the recipe alone, so that plan and disk can be counted before anything is computed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "dataset/example.h"
+#include "model/decoder_config.h"
+#include "model/hugging_face.h"
+#include "pipeline/stage.h"
+#include "pipeline/teacher.h"
+#include "recipe/recipe.h"
+
+namespace retort::model {
+class Decoder;
+}
+
+namespace retort::pipeline {
+
+// The model that `student.from` names, checked against the teacher's tokenizer. Owns its files.
+struct StudentSource {
+  std::optional<gguf::File> file;
+  std::optional<model::HuggingFaceFolder> folder;  // one of both
+  model::DecoderConfig config;
+};
+
+// Error (kCaller): not a GGUF file or Hugging Face folder of a supported family; another tokenizer than the teacher's.
+Result<StudentSource> open_student_source(const std::string& path, const Teacher& teacher);
+
+// Digests of the files that `student.from` names; empty without it.
+Result<Json> student_source_digests(const recipe::Recipe& recipe);
+
+// The student's shape; its layers are the first ones where only their number is known. Error (kCaller): as
+// open_student_source(); a shape that can't be made from the model it starts from, or that llama.cpp can't run.
+Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const Teacher& teacher);
+
+// The student in FP32. Chooses layers (train/layers.json) and widths (train/widths.json), measured on `examples`,
+// unless that was done; what isn't simply layers of the teacher is kept as train/start.safetensors, for export.
+Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
+                                     const std::vector<dataset::Example>& examples);
+
+// How the student began, for its lineage: see exporter::Lineage::start.
+Result<Json> start_of_lineage(const recipe::Recipe& recipe);
+
+}  // namespace retort::pipeline
