@@ -8,6 +8,7 @@
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "train/cached_signal.h"
+#include "train/ranks.h"
 
 namespace retort::pipeline {
 namespace {
