@@ -20,14 +20,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code error;
   return fs::exists(path, error);
 }
 
 Result<void> check_tokenizer(const model::HuggingFaceFolder& folder, const Teacher& teacher) {
   const fs::path path = folder.path() / "tokenizer.json";
-  if (exists(path)) {
+  if (is_there(path)) {
     RETORT_ASSIGN(const std::string text, read_file(path));
     RETORT_ASSIGN(const Json json, parse_json(text, path.string()));
     return tokens::check_same_vocabulary(teacher.file.metadata(), json, "'" + path.string() + "'");
@@ -106,7 +106,7 @@ std::vector<model::MeasuredSequence> sequences_of(const std::vector<dataset::Exa
 // `whole`: the model whose layers they are.
 Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model::Decoder& whole,
                                              const std::vector<model::MeasuredSequence>& sequences) {
-  if (exists(context.folder.of(kLayersFile))) return read_kept_layers(context.folder);
+  if (is_there(context.folder.of(kLayersFile))) return read_kept_layers(context.folder);
   const auto options = context.recipe.get(student_option_set());
   Result<model::LayerChoice> choice = [&]() -> Result<model::LayerChoice> {
     if (options.layers.is_list() || options.layers.count() == 0) {
@@ -204,7 +204,7 @@ Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const 
 Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
                                      const std::vector<dataset::Example>& examples) {
   const auto options = context.recipe.get(student_option_set());
-  if (exists(context.folder.of(kStartFile))) {
+  if (is_there(context.folder.of(kStartFile))) {
     RETORT_ASSIGN(const model::LoadedWeights start, model::load_weights(context.folder.of(kStartFile)));
     return model::Decoder::from_tensors(start.config, start.tensors, model::ComputeType::kFloat32);
   }
