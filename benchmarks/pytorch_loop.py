@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The rival of train_step: the same training as a careful person writes it by hand in PyTorch.
+"""The rival of `retort bench train`: the same training as a careful person writes it by hand in PyTorch.
 
 Packed rows, block-diagonal attention through scaled_dot_product_attention, bf16 weights with fp32 masters, fused AdamW,
 no gradients through the teacher, and the head with the forward-KL gradient computed together in chunks of rows, so that
-(tokens, vocabulary) never exists. Shapes and sizes are those of train_step.cc.
+(tokens, vocabulary) never exists. Shapes and sizes are those of src/train/measure.cc.
 """
 import argparse
 import json
@@ -120,6 +120,7 @@ def main():
     parser.add_argument("--tokens-per-step", type=int, default=1024)
     parser.add_argument("--compute", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--chunk", type=int, default=256)
+    parser.add_argument("--name", default="")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(1)
@@ -170,7 +171,7 @@ def main():
     elapsed = time.monotonic() - begin
     usage = resource.getrusage(resource.RUSAGE_SELF)
     result = {
-        "program": "pytorch " + torch.__version__,
+        "name": arguments.name or "PyTorch " + torch.__version__,
         "compute": arguments.compute,
         "layers": arguments.layers,
         "tokens_per_s": round(tokens / elapsed, 1),
@@ -180,7 +181,7 @@ def main():
         print(json.dumps(result))
     else:
         print(
-            f"{result['program']}, {arguments.compute}, {arguments.layers} of 30 layers: "
+            f"{result['name']}, {arguments.compute}, {arguments.layers} of 30 layers: "
             f"{result['tokens_per_s']:.0f} tokens/s, peak {usage.ru_maxrss * 1024e-9:.2f} GB"
         )
         total = sum(p for p in (usage.ru_utime, usage.ru_stime))

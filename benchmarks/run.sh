@@ -33,13 +33,7 @@ for bench in "${chosen[@]}"; do
     python3 -B benchmarks/collect.py --program "$build/bin/collect_bench" --peer "$tools/llama-batched-bench" --model "$model" --out "$out"
     ;;
   train)
-    if [ ! -x "$build/bin/train_step" ]; then
-      echo "train_step is not part of this build" >&2
-      continue
-    fi
-    python3 -B scripts/parts.py ensure pytorch
-    "$build/bin/train_step" --json | tee "$out/train_step.json"
-    benchmarks/torch_python.sh benchmarks/pytorch_loop.py --json | tee "$out/pytorch_loop.json"
+    "$build/bin/retort" bench train --peers
     ;;
   rollouts)
     python3 -B scripts/parts.py ensure llama-tools

@@ -6,7 +6,8 @@
 # That wheel is a CUDA build, and its Python half asks for CUDA libraries that a machine without a GPU doesn't need: they
 # are stood in for by empty libraries made here, once, in the cache. RETORT_PYTHON names another Python (3.11, as the
 # wheel's), or one that has a torch of its own; networkx, jinja2, fsspec and filelock must be
-# importable (scripts/packages-bench.txt); what Debian 12 has too old of lies beside the wheel.
+# importable (scripts/packages-bench.txt); what Debian 12 has too old of lies beside the wheel. PEERS_SITE: a folder of
+# further packages.
 set -euo pipefail
 python=${RETORT_PYTHON:-/usr/bin/python3}
 if "$python" -c 'import torch' 2>/dev/null; then exec "$python" "$@"; fi
@@ -38,4 +39,4 @@ if [ ! -f "$stand_ins/done" ]; then
   touch done
   cd - >/dev/null
 fi
-LD_PRELOAD=$stand_ins/libfunctions.so LD_LIBRARY_PATH=$stand_ins PYTHONPATH=$wheel exec "$python" "$@"
+LD_PRELOAD=$stand_ins/libfunctions.so LD_LIBRARY_PATH=$stand_ins PYTHONPATH=${PEERS_SITE:+$PEERS_SITE:}$wheel exec "$python" "$@"

@@ -18,6 +18,7 @@ RETORT_VERB(generate);
 RETORT_VERB(tokenize);
 RETORT_VERB(score);
 RETORT_VERB(objective);
+RETORT_VERB(bench);
 RETORT_VERB(inspect);
 RETORT_VERB(verify);
 RETORT_VERB(doctor);
@@ -41,6 +42,7 @@ std::span<const Verb> verbs() {
       {"score", "print the log-probability of each token of standard input", kTorch, &register_score},
       {"objective", "compute a training objective on given logits, beside an FP64 reference", kTorch,
        &register_objective},
+      {"bench", "measure how fast this machine trains, beside others", kTorch, &register_bench},
       {"inspect", "show what is in a GGUF file, run, dataset, exchange or checkpoint", kTorch, &register_inspect},
       {"verify", "check a bundle's digests and walk its lineage", kTorch, &register_verify},
       {"doctor", "say what was found on this machine, and what is missing", kTorch, &register_doctor},

@@ -40,7 +40,7 @@ struct TrainCost {
 TrainCost estimate(const model::DecoderConfig& student, const model::DecoderConfig& teacher, model::ComputeType compute,
                    std::int64_t dataset_tokens, const TrainOptions& options, double flops_per_s);
 
-// Share of the probe's GEMM rate that whole training steps are assumed to reach; benchmarks/train_step measures it.
+// Share of the probe's GEMM rate that whole training steps are assumed to reach; `retort bench train` measures it.
 inline constexpr double kTrainEfficiency = 0.5;
 
 }  // namespace retort::train
