@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "exporter/bundle.h"
 #include "gguf/file.h"
@@ -253,13 +254,17 @@ TEST_F(PipelineTest, StudentsThatCannotLearnFromThisTeacherAreRefused) {
 
 TEST_F(PipelineTest, AFolderIsRefusedByItsTokenizer) {
   const auto config = *model::decoder_config(*gguf::File::open(folder_ / "tiny.gguf"));
-  const auto zeros = [&](const std::string& name) -> Result<std::vector<float>> {
+  const auto drawn = [&](const std::string& name) -> Result<std::vector<float>> {
     std::size_t count = 1;
-    for (const auto length : model::tensor_shape(config, name)) count *= static_cast<std::size_t>(length);
-    return std::vector<float>(count, 0.5F);
+    const auto shape = model::tensor_shape(config, name);
+    for (const auto length : shape) count *= static_cast<std::size_t>(length);
+    std::vector<float> values(count);
+    Random random(derive_seed(9, name));
+    for (float& value : values) value = static_cast<float>((shape.size() == 1 ? 1 : 0) + 0.1 * random.normal());
+    return values;
   };
   const auto folder = folder_ / "folder";
-  ASSERT_TRUE(model::write_hugging_face(folder, config, Json::object(), zeros));
+  ASSERT_TRUE(model::write_hugging_face(folder, config, Json::object(), drawn));
   const auto refusal = [&] {
     const auto outcome = run_it({"student.from=" + folder.string()});
     return outcome ? std::string("accepted") : outcome.error().message;

@@ -118,7 +118,6 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const auto options = recipe.get(run_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
   const auto train_options = recipe.get(train::train_option_set());
-  const auto student_options = recipe.get(student_option_set());
   RETORT_ASSIGN(const Teacher teacher,
                 open_teacher(options.teacher, recipe.get(collect::terms_option_set()), request.cache_folder));
   RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, teacher));

@@ -1,7 +1,10 @@
 #include "pipeline/run_options.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "collect/collect_options.h"
 #include "dataset/curate_options.h"
@@ -94,37 +97,11 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                         "share it, those that give most (Minitron, arXiv 2407.14679). 0 keeps all.",
                 .minimum = 0,
                 .maximum = 65536})
-          .add_mapped<std::int64_t>(
-              "fresh.layers", [](const StudentOptions& o) { return o.fresh.layers; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.layers = value; },
-              {.help = "Any key of student.fresh makes a student of fresh weights, in the teacher's family. Its "
-                       "layers; 0: as many as the teacher's.",
-               .minimum = 0,
-               .maximum = 1024})
-          .add_mapped<std::int64_t>(
-              "fresh.hidden", [](const StudentOptions& o) { return o.fresh.hidden; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.hidden = value; },
-              {.help = "The width of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 1 << 20})
-          .add_mapped<std::int64_t>(
-              "fresh.heads", [](const StudentOptions& o) { return o.fresh.heads; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.heads = value; },
-              {.help = "Query heads of a fresh student, of student.fresh.hidden / heads values; 0: the teacher's.",
-               .minimum = 0,
-               .maximum = 65536})
-          .add_mapped<std::int64_t>(
-              "fresh.kv_heads", [](const StudentOptions& o) { return o.fresh.kv_heads; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.kv_heads = value; },
-              {.help = "Key-value heads of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 65536})
-          .add_mapped<std::int64_t>(
-              "fresh.intermediate", [](const StudentOptions& o) { return o.fresh.intermediate; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.intermediate = value; },
-              {.help = "Feed-forward channels of a fresh student; 0: the teacher's.", .minimum = 0, .maximum = 1 << 20})
-          .add_mapped<std::int64_t>(
-              "fresh.seed", [](const StudentOptions& o) { return o.fresh.seed; },
-              [](StudentOptions& o, std::int64_t value) { o.fresh.seed = value; },
-              {.help = "What fresh weights are drawn from: normal, with a deviation of 0.02.",
-               .minimum = 0,
-               .maximum = 1 << 30})
+          .add("fresh", &StudentOptions::fresh,
+               {.help =
+                    "A student of fresh weights in the teacher's family, of this shape; what isn't named is as the "
+                    "teacher has it. Heads have hidden / heads values. Weights are drawn from seed (1 where it isn't "
+                    "named), normal, with a deviation of 0.02. null: the student begins from a model."})
           .add(
               "layer_method", &StudentOptions::layer_method,
               {.help = "How importance is measured: block_influence (how much a layer changes what goes through it) or "
@@ -170,3 +147,53 @@ std::shared_ptr<const recipe::Schema> recipe_schema() {
 }
 
 }  // namespace retort::pipeline
+
+namespace retort::recipe {
+
+namespace {
+
+using Fresh = pipeline::FreshOptions;
+struct FreshMember {
+  const char* name;
+  std::int64_t Fresh::*value;
+};
+constexpr FreshMember kFreshMembers[] = {{"layers", &Fresh::layers},
+                                         {"hidden", &Fresh::hidden},
+                                         {"heads", &Fresh::heads},
+                                         {"kv_heads", &Fresh::kv_heads},
+                                         {"intermediate", &Fresh::intermediate},
+                                         {"seed", &Fresh::seed}};
+
+}  // namespace
+
+std::string Codec<Fresh>::type_name(const OptionText&) {
+  return "{layers, hidden, heads, kv_heads, intermediate, seed: whole numbers from 1}, or null";
+}
+
+Parsed<Fresh> Codec<Fresh>::parse(const Node& node, const OptionText& text) {
+  Fresh value;
+  if (node.kind == Node::Kind::kNull) return value;
+  if (node.kind != Node::Kind::kMap || node.members.empty()) return Expected(type_name(text));
+  for (const Node::Member& member : node.members) {
+    const auto known = std::ranges::find_if(kFreshMembers, [&](const FreshMember& m) { return m.name == member.key; });
+    if (known == std::end(kFreshMembers)) {
+      return Expected(type_name(text) + "; there is no '" + member.key + "'");
+    }
+    const auto number = Codec<std::int64_t>::parse(member.value, {.minimum = 1, .maximum = 1 << 24});
+    if (!number) return Expected("for " + member.key + " " + number.error());
+    value.*(known->value) = *number;
+  }
+  if (!value.any()) return Expected(type_name(text) + ", with at least one size");
+  return value;
+}
+
+Node Codec<Fresh>::write(const Fresh& value) {
+  if (!value.any()) return Node::null();
+  std::vector<Node::Member> members;
+  for (const FreshMember& member : kFreshMembers) {
+    if (value.*(member.value) > 0) members.push_back({member.name, Node::of(value.*(member.value)), 0});
+  }
+  return Node::map(std::move(members));
+}
+
+}  // namespace retort::recipe

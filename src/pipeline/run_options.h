@@ -8,6 +8,7 @@
 #include <string>
 
 #include "recipe/choices.h"
+#include "recipe/codec.h"
 #include "recipe/option_set.h"
 #include "recipe/schema.h"
 
@@ -43,3 +44,12 @@ const recipe::OptionSet<StudentOptions>& student_option_set();
 std::shared_ptr<const recipe::Schema> recipe_schema();
 
 }  // namespace retort::pipeline
+
+namespace retort::recipe {
+template <>
+struct Codec<pipeline::FreshOptions> {
+  static std::string type_name(const OptionText& text);
+  static Parsed<pipeline::FreshOptions> parse(const Node& node, const OptionText& text);
+  static Node write(const pipeline::FreshOptions& value);
+};
+}  // namespace retort::recipe
