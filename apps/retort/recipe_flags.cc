@@ -3,6 +3,7 @@
 #include "pipeline/run_options.h"
 #include "retort/rank_environment.h"
 #include "retort/start_ranks.h"
+#include "train/memory.h"
 
 namespace retort::app {
 
@@ -58,6 +59,7 @@ Failure of_rank(const Error& error, const train::RankPlace& place) {
 
 Result<std::optional<pipeline::RunOutcome>> carry_out(const std::string& verb, const RecipeFlags& flags,
                                                       Context& context) {
+  train::keep_freed_memory();
   RETORT_ASSIGN(const train::RankPlace place, rank_place(context.environment));
   RETORT_ASSIGN(pipeline::RunRequest request, run_request(flags, context));
   if (flags.ranks > 1) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -49,7 +50,7 @@ class StoppingProgress final : public Progress {
 
 class PipelineTest : public testing::Test {
  protected:
-  PipelineTest() : folder_(std::filesystem::path(testing::TempDir()) / "pipeline_test") {
+  PipelineTest() : folder_(std::filesystem::path(testing::TempDir()) / ("pipeline_test_" + std::to_string(getpid()))) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     gguf::testing::TinyModelOptions options;

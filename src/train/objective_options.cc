@@ -32,8 +32,9 @@ Parsed<train::ObjectiveWeights> Codec<train::ObjectiveWeights>::parse(const Node
   value.by_term = {};
   if (node.kind != Node::Kind::kMap) {
     const auto name = Codec<std::string>::parse(node, text);
-    if (!name) return Expected(type_name(text));
-    value.by_term[static_cast<std::size_t>(*train::term_from_name(*name))] = 1;
+    const auto term = name ? train::term_from_name(*name) : Result<train::Term>(caller_error(""));
+    if (!term) return Expected(type_name(text));
+    value.by_term[static_cast<std::size_t>(*term)] = 1;
     return value;
   }
   if (node.members.empty()) return Expected(type_name(text) + ", with at least one name");

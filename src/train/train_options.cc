@@ -125,7 +125,8 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .above_minimum = true})
           .add("on_policy_objective", &O::on_policy_objective,
                {.help = "What is minimised on the student's own answers: a name or names with weights, as "
-                        "train.objective."})
+                        "train.objective.",
+                .choices = term_names()})
           .add(
               "rollout_every", &O::rollout_every,
               {.unit = "steps",

@@ -3,29 +3,13 @@
 import json
 import pathlib
 
-from program import SOURCE, Scenarios, make_models, run, scratch
+from program import Scenarios, make_models, run, scratch, toy_arguments
 
-RECIPE = str(SOURCE / "recipes/cached.yaml")
-TOY = {
-    "teacher": "models/tiny.gguf",
-    "student.layers": "2",
-    "student.measured_tokens": "16",
-    "collect.prompts": "{file: prompts.txt, format: lines}",
-    "collect.count": "12",
-    "collect.max_tokens": "12",
-    "curate.min_tokens": "1",
-    "curate.drop_repetition": "false",
-    "evaluate.held_out": "3",
-    "train.tokens": "600",
-    "train.tokens_per_step": "256",
-    "train.held_out_tokens": "32",
-}
+RECIPE = "cached"
 
 
 def arguments(verb, *more, **changes):
-    values = {**TOY, **{key.replace("__", "."): value for key, value in changes.items()}}
-    overrides = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    return [verb, RECIPE, *more, *overrides]
+    return toy_arguments(verb, RECIPE, *more, **changes)
 
 
 def check_cache(scenarios, folder):

@@ -44,3 +44,27 @@ class Scenarios:
 
 def scratch():
     return tempfile.TemporaryDirectory(prefix="retort-test-")
+
+
+# A shipped recipe made so small that a tiny teacher (make_models) goes through it in seconds.
+TOY = {
+    "teacher": "models/tiny.gguf",
+    "student.layers": "2",
+    "student.measured_tokens": "16",
+    "collect.prompts": "{file: prompts.txt, format: lines}",
+    "collect.count": "12",
+    "collect.max_tokens": "12",
+    "curate.min_tokens": "1",
+    "curate.drop_repetition": "false",
+    "evaluate.held_out": "3",
+    "train.tokens": "600",
+    "train.tokens_per_step": "256",
+    "train.held_out_tokens": "32",
+}
+
+
+def toy_arguments(verb, recipe, *more, **changes):
+    """`verb recipes/RECIPE.yaml` at toy size; changes by keyword, a dot written as two underscores."""
+    values = {**TOY, **{key.replace("__", "."): value for key, value in changes.items()}}
+    overrides = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return [verb, str(SOURCE / f"recipes/{recipe}.yaml"), *more, *overrides]
