@@ -30,6 +30,11 @@ void print(std::ostream& out, const pipeline::Plan& plan) {
       << human_bytes(static_cast<std::uint64_t>(plan.memory_bytes)) << " of memory and "
       << human_bytes(static_cast<std::uint64_t>(plan.disk_bytes)) << " of disk (" << human_bytes(plan.free_disk_bytes)
       << " are free). Estimates, from a short measurement of this machine.\n";
+  if (!plan.unchecked.empty()) out << '\n' << plan.unchecked << '\n';
+  if (!plan.checks.empty()) out << "\nChecked, on exchanges that the teacher answered just now:\n";
+  for (const train::Check& check : plan.checks) {
+    out << (check.passed ? "  yes  " : "  NO   ") << check.question << "\n       " << check.measured << ".\n";
+  }
 }
 
 }  // namespace
@@ -46,6 +51,7 @@ void register_plan(VerbSetup& verb) {
     } else {
       print(context.out, plan);
     }
+    if (auto failure = train::failure_of(plan.checks)) return std::move(*failure);
     return {};
   };
 }

@@ -13,6 +13,7 @@
 #include "llama/speed.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/manifest.h"
+#include "pipeline/plan_checks.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
@@ -23,6 +24,8 @@
 
 namespace retort::pipeline {
 namespace {
+
+constexpr std::int64_t kCheckedParameters = 2'000'000'000;  // of a teacher whose training a plan still checks
 
 // What can't be known before it is sampled: assumed values, not yet held against a run.
 constexpr double kUserTokens = 30;      // mean length of a self-generated user's turn
@@ -212,10 +215,19 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (stage.name == request.until) break;
   }
   RETORT_ASSIGN(result.free_disk_bytes, free_bytes(request.runs_folder));
+  if (teacher_parameters > kCheckedParameters) {
+    result.unchecked = "The training wasn't checked here: this teacher's " + human_count(teacher_parameters) +
+                       " parameters would take too long for a plan. The run checks it before its first step.";
+    return result;
+  }
+  progress.note("Checking the training on a few exchanges that the teacher answers now.");
+  RETORT_ASSIGN(result.checks, plan_checks(recipe, teacher, compute, request.cache_folder, clock, stop));
   return result;
 }
 
 Json to_json(const Plan& plan) {
+  Json checks = Json::array();
+  for (const train::Check& check : plan.checks) checks.push_back(to_json(check));
   Json stages = Json::array();
   for (const PlannedStage& stage : plan.stages) {
     stages.push_back({{"name", stage.name},
@@ -233,7 +245,9 @@ Json to_json(const Plan& plan) {
           {"seconds", plan.seconds},
           {"memory_bytes", plan.memory_bytes},
           {"disk_bytes", plan.disk_bytes},
-          {"free_disk_bytes", plan.free_disk_bytes}};
+          {"free_disk_bytes", plan.free_disk_bytes},
+          {"checks", checks},
+          {"unchecked", plan.unchecked}};
 }
 
 }  // namespace retort::pipeline

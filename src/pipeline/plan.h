@@ -1,8 +1,9 @@
 // What a run would do, before it is paid for: per stage whether it is done, and time, memory, disk and tokens
 // estimated.
 //
-// Measures this machine for a few seconds (batched decoding by type, matrix products) and computes the rest; writes
-// nothing into the run folder. One thread at a time.
+// Measures this machine for a few seconds (batched decoding by type, matrix products), computes the rest, and makes the
+// checks of the training on a few exchanges (pipeline/plan_checks.h); writes nothing into the run folder. One thread at
+// a time.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "pipeline/pipeline.h"
+#include "train/preflight.h"
 
 namespace retort::pipeline {
 
@@ -38,6 +40,8 @@ struct Plan {
   std::int64_t memory_bytes = 0;  // the most at a time
   std::int64_t disk_bytes = 0;
   std::uint64_t free_disk_bytes = 0;
+  std::vector<train::Check> checks;  // of the training, on exchanges the teacher answered for the plan
+  std::string unchecked;             // why there are none
 };
 
 Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop);

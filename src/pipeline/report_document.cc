@@ -21,6 +21,7 @@ Json report_document(const RunFacts& facts) {
   add(funnel_section(facts));
   add(stages_section(facts));
   add(layers_section(facts));
+  add(checks_section(facts));
   add(provenance_section(facts));
   add(repeat_section(facts));
 

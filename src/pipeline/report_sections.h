@@ -22,6 +22,7 @@ Json before_after_section(const RunFacts& facts);
 Json size_speed_section(const RunFacts& facts);
 // report_sections_health.cc
 Json health_section(const RunFacts& facts);
+Json checks_section(const RunFacts& facts);
 // report_sections_run.cc
 Json disagreement_section(const RunFacts& facts);
 Json answers_section(const RunFacts& facts);

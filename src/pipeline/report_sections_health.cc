@@ -98,4 +98,17 @@ Json health_section(const RunFacts& facts) {
   return {{"title", "Health of the student"}, {"blocks", std::move(blocks)}};
 }
 
+Json checks_section(const RunFacts& facts) {
+  Json blocks = Json::array();
+  Json rows = Json::array();
+  for (const CheckFacts& check : facts.checks) rows.push_back({{"cells", {check.question, check.measured}}});
+  if (!rows.empty()) {
+    blocks.push_back({{"type", "table"},
+                      {"caption", "Made on a few of the training's own examples, with the code that trained."},
+                      {"columns", {{{"title", "Question"}}, {{"title", "Yes:"}}}},
+                      {"rows", std::move(rows)}});
+  }
+  return {{"title", "Checked before the first step"}, {"blocks", std::move(blocks)}};
+}
+
 }  // namespace retort::pipeline

@@ -289,6 +289,10 @@ Json learning_section(const RunFacts& facts) {
                       {"role", "student"},
                       {"dots", held_out.size() <= 60}});
   }
+  const auto own = curve_of(facts, [](const MetricFacts& m) { return m.rollout_loss; });
+  if (!own.empty()) {
+    series.push_back({{"name", "own answers"}, {"points", points_json(own)}, {"role", "before"}, {"faint", true}});
+  }
   Json chart = {{"type", "line_chart"},
                 {"title", "Loss and held-out KL"},
                 {"description", "Loss: what was minimised (" + facts.objective +

@@ -91,8 +91,18 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     line.gradient_norm = step.gradient_norm;
     line.tokens_per_s = step.tokens_per_s;
     line.held_out_kl = step.held_out_kl;
+    line.rollout_loss = step.rollout_loss;
     facts.metrics.push_back(line);
     facts.objective = step.objective;
+  }
+  if (std::error_code error; std::filesystem::exists(folder / kPreflightFile, error)) {  // older runs have none
+    RETORT_ASSIGN(const Json checks, read(folder, kPreflightFile));
+    for (const Json& entry : checks) {
+      CheckFacts check;
+      RETORT_ASSIGN(check.question, member<std::string>(entry, "question", kPreflightFile));
+      RETORT_ASSIGN(check.measured, member<std::string>(entry, "measured", kPreflightFile));
+      facts.checks.push_back(std::move(check));
+    }
   }
   RETORT_ASSIGN(const Json summary, read(folder, kTrainSummaryFile));
   RETORT_ASSIGN(facts.trained_tokens, member<std::int64_t>(summary, "tokens", kTrainSummaryFile));

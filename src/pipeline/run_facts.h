@@ -31,7 +31,7 @@ struct StageFacts {
 struct MetricFacts {
   std::int64_t step = 0;
   std::int64_t tokens = 0;  // trained so far
-  std::optional<double> loss, kl, learning_rate, gradient_norm, tokens_per_s, held_out_kl;
+  std::optional<double> loss, kl, learning_rate, gradient_norm, tokens_per_s, held_out_kl, rollout_loss;
 };
 
 struct LayerFacts {
@@ -67,6 +67,11 @@ struct AnswerFacts {
 struct DropFacts {
   std::string reason;  // "exact_duplicate", …
   std::int64_t exchanges = 0;
+};
+
+// A check made before the first step (train/preflight.h).
+struct CheckFacts {
+  std::string question, measured;
 };
 
 struct TypeSpeedFacts {
@@ -108,6 +113,7 @@ struct RunFacts {
   std::string layer_method;  // "greedy_kl", "block_influence", "explicit"
   std::vector<LayerFacts> layers;
   std::vector<MetricFacts> metrics;
+  std::vector<CheckFacts> checks;        // all passed, or there would be no student
   std::string objective = "forward_kl";  // what the loss of the metrics is
   std::string compute_type;              // "bfloat16"
   std::string compute_reason;            // the probe's sentence

@@ -12,9 +12,9 @@
 #include "base/text.h"
 #include "dataset/dataset.h"
 #include "dataset/example.h"
-#include "llama/engine.h"
 #include "model/decoder.h"
 #include "pipeline/compute_choice.h"
+#include "pipeline/plan_checks.h"
 #include "pipeline/rollouts.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
@@ -66,9 +66,8 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
 
 // The student's own answers, when the recipe wants to learn from them.
 Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train::TrainOptions& options,
-                                             const dataset::Dataset& dataset, const ComputeChoice& compute) {
+                                             std::vector<Exchange> exchanges, const ComputeChoice& compute) {
   if (options.on_policy_from >= 1) return std::optional<Rollouts>();
-  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
   RolloutOptions rollout_options;
   SamplingOptions& sampling = rollout_options.sampling;
   sampling = {
@@ -83,15 +82,33 @@ Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train:
   return std::make_optional(std::move(rollouts));
 }
 
-// The teacher as llama.cpp runs it, in F16: without the noise of quantised activations.
-Result<std::unique_ptr<Scorer>> open_in_llama(const StageContext& context, std::size_t longest) {
-  RETORT_ASSIGN(const std::filesystem::path path, converted_copy(context.teacher.file, context.teacher.digest,
-                                                                 gguf::TensorType::kF16, context.cache_folder));
-  llama::EngineOptions options;
-  options.parallel = 1;
-  options.context_tokens = std::min(longest, static_cast<std::size_t>(context.teacher.config.context));
-  RETORT_ASSIGN(std::unique_ptr<llama::Engine> engine, llama::Engine::open(path, options));
-  return engine;
+// Template, end of turn and tokenizer: what was collected must be what this teacher reads and writes.
+train::Check tokens_agree(const StageContext& context, std::span<const Exchange> exchanges) {
+  const tokens::ChatFormat& format = context.teacher.format;
+  const std::vector<TokenId>& ends = format.end_ids();
+  std::size_t other_tokenizer = 0, other_template = 0, ended = 0, ended_well = 0;
+  for (const Exchange& exchange : exchanges) {
+    if (exchange.tokens.tokenizer_fingerprint != format.tokenizer().fingerprint()) ++other_tokenizer;
+    const auto& asked = exchange.provenance.model;
+    if (asked && asked->template_digest != format.template_digest()) ++other_template;
+    if (exchange.completion.finish_reason != FinishReason::kEnd || exchange.tokens.ids.empty()) continue;
+    ++ended;
+    const bool well =
+        std::any_of(exchange.tokens.spans.begin(), exchange.tokens.spans.end(), [&](const TokenSpan& span) {
+          return span.kind == SpanKind::kAssistant && span.end > span.begin &&
+                 std::find(ends.begin(), ends.end(), exchange.tokens.ids[span.end - 1]) != ends.end();
+        });
+    if (well) ++ended_well;
+  }
+  train::Check check{"tokens", "Do teacher, student and exchanges share tokenizer, template and end of turn?", true, "",
+                     ""};
+  check.passed = other_tokenizer == 0 && other_template == 0 && ended == ended_well;
+  check.measured = std::to_string(exchanges.size()) + " exchanges: " + std::to_string(other_tokenizer) +
+                   " of another tokenizer, " + std::to_string(other_template) + " of another template; " +
+                   std::to_string(ended_well) + " of " + std::to_string(ended) +
+                   " ended answers close with an end token";
+  check.advice = "The exchanges were made with another model: collect them again with this teacher.";
+  return check;
 }
 
 void link_metrics(const RunFolder& folder) {
@@ -128,14 +145,21 @@ Result<StageResult> run_train(StageContext& context) {
                       {compute, layers, start, examples, held_out, options.signal,
                        signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
-  RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
+  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
   train::TrainHelpers helpers;
+  helpers.checks = {tokens_agree(context, exchanges)};
+  helpers.decode = [&context](std::span<const TokenId> ids) {
+    return context.teacher.format.tokenizer().decode(ids, true);
+  };
+  RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, std::move(exchanges), compute));
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
-  helpers.open_other_engine = [&context, longest] { return open_in_llama(context, longest); };
-  helpers.other_engine_name = "llama.cpp in F16";
+  helpers.open_other_engine = [&context, longest] {
+    return open_in_llama(context.teacher, context.cache_folder, longest);
+  };
+  helpers.other_engine_name = kOtherEngine;
   RETORT_ASSIGN(const train::TrainSummary summary,
                 train::train(teacher, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
                              context.folder.of("train"), context.clock, context.progress, context.stop, helpers));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "model/torch_scorer.h"
 #include "train/objective_reference.h"
 #include "train/objective_rows.h"
@@ -157,7 +158,25 @@ class Preflight {
     check.measured = text("%lld targets in %zu examples, %lld labels in the packed rows",
                           static_cast<long long>(wanted), input_.examples.size(), static_cast<long long>(found));
     check.advice = "Look at `retort inspect` of the dataset: it marks the supervised tokens.";
+    if (input_.decode) check.measured += "; between brackets is learnt: " + one_line(input_.examples.front());
     return check;
+  }
+
+  // The example as text, its targets in brackets, short enough to be read at a glance.
+  std::string one_line(const dataset::Example& example) const {
+    constexpr std::size_t kLongest = 400;
+    std::string shown;
+    for (const char c : dataset::render_marked(example, input_.decode)) {
+      if (c == '\n') {
+        shown += "\\n";
+      } else {
+        shown += c;
+      }
+    }
+    if (shown.size() <= kLongest) return shown;
+    shown.resize(kLongest);
+    shown.resize(shown.size() - unfinished_utf8_suffix(shown));
+    return shown + "…";
   }
 
   // Both give numbers at all.

@@ -35,7 +35,9 @@ struct PreflightInput {
   std::span<const dataset::Example> examples;  // a few: what fits into kPreflightTokens is used
   // The teacher on another engine, to be compared with; may be null.
   Scorer* other_engine = nullptr;
-  std::string other_name;  // "llama.cpp, Q8_0"
+  std::string other_name;  // "llama.cpp in F16"
+  // Ids as text, special tokens shown, so that what is supervised can be read; may be empty.
+  dataset::Decode decode;
 };
 
 inline constexpr std::int64_t kPreflightTokens = 384;

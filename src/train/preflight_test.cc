@@ -55,6 +55,12 @@ model::Decoder sharp_decoder(std::int64_t layers, std::uint64_t seed, model::Com
   return std::move(*decoder);
 }
 
+std::string decode(std::span<const TokenId> ids) {
+  std::string text;
+  for (const TokenId id : ids) text += std::to_string(id) + (id % 2 == 0 ? "\n" : " ");
+  return text;
+}
+
 const Check& named(const std::vector<Check>& checks, const std::string& name) {
   const auto found = std::find_if(checks.begin(), checks.end(), [&](const Check& check) { return check.name == name; });
   RETORT_CHECK(found != checks.end());
@@ -74,13 +80,15 @@ TEST(Preflight, PassesWhatIsRightInEitherType) {
       const auto examples = own_examples(teacher, 12);
       StepRunner runner(teacher, *student, options, clock);
       model::TorchScorer itself(teacher);
-      const auto checks = preflight(runner, options, {teacher, examples, &itself, "itself"});
+      const auto checks = preflight(runner, options, {teacher, examples, &itself, "itself", decode});
       ASSERT_TRUE(checks) << checks.error().message;
       EXPECT_EQ(checks->size(), 7U);
       for (const Check& check : *checks) {
         EXPECT_TRUE(check.passed) << check.name << ": " << check.measured << " (" << name_of(compute) << ")";
       }
       EXPECT_FALSE(failure_of(*checks));
+      // The first two ids are the prompt.
+      EXPECT_THAT(named(*checks, "supervision").measured, HasSubstr("is learnt: 0\\n3 ⟦"));
       EXPECT_THAT(named(*checks, "alignment").measured, Not(HasSubstr("to be sure")));
     }
   }
@@ -97,7 +105,7 @@ TEST(Preflight, LeavesEverythingAsItWas) {
     const auto losses = [&](bool checked) {
       StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
       if (checked) {
-        EXPECT_TRUE(preflight(runner, tiny_options(), {teacher, examples, nullptr, ""}));
+        EXPECT_TRUE(preflight(runner, tiny_options(), {teacher, examples, nullptr, "", {}}));
       }
       std::vector<double> all;
       for (int i = 0; i < 3; ++i) all.push_back(runner.step({packing.rows, {}}, 1e-2)->loss);
@@ -132,7 +140,7 @@ TEST(Preflight, StopsWhenTwoEnginesDisagree) {
   const auto examples = own_examples(teacher, 6);
   StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
   Shifted other(teacher);
-  const auto checks = preflight(runner, tiny_options(), {teacher, examples, &other, "the other"});
+  const auto checks = preflight(runner, tiny_options(), {teacher, examples, &other, "the other", {}});
   ASSERT_TRUE(checks);
   EXPECT_FALSE(named(*checks, "teacher").passed);
   const auto failure = failure_of(*checks);
@@ -147,7 +155,7 @@ TEST(Preflight, SaysWhenThereIsNothingToLearn) {
   auto examples = own_examples(teacher, 2);
   for (auto& example : examples) std::fill(example.supervised.begin(), example.supervised.end(), 0);
   StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
-  const auto checks = preflight(runner, tiny_options(), {teacher, examples, nullptr, ""});
+  const auto checks = preflight(runner, tiny_options(), {teacher, examples, nullptr, "", {}});
   ASSERT_FALSE(checks);
   EXPECT_THAT(checks.error().message, HasSubstr("train.supervise"));
 }

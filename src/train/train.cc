@@ -222,8 +222,10 @@ class Training {
     if (helpers_.open_other_engine) {
       RETORT_ASSIGN(other, helpers_.open_other_engine());
     }
-    const PreflightInput input{teacher_, examples_.train, other.get(), helpers_.other_engine_name};
-    RETORT_ASSIGN(const std::vector<Check> checks, preflight(runner, options_, input));
+    const PreflightInput input{teacher_, examples_.train, other.get(), helpers_.other_engine_name, helpers_.decode};
+    RETORT_ASSIGN(const std::vector<Check> own, preflight(runner, options_, input));
+    std::vector<Check> checks = helpers_.checks;
+    checks.insert(checks.end(), own.begin(), own.end());
     Json json = Json::array();
     for (const Check& check : checks) {
       progress_.note((check.passed ? "checked: " : "FAILED: ") + check.question + " " + check.measured + ".");

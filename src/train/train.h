@@ -29,11 +29,13 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "base/progress.h"
+#include "train/preflight.h"
 #include "train/train_options.h"
 
 namespace retort {
@@ -85,6 +87,8 @@ struct TrainHelpers {
   // Opens the same teacher on another engine, for the checks before the first step, and its name.
   std::function<Result<std::unique_ptr<Scorer>>()> open_other_engine;
   std::string other_engine_name;
+  dataset::Decode decode;     // ids as text, for the same checks
+  std::vector<Check> checks;  // made by the caller: they are said, kept and judged with the training's own
 };
 
 // Before the first step of every session the training is checked on a few examples (train/preflight.h); the result is

@@ -13,6 +13,17 @@ def arguments(verb, *more, **changes):
     return toy_arguments(verb, "on_policy", *more, **{**SMALL, **changes})
 
 
+def check_plan(scenarios, folder):
+    """What a plan says before anything was collected."""
+    code, out, errors = run(arguments("plan", "--json"), folder)
+    scenarios.check("a plan is made", code == 0, errors)
+    checks = json.loads(out)["checks"] if code == 0 else []
+    scenarios.check("and the training proved", len(checks) == 7 and all(check["passed"] for check in checks), out + errors)
+    code, out, errors = run(arguments("plan"), folder)
+    scenarios.check("the supervised tokens can be read", code == 0 and "\u27e6" in out and "yes  Are loss and gradient" in out,
+                    out + errors)
+
+
 def check_run(scenarios, folder):
     code, _, errors = run(arguments("run", "--until", "train"), folder)
     scenarios.check("the recipe trains", code == 0, errors)
@@ -24,8 +35,8 @@ def check_run(scenarios, folder):
     scenarios.check("the last part learns from rollouts", not own[0] and own[-1] and own == sorted(own), str(own))
     scenarios.check("it says so", "Round 1 of the student's own answers" in errors, errors)
     checks = json.loads((train / "preflight.json").read_text())
-    scenarios.check("it was proved first", len(checks) == 7 and all(check["passed"] for check in checks), json.dumps(checks))
-    scenarios.check("what is checked is said", "checked: " in errors and "llama.cpp" in errors, errors)
+    scenarios.check("it was proved first", len(checks) == 8 and all(check["passed"] for check in checks), json.dumps(checks))
+    scenarios.check("what is checked is said", "checked: " in errors and "llama.cpp" in errors and "⟦" in errors, errors)
 
     store = sqlite3.connect(train / "rollouts.sqlite")
     exchanges = [json.loads(row[0]) for row in store.execute("select bytes from exchanges")]
@@ -49,6 +60,7 @@ def main():
         folder = pathlib.Path(name)
         make_models(folder / "models")
         (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
+        check_plan(scenarios, folder)
         check_run(scenarios, folder)
         check_again(scenarios, folder)
     scenarios.end()
