@@ -173,10 +173,12 @@ class Preflight {
         shown += c;
       }
     }
-    if (shown.size() <= kLongest) return shown;
-    shown.resize(kLongest);
-    shown.resize(shown.size() - unfinished_utf8_suffix(shown));
-    return shown + "…";
+    const bool cut = shown.size() > kLongest;
+    if (cut) shown.resize(kLongest);
+    // Ids may be cut inside a character, and a model may sample bytes that are none.
+    if (!is_valid_utf8(shown)) shown.resize(shown.size() - unfinished_utf8_suffix(shown));
+    if (const auto repaired = parse_json(canonical_json(Json(shown)), "text")) shown = repaired->get<std::string>();
+    return cut ? shown + "…" : shown;
   }
 
   // Both give numbers at all.
