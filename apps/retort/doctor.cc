@@ -65,11 +65,6 @@ std::string fixed(double value) {
   return text;
 }
 
-bool is_there(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
 ModelState state_of(const catalogue::Model& model, const Context& context, bool quick) {
   ModelState state{model, context.cache_folder / "models" / model.file_name, "missing"};
   if (!is_there(state.path)) return state;

@@ -63,6 +63,11 @@ Result<void> write_file(const std::filesystem::path& path, std::string_view byte
   return file.commit();
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
 Result<void> make_folder(const std::filesystem::path& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);

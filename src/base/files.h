@@ -22,6 +22,9 @@ Result<std::string> read_file(const std::filesystem::path& path);
 // Replaces `path` by `bytes`, atomically and durably.
 Result<void> write_file(const std::filesystem::path& path, std::string_view bytes);
 
+// Whether there is something at the path; false too where that can't be known.
+bool is_there(const std::filesystem::path& path);
+
 // Makes the folder and its parents. Error: kWorld, with the reason.
 Result<void> make_folder(const std::filesystem::path& path);
 

@@ -45,7 +45,7 @@ Example make_example(const Digest& id, const Exchange& exchange, Supervision sup
 }
 
 Result<std::vector<Example>> materialise(const store::ExchangeStore& store, std::span<const Digest> ids,
-                                         Supervision supervision) {
+                                         Supervision supervision, const std::function<void(const Exchange&)>& observe) {
   std::vector<Example> examples;
   examples.reserve(ids.size());
   Digest tokenizer;
@@ -58,6 +58,7 @@ Result<std::vector<Example>> materialise(const store::ExchangeStore& store, std:
           "The exchanges " + examples.front().exchange_id.short_hex() + " and " + id.short_hex() +
           " were tokenised by different tokenizers; expected one. Collect them again with one teacher.");
     }
+    if (observe) observe(exchange);
     examples.push_back(make_example(id, exchange, supervision));
   }
   return examples;

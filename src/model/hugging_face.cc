@@ -23,11 +23,6 @@ Result<Json> read_json_file(const std::filesystem::path& path) {
   return parse_json(text, path.string());
 }
 
-bool is_there(const std::filesystem::path& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
-
 // Buffers that old files keep although they follow from config.json.
 bool is_derived(std::string_view name) { return name.ends_with(".rotary_emb.inv_freq"); }
 

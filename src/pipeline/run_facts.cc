@@ -95,7 +95,7 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     facts.metrics.push_back(line);
     facts.objective = step.objective;
   }
-  if (std::error_code error; std::filesystem::exists(folder / kPreflightFile, error)) {  // older runs have none
+  if (is_there(folder / kPreflightFile)) {  // older runs have none
     RETORT_ASSIGN(const Json checks, read(folder, kPreflightFile));
     for (const Json& entry : checks) {
       CheckFacts check;

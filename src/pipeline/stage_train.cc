@@ -31,13 +31,8 @@ namespace {
 
 constexpr const char* kComputeFile = "train/compute.json";
 
-bool exists(const RunFolder& folder, const char* relative) {
-  std::error_code error;
-  return std::filesystem::exists(folder.of(relative), error);
-}
-
 Result<ComputeChoice> compute_for(StageContext& context, const std::string& wanted) {
-  if (exists(context.folder, kComputeFile)) {
+  if (is_there(context.folder.of(kComputeFile))) {
     RETORT_ASSIGN(const Json json, read_json(context.folder, kComputeFile));
     return compute_choice_from_json(json, kComputeFile);
   }
@@ -66,8 +61,9 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
 
 // The student's own answers, when the recipe wants to learn from them.
 Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train::TrainOptions& options,
-                                             std::vector<Exchange> exchanges, const ComputeChoice& compute) {
+                                             const dataset::Dataset& dataset, const ComputeChoice& compute) {
   if (options.on_policy_from >= 1) return std::optional<Rollouts>();
+  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
   RolloutOptions rollout_options;
   SamplingOptions& sampling = rollout_options.sampling;
   sampling = {
@@ -83,33 +79,42 @@ Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train:
 }
 
 // Template, end of turn and tokenizer: what was collected must be what this teacher reads and writes.
-train::Check tokens_agree(const StageContext& context, std::span<const Exchange> exchanges) {
-  const tokens::ChatFormat& format = context.teacher.format;
-  const std::vector<TokenId>& ends = format.end_ids();
-  std::size_t other_tokenizer = 0, other_template = 0, ended = 0, ended_well = 0;
-  for (const Exchange& exchange : exchanges) {
-    if (exchange.tokens.tokenizer_fingerprint != format.tokenizer().fingerprint()) ++other_tokenizer;
+class TokensAgree {
+ public:
+  explicit TokensAgree(const tokens::ChatFormat& format) : format_(format) {}
+
+  void see(const Exchange& exchange) {
+    const std::vector<TokenId>& ends = format_.end_ids();
+    ++exchanges_;
+    if (exchange.tokens.tokenizer_fingerprint != format_.tokenizer().fingerprint()) ++other_tokenizer_;
     const auto& asked = exchange.provenance.model;
-    if (asked && asked->template_digest != format.template_digest()) ++other_template;
-    if (exchange.completion.finish_reason != FinishReason::kEnd || exchange.tokens.ids.empty()) continue;
-    ++ended;
-    const bool well =
-        std::any_of(exchange.tokens.spans.begin(), exchange.tokens.spans.end(), [&](const TokenSpan& span) {
-          return span.kind == SpanKind::kAssistant && span.end > span.begin &&
-                 std::find(ends.begin(), ends.end(), exchange.tokens.ids[span.end - 1]) != ends.end();
-        });
-    if (well) ++ended_well;
+    if (asked && asked->template_digest != format_.template_digest()) ++other_template_;
+    if (exchange.completion.finish_reason != FinishReason::kEnd || exchange.tokens.ids.empty()) return;
+    ++ended_;
+    const auto& spans = exchange.tokens.spans;
+    const bool well = std::any_of(spans.begin(), spans.end(), [&](const TokenSpan& span) {
+      return span.kind == SpanKind::kAssistant && span.end > span.begin &&
+             std::find(ends.begin(), ends.end(), exchange.tokens.ids[span.end - 1]) != ends.end();
+    });
+    if (well) ++ended_well_;
   }
-  train::Check check{"tokens", "Do teacher, student and exchanges share tokenizer, template and end of turn?", true, "",
-                     ""};
-  check.passed = other_tokenizer == 0 && other_template == 0 && ended == ended_well;
-  check.measured = std::to_string(exchanges.size()) + " exchanges: " + std::to_string(other_tokenizer) +
-                   " of another tokenizer, " + std::to_string(other_template) + " of another template; " +
-                   std::to_string(ended_well) + " of " + std::to_string(ended) +
-                   " ended answers close with an end token";
-  check.advice = "The exchanges were made with another model: collect them again with this teacher.";
-  return check;
-}
+
+  train::Check check() const {
+    train::Check check{"tokens", "Do teacher, student and exchanges share tokenizer, template and end of turn?", true,
+                       "", ""};
+    check.passed = other_tokenizer_ == 0 && other_template_ == 0 && ended_ == ended_well_;
+    check.measured = std::to_string(exchanges_) + " exchanges: " + std::to_string(other_tokenizer_) +
+                     " of another tokenizer, " + std::to_string(other_template_) + " of another template; " +
+                     std::to_string(ended_well_) + " of " + std::to_string(ended_) +
+                     " ended answers close with an end token";
+    check.advice = "The exchanges were made with another model: collect them again with this teacher.";
+    return check;
+  }
+
+ private:
+  const tokens::ChatFormat& format_;
+  std::size_t exchanges_ = 0, other_tokenizer_ = 0, other_template_ = 0, ended_ = 0, ended_well_ = 0;
+};
 
 void link_metrics(const RunFolder& folder) {
   // A convenience; where links can't be made the file is still in train/.
@@ -125,7 +130,10 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(context.folder.of(kStoreFile)));
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
-  RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(store, dataset.train, supervision));
+  TokensAgree agreement(context.teacher.format);
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples,
+                dataset::materialise(store, dataset.train, supervision,
+                                     [&](const Exchange& exchange) { agreement.see(exchange); }));
   // The answers alone, so that the curve speaks of what evaluation measures.
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
                 dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
@@ -140,18 +148,17 @@ Result<StageResult> run_train(StageContext& context) {
   link_metrics(context.folder);
   train::release_memory();  // what the choice of layers had
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
-  const model::Decoder* start = exists(context.folder, kStartFile) ? &student : nullptr;
+  const model::Decoder* start = is_there(context.folder.of(kStartFile)) ? &student : nullptr;
   RETORT_TRY(hand_out(context.ranks,
                       {compute, layers, start, examples, held_out, options.signal,
                        signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
-  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
   train::TrainHelpers helpers;
-  helpers.checks = {tokens_agree(context, exchanges)};
+  helpers.checks = {agreement.check()};
   helpers.decode = [&context](std::span<const TokenId> ids) {
     return context.teacher.format.tokenizer().decode(ids, true);
   };
-  RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, std::move(exchanges), compute));
+  RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;
   std::size_t longest = 1;
@@ -168,9 +175,9 @@ Result<StageResult> run_train(StageContext& context) {
 
   StageResult result;
   result.content = {kStudentWeightsFile, kLayersFile};
-  if (exists(context.folder, kStartFile)) result.content.emplace_back(kStartFile);
+  if (is_there(context.folder.of(kStartFile))) result.content.emplace_back(kStartFile);
   result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile, kPreflightFile};
-  if (exists(context.folder, kWidthsFile)) result.records.emplace_back(kWidthsFile);
+  if (is_there(context.folder.of(kWidthsFile))) result.records.emplace_back(kWidthsFile);
   if (rollouts) result.records.push_back(kRolloutsFile);
   result.tokens = summary.tokens;
   char text[200];

@@ -20,11 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_there(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
-
 Result<void> check_tokenizer(const model::HuggingFaceFolder& folder, const Teacher& teacher) {
   const fs::path path = folder.path() / "tokenizer.json";
   if (is_there(path)) {

@@ -45,13 +45,12 @@ Result<void> resolve(StageContext& context, const model::Decoder& teacher, std::
                      train::TrainOptions& options) {
   if (options.signal != "auto") return {};
   std::string reason;
-  std::error_code error;
   const std::filesystem::path path = context.folder.of(kSignalFile);
   options.signal = "online";
   if (only_forward_kl_and_ce(options) && options.objective.of(train::Term::kForwardKl) == 0) {
     options.signal = "text";
     reason = "the objective is the cross-entropy of the teacher's text";
-  } else if (!std::filesystem::exists(path, error)) {
+  } else if (!is_there(path)) {
     reason = "the teacher is at hand, and nothing is kept of it";
   } else if (!only_forward_kl_and_ce(options) || options.hidden_state_weight > 0) {
     reason = "what is trained needs more of the teacher than is kept";
@@ -85,8 +84,7 @@ Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& con
   const dataset::SignalHeader wanted =
       wanted_header(context.teacher, std::string(model::name_of(teacher.compute_type())), examples, options, kind);
   const std::filesystem::path path = context.folder.of(kSignalFile);
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) RETORT_TRY(write(context, teacher, examples, options, wanted));
+  if (!is_there(path)) RETORT_TRY(write(context, teacher, examples, options, wanted));
   RETORT_ASSIGN(dataset::SignalFile file, dataset::SignalFile::open(path));
   RETORT_TRY(dataset::check_fits(file.header(), wanted, path));
   return std::optional<dataset::SignalFile>(std::move(file));

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/files.h"
+
 namespace retort::train {
 namespace {
 
@@ -29,7 +31,7 @@ std::vector<std::filesystem::path> Checkpoints::earlier() const {
 Result<void> Checkpoints::save(const std::vector<model::NamedTensor>& states, const TrainPosition& position) const {
   std::error_code error;
   // Out of the way, under its own number; a damaged one is written over.
-  if (keep_ > 1 && std::filesystem::exists(newest(), error)) {
+  if (keep_ > 1 && is_there(newest())) {
     if (const auto before = read_position(newest()); before && before->step < position.step) {
       char name[64];
       std::snprintf(name, sizeof(name), "%s%08lld%s", kPrefix, static_cast<long long>(before->step), kSuffix);
@@ -45,8 +47,7 @@ Result<void> Checkpoints::save(const std::vector<model::NamedTensor>& states, co
 Result<std::optional<TrainPosition>> Checkpoints::load(const std::vector<model::NamedTensor>& states,
                                                        const std::string& fingerprint, Progress& progress) const {
   std::vector<std::filesystem::path> candidates = earlier();
-  std::error_code error;
-  if (std::filesystem::exists(newest(), error)) candidates.insert(candidates.begin(), newest());
+  if (is_there(newest())) candidates.insert(candidates.begin(), newest());
   std::optional<Error> damage;
   for (const std::filesystem::path& path : candidates) {
     Result<TrainPosition> position = read_position(path);

@@ -83,7 +83,7 @@ Result<std::vector<StepMetrics>> read_metrics(const std::filesystem::path& path)
 
 Result<MetricsFile> MetricsFile::open(const std::filesystem::path& path, std::int64_t last_step) {
   std::string kept;
-  if (last_step > 0 && std::filesystem::exists(path)) {
+  if (last_step > 0 && is_there(path)) {
     RETORT_ASSIGN(const std::vector<StepMetrics> all, read_metrics(path));
     for (const StepMetrics& metrics : all) {
       if (metrics.step <= last_step) kept += canonical_json(to_json(metrics)) + "\n";

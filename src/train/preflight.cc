@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "evaluate/compare.h"
 #include "model/torch_scorer.h"
 #include "train/objective_reference.h"
 #include "train/objective_rows.h"
@@ -68,7 +69,9 @@ double relative_distance(const std::vector<at::Tensor>& a, const std::vector<at:
 double gradient_norm(const AdamW& optimiser) {
   double squares = 0;
   for (const AdamWParameter& parameter : optimiser.parameters()) {
-    if (!parameter.frozen()) squares += parameter.gradient.square().sum(at::kDouble).item<double>();
+    if (parameter.frozen()) continue;
+    const double norm = parameter.gradient.norm().item<double>();
+    squares += norm * norm;
   }
   return std::sqrt(squares);
 }
@@ -116,6 +119,7 @@ class Preflight {
     const torch::NoGradGuard no_gradient;
     teacher_ = runner.teacher_hidden(batch_);
     student_ = runner.student_hidden(batch_);
+    in_place_ = runner.measure(student_, teacher_, batch_.targets);
   }
 
   Result<std::vector<Check>> run() {
@@ -132,10 +136,6 @@ class Preflight {
   }
 
  private:
-  double forward_kl(const at::Tensor& student, const at::Tensor& teacher) {
-    return runner_.measure(student, teacher, batch_.targets).kl / static_cast<double>(batch_.targets.size());
-  }
-
   // Every target of the examples is a label of the packed rows, once, right before it.
   Check supervision() const {
     Check check{"supervision", "Is every target learnt from once, and nothing else?", true, "", ""};
@@ -184,7 +184,7 @@ class Preflight {
   // Both give numbers at all.
   Check numbers() {
     Check check{"numbers", "Are all logits finite numbers?", true, "", ""};
-    const LossSums sums = runner_.measure(student_, teacher_, batch_.targets);
+    const LossSums& sums = in_place_;
     check.passed = sums.bad_student_rows == 0 && sums.bad_teacher_rows == 0;
     check.measured = text("the student logits hold NaN or infinity at %lld, the teacher logits at %lld of %zu places",
                           static_cast<long long>(sums.bad_student_rows), static_cast<long long>(sums.bad_teacher_rows),
@@ -198,23 +198,26 @@ class Preflight {
   Check alignment() {
     Check check{"alignment", "Do teacher, student and labels speak of the same token?", true, "", ""};
     check.advice = "The rows are shifted against one another: positions, labels or packing are wrong.";
-    const double aligned = forward_kl(student_, teacher_);
-    const double shifted =
-        std::min(forward_kl(student_, teacher_.roll(1, 0)), forward_kl(student_, teacher_.roll(-1, 0)));
     std::vector<TokenId> before = batch_.targets, after = batch_.targets;
     std::rotate(before.begin(), before.begin() + 1, before.end());
     std::rotate(after.rbegin(), after.rbegin() + 1, after.rend());
+    // Teacher's rows and labels are shifted together: the KL knows nothing of labels, nor the student's surprise at
+    // them of the teacher.
+    const LossSums students[] = {in_place_, runner_.measure(student_, teacher_.roll(1, 0), before),
+                                 runner_.measure(student_, teacher_.roll(-1, 0), after)};
+    const LossSums teachers[] = {runner_.measure_teacher(teacher_, batch_.targets),
+                                 runner_.measure_teacher(teacher_, before), runner_.measure_teacher(teacher_, after)};
     const auto tokens = static_cast<double>(batch_.targets.size());
+    const double aligned = students[0].kl / tokens;
+    const double shifted = std::min(students[1].kl, students[2].kl) / tokens;
     // How much worse the labels shifted by one are, for a model: what it knows of the places.
-    const auto gain = [&](auto measure, double& in_place) {
-      in_place = measure(batch_.targets).cross_entropy / tokens;
-      return std::min(measure(before).cross_entropy, measure(after).cross_entropy) / tokens - in_place;
+    const auto gain = [&](const LossSums(&sums)[3], double& in_place) {
+      in_place = sums[0].cross_entropy / tokens;
+      return std::min(sums[1].cross_entropy, sums[2].cross_entropy) / tokens - in_place;
     };
     double teacher_cost = 0, student_cost = 0;
-    const double teacher_gain =
-        gain([&](std::span<const TokenId> labels) { return runner_.measure_teacher(teacher_, labels); }, teacher_cost);
-    const double student_gain =
-        gain([&](std::span<const TokenId> labels) { return runner_.measure_student(student_, labels); }, student_cost);
+    const double teacher_gain = gain(teachers, teacher_cost);
+    const double student_gain = gain(students, student_cost);
     // Text that surprises the teacher says nothing about places; nor does a student that knows nothing yet (an
     // untrained one with a tied head rather repeats its input, and so likes labels that come too late).
     constexpr double kTelling = 0.3;
@@ -223,9 +226,8 @@ class Preflight {
     const bool student_tells = teacher_tells && student_gain > kTelling;
     check.passed = (!teacher_tells || teacher_gain > 0) && (!student_tells || shifted > aligned);
     check.measured = text(
-        "KL %.2f in place, %.2f shifted by one; the labels cost teacher and student %.2f and %.2f nats, shifted %.2f "
-        "and "
-        "%.2f",
+        "KL %.2f in place, %.2f shifted by one; the labels cost teacher and student %.2f and %.2f nats, "
+        "shifted %.2f and %.2f",
         aligned, shifted, teacher_cost, student_cost, teacher_cost + teacher_gain, student_cost + student_gain);
     if (!teacher_tells) check.measured += " (this text tells the teacher too little to be sure)";
     if (!student_tells) check.measured += " (the student knows too little yet to tell)";
@@ -272,38 +274,37 @@ class Preflight {
   Check splitting() {
     Check check{"splitting", "Do loss and gradient stay when the batch is split?", true, "", ""};
     check.advice = "The normalisation depends on the split: gradients of a micro-batch must be divided by the whole.";
-    const StepResult whole = runner_.gradients({packing_.rows, {}}, kPreflightTokens * 4);
-    const std::vector<at::Tensor> expected = some_gradients(runner_);
-    const StepResult split = runner_.gradients({packing_.rows, {}}, 1);
-    const double loss_off = std::abs(split.loss - whole.loss) / std::max(std::abs(whole.loss), 1e-3);
-    const double gradient_off = relative_distance(some_gradients(runner_), expected);
-    check.passed = whole.loss < kNothing || (loss_off < tolerances_.loss && gradient_off < tolerances_.gradient);
+    const double split = runner_.gradients({packing_.rows, {}}, 1).loss;
+    const std::vector<at::Tensor> split_gradients = some_gradients(runner_);
+    loss_ = runner_.gradients({packing_.rows, {}}, kPreflightTokens * 4).loss;
+    const double loss_off = std::abs(split - loss_) / std::max(std::abs(loss_), 1e-3);
+    const double gradient_off = relative_distance(split_gradients, some_gradients(runner_));
+    check.passed = loss_ < kNothing || (loss_off < tolerances_.loss && gradient_off < tolerances_.gradient);
     check.measured = text("in %zu parts the loss differs by %.1e and the gradient by %.1e of itself",
                           packing_.rows.size(), loss_off, gradient_off);
     return check;
   }
 
-  // A step down the gradient lowers the loss by what the gradient says, to first order.
+  // A step down the gradient (which splitting() left) lowers the loss by what it says, to first order.
   Check downhill() {
     Check check{"downhill", "Does a step down the gradient lower the loss as it predicts?", true, "", ""};
     check.advice = "The gradient isn't that of the loss: a term is missing, or has the wrong sign.";
-    const double before = runner_.gradients({packing_.rows, {}}, options_.micro_batch_tokens).loss;
     const double norm = gradient_norm(runner_.optimiser());
-    if (before < kNothing || norm == 0) {
+    if (loss_ < kNothing || norm == 0) {
       check.passed = std::isfinite(norm);
-      check.measured = text("there is nothing to go down: the loss is %.1e", before);
+      check.measured = text("there is nothing to go down: the loss is %.1e", loss_);
       return check;
     }
     // A large step bends away from the gradient; a small one drowns in rounding. One of these must fit.
     for (const double share : {0.03, 0.1, 0.01, 0.003}) {
-      const double wanted = share * std::max(before, 0.01);
+      const double wanted = share * std::max(loss_, 0.01);
       const double after = [&] {
         const MovedWeights moved(runner_.optimiser(), -wanted / (norm * norm));
         return runner_.loss({packing_.rows, {}});
       }();
-      const double ratio = (before - after) / wanted;
+      const double ratio = (loss_ - after) / wanted;
       check.passed = ratio > 0.6 && ratio < 1.4;
-      check.measured = text("%.4f predicted, %.4f happened", wanted, before - after);
+      check.measured = text("%.4f predicted, %.4f happened", wanted, loss_ - after);
       if (check.passed) break;
     }
     return check;
@@ -323,41 +324,17 @@ class Preflight {
     return check;
   }
 
-  // KL(this engine || the other) of the first example's targets, mean.
+  // KL(this engine || the other) on the first example with targets, mean over them.
   Result<double> kl_between_engines() {
-    const dataset::Example& example = input_.examples.front();
+    const auto example = std::find_if(input_.examples.begin(), input_.examples.end(),
+                                      [](const dataset::Example& candidate) { return candidate.targets() > 0; });
     model::TorchScorer ours(input_.teacher);
-    std::vector<std::vector<double>> rows;
-    RETORT_TRY(ours.score(example.ids, 0, [&](const LogitRows& logits) -> Result<void> {
-      for (std::size_t r = 0; r < logits.rows; ++r) rows.push_back(log_softmax(logits.row(r)));
-      return {};
-    }));
-    double sum = 0;
-    std::int64_t count = 0;
-    RETORT_TRY(input_.other_engine->score(example.ids, 0, [&](const LogitRows& logits) -> Result<void> {
-      for (std::size_t r = 0; r < logits.rows; ++r) {
-        const std::size_t position = logits.first_position + r;
-        if (position + 1 >= example.ids.size() || example.supervised[position + 1] == 0) continue;
-        const std::vector<double> other = log_softmax(logits.row(r));
-        for (std::size_t v = 0; v < other.size(); ++v) {
-          const double p = std::exp(rows[position][v]);
-          if (p > 0) sum += p * (rows[position][v] - other[v]);
-        }
-        ++count;
-      }
-      return {};
-    }));
-    return count == 0 ? 0 : sum / static_cast<double>(count);
-  }
-
-  static std::vector<double> log_softmax(std::span<const float> logits) {
-    const double top = *std::max_element(logits.begin(), logits.end());
-    double sum = 0;
-    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
-    std::vector<double> result;
-    result.reserve(logits.size());
-    for (const float logit : logits) result.push_back(static_cast<double>(logit) - top - std::log(sum));
-    return result;
+    const evaluate::ComparedModel other[] = {{input_.other_name, input_.other_engine}};
+    const evaluate::HeldOutExample compared[] = {{example->ids, example->supervised}};
+    SilentProgress silent;
+    RETORT_ASSIGN(const evaluate::Comparison comparison,
+                  evaluate::compare(ours, other, compared, {.threads = 0, .end_ids = {}}, silent, {}));
+    return comparison.models[0].exchanges[0].kl_nats / static_cast<double>(comparison.tokens);
   }
 
   StepRunner& runner_;
@@ -368,6 +345,8 @@ class Preflight {
   Batch batch_;
   Tolerances tolerances_;
   at::Tensor teacher_, student_;  // hidden states at the supervised places
+  LossSums in_place_;             // of them, as they stand
+  double loss_ = 0;               // of the batch as a whole, whose gradient is in the optimiser
   std::vector<Check> checks_;
 };
 

@@ -115,7 +115,7 @@ TEST(Preflight, LeavesEverythingAsItWas) {
   }
 }
 
-// A scorer that answers one place too early: what an engine that numbers its rows otherwise would do.
+// A scorer whose rows stand one place too late: what an engine that numbers them otherwise would give.
 class Shifted final : public Scorer {
  public:
   explicit Shifted(model::Decoder decoder) : scorer_(std::move(decoder)) {}
@@ -123,10 +123,15 @@ class Shifted final : public Scorer {
   std::size_t context_tokens() const override { return scorer_.context_tokens(); }
   Result<void> score(std::span<const TokenId> ids, std::size_t first_row,
                      const std::function<Result<void>(const LogitRows&)>& visit) override {
+    std::vector<float> late(vocabulary());  // nothing yet
     return scorer_.score(ids, first_row, [&](const LogitRows& rows) {
+      const std::size_t count = rows.rows * rows.vocabulary;
+      late.insert(late.end(), rows.data, rows.data + count);
       LogitRows moved = rows;
-      moved.first_position += 1;
-      return visit(moved);
+      moved.data = late.data();
+      const Result<void> visited = visit(moved);
+      late.erase(late.begin(), late.begin() + static_cast<std::ptrdiff_t>(count));
+      return visited;
     });
   }
 

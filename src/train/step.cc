@@ -109,10 +109,6 @@ LossSums StepRunner::measure_teacher(const at::Tensor& teacher_hidden, std::span
   return objective_.measure(teacher_hidden, teacher_.head_weight(), teacher_hidden, teacher_.head_weight(), targets);
 }
 
-LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets) {
-  return objective_.measure(student_hidden, student_.head_weight(), student_hidden, student_.head_weight(), targets);
-}
-
 StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows,
                                                      const Batch& batch, bool keep) {
   if (cached_ != nullptr && source == RowSource::kData) return {{}, {}, cached_->find(rows)};

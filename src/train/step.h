@@ -89,9 +89,8 @@ class StepRunner {
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
                    std::span<const TokenId> targets);
-  // How surprised a model is by `targets`: its cross-entropy alone.
+  // How surprised the teacher is by `targets`: its cross-entropy alone.
   LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
-  LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets);
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }

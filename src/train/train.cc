@@ -138,7 +138,7 @@ class Training {
     RETORT_TRY(check(teacher_, *student, plan_, examples_, options_));
     position_.fingerprint = fingerprint(teacher_, *student, examples_, options_);
     RETORT_TRY(agree());
-    const bool complete_here = ranks_.leads() && std::filesystem::exists(files_.student);
+    const bool complete_here = ranks_.leads() && is_there(files_.student);
     RETORT_ASSIGN(const bool is_complete, ranks_.any(complete_here));
     if (is_complete) return ranks_.leads() ? finished() : TrainSummary();
     const model::DecoderConfig config = student->config();

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from program import Scenarios, make_models, run, scratch, toy_arguments
+from program import Scenarios, make_toy_teacher, run, scratch, toy_arguments
 
 RECIPE = "cached"
 
@@ -69,8 +69,7 @@ def main():
     scenarios = Scenarios()
     with scratch() as name:
         folder = pathlib.Path(name)
-        make_models(folder / "models")
-        (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
+        make_toy_teacher(folder)
         check_cache(scenarios, folder)
         check_train(scenarios, folder)
         check_refusals(scenarios, folder)

@@ -4,7 +4,7 @@ import json
 import pathlib
 import sqlite3
 
-from program import Scenarios, make_models, run, scratch, toy_arguments
+from program import Scenarios, make_toy_teacher, run, scratch, toy_arguments
 
 SMALL = {"student__layers": "2", "train__rollout_tokens": "8", "train__rollout_every": "2", "train__on_policy_from": "0.3"}
 
@@ -58,8 +58,7 @@ def main():
     scenarios = Scenarios()
     with scratch() as name:
         folder = pathlib.Path(name)
-        make_models(folder / "models")
-        (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
+        make_toy_teacher(folder)
         check_plan(scenarios, folder)
         check_run(scenarios, folder)
         check_again(scenarios, folder)

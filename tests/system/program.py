@@ -63,6 +63,12 @@ TOY = {
 }
 
 
+def make_toy_teacher(folder):
+    """What TOY names: a tiny teacher and a file of prompts."""
+    make_models(folder / "models")
+    (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
+
+
 def toy_arguments(verb, recipe, *more, **changes):
     """`verb recipes/RECIPE.yaml` at toy size; changes by keyword, a dot written as two underscores."""
     values = {**TOY, **{key.replace("__", "."): value for key, value in changes.items()}}
