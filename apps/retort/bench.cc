@@ -54,9 +54,14 @@ void print(std::ostream& out, const Flags& flags, const train::TrainMeasurement&
         peer.at("peak_rss_bytes").get<std::int64_t>());
   }
   std::snprintf(
-      line, sizeof(line), "\n%lld of 30 layers, teacher online. Ours is %.0f GFLOP/s, %.0f %% of the measured %.0f.\n",
-      static_cast<long long>(flags.options.layers), ours.gflops, 100 * ours.share_of_peak, ours.gemm_peak_gflops);
+      line, sizeof(line), "\n%lld of 30 layers, teacher %s. Ours is %.0f GFLOP/s, %.0f %% of the measured %.0f.\n",
+      static_cast<long long>(flags.options.layers), flags.options.train.signal == "online" ? "online" : "kept on disk",
+      ours.gflops, 100 * ours.share_of_peak, ours.gemm_peak_gflops);
   out << line;
+  if (ours.signal_bytes_per_token > 0) {
+    std::snprintf(line, sizeof(line), "The teacher's signal takes %.1f bytes a token.\n", ours.signal_bytes_per_token);
+    out << line;
+  }
   const train::StepPhases& phases = ours.phases;
   std::snprintf(line, sizeof(line),
                 "Seconds per 1,024 tokens: teacher %.3f, forward %.3f, heads and loss %.3f, backward %.3f, optimiser "
@@ -94,6 +99,15 @@ void register_bench(VerbSetup& verb) {
       ->capture_default_str();
   verb.app.add_option("--tokens-per-step", flags->options.train.tokens_per_step, "Tokens of a step")
       ->check(CLI::Range(256, 1 << 20))
+      ->capture_default_str();
+  verb.app.add_option("--signal", flags->options.train.signal, "The teacher online, or kept: sampled or top_k")
+      ->check(CLI::IsMember({"online", "sampled", "top_k"}))
+      ->capture_default_str();
+  verb.app.add_option("--vocabulary", flags->options.vocabulary, "Tokens that both models know")
+      ->check(CLI::Range(1024, 1 << 20))
+      ->capture_default_str();
+  verb.app.add_option("--head-rows", flags->options.train.head_rows, "Rows of logits that exist at a time")
+      ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
   verb.app.add_option("--compute", flags->options.train.compute, "auto, bf16 or fp32")
       ->check(CLI::IsMember({"auto", "bf16", "fp32"}))

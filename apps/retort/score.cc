@@ -37,7 +37,9 @@ Result<std::unique_ptr<Scorer>> open_scorer(const std::filesystem::path& path, c
   if (flags.backend == "torch") {
     RETORT_ASSIGN(const model::ComputeType compute, model::compute_type_from_name(flags.compute));
     RETORT_ASSIGN(const gguf::File file, gguf::File::open(path));
-    RETORT_ASSIGN(model::Decoder decoder, model::Decoder::from_gguf(file, {.compute = compute, .layers = {}}));
+    RETORT_ASSIGN(
+        model::Decoder decoder,
+        model::Decoder::from_gguf(file, {.compute = compute, .backend = model::Backend::kKernels, .layers = {}}));
     model::set_compute_threads(static_cast<int>(flags.engine.threads));
     return std::make_unique<model::TorchScorer>(std::move(decoder));
   }

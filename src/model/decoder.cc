@@ -80,15 +80,17 @@ TokenBatch single_document(std::span<const std::int32_t> ids) {
   return batch;
 }
 
-Decoder Decoder::allocate(DecoderConfig config, ComputeType compute) {
+Decoder Decoder::allocate(DecoderConfig config, ComputeType compute, Backend backend) {
   Decoder decoder;
   decoder.config_ = std::move(config);
   decoder.compute_ = compute;
+  decoder.backend_ = backend;
   const auto& c = decoder.config_;
+  const auto options = torch::TensorOptions(backend == Backend::kCuda ? torch::kCUDA : torch::kCPU);
   const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
-    return torch::empty({rows, columns}, dtype_of(compute));
+    return torch::empty({rows, columns}, options.dtype(dtype_of(compute)));
   };
-  const auto vector = [](std::int64_t length) { return torch::empty({length}, torch::kFloat32); };
+  const auto vector = [&](std::int64_t length) { return torch::empty({length}, options.dtype(torch::kFloat32)); };
   // detach(): a leaf of its own on the same memory.
   const auto part = [](const torch::Tensor& whole, std::int64_t first, std::int64_t rows) {
     return whole.narrow(0, first, rows).detach();
@@ -165,28 +167,30 @@ Result<Decoder> Decoder::from_gguf(const gguf::File& file, const LoadOptions& op
   if (options.layers) {
     RETORT_ASSIGN(config, cut_config(whole, *options.layers));
   }
-  auto loaded = filled(config, options.compute, [&](const std::string& name) -> Result<std::vector<float>> {
-    const auto* found = file.find(name_before_cut(name, config.source_layers));
-    RETORT_CHECK(found != nullptr);  // decoder_config() has looked
-    RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
-    const std::int64_t heads = interleaved_heads(config, name);
-    return heads > 0 ? interleaved_to_half_split(values, heads, config.head_dim) : std::move(values);
-  });
+  auto loaded =
+      filled(config, options.compute, options.backend, [&](const std::string& name) -> Result<std::vector<float>> {
+        const auto* found = file.find(name_before_cut(name, config.source_layers));
+        RETORT_CHECK(found != nullptr);  // decoder_config() has looked
+        RETORT_ASSIGN(std::vector<float> values, file.floats(*found));
+        const std::int64_t heads = interleaved_heads(config, name);
+        return heads > 0 ? interleaved_to_half_split(values, heads, config.head_dim) : std::move(values);
+      });
   if (!loaded) return with_context(loaded.error(), "'" + file.path().string() + "'");
   return loaded;
 }
 
 Result<Decoder> Decoder::from_hugging_face(const HuggingFaceFolder& folder, ComputeType compute) {
-  auto loaded = filled(folder.config(), compute, [&](const std::string& name) { return folder.values(name); });
+  auto loaded =
+      filled(folder.config(), compute, Backend::kKernels, [&](const std::string& name) { return folder.values(name); });
   if (!loaded) return with_context(loaded.error(), "'" + folder.path().string() + "'");
   return loaded;
 }
 
-Result<Decoder> Decoder::filled(const DecoderConfig& config, ComputeType compute,
+Result<Decoder> Decoder::filled(const DecoderConfig& config, ComputeType compute, Backend backend,
                                 const std::function<Result<std::vector<float>>(const std::string& name)>& values) {
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
-    Decoder decoder = allocate(config, compute);
+    Decoder decoder = allocate(config, compute, backend);
     for (auto& [name, tensor] : decoder.named_parameters()) {
       RETORT_ASSIGN(std::vector<float> own, values(name));
       const torch::Tensor wrapped = wrap(own, tensor_shape(config, name));
@@ -231,7 +235,7 @@ Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<con
 Result<Decoder> Decoder::fresh(const DecoderConfig& config, std::uint64_t seed, ComputeType compute) {
   constexpr double kDeviation = 0.02;
   const double into_hidden = kDeviation / std::sqrt(2.0 * static_cast<double>(config.layers));
-  return filled(config, compute, [&](const std::string& name) -> Result<std::vector<float>> {
+  return filled(config, compute, Backend::kKernels, [&](const std::string& name) -> Result<std::vector<float>> {
     const auto shape = tensor_shape(config, name);
     if (shape.size() == 1) {
       return std::vector<float>(static_cast<std::size_t>(shape[0]), name.ends_with(".bias") ? 0.0F : 1.0F);
@@ -244,9 +248,9 @@ Result<Decoder> Decoder::fresh(const DecoderConfig& config, std::uint64_t seed, 
   });
 }
 
-Decoder Decoder::clone(ComputeType compute) const {
+Decoder Decoder::clone(ComputeType compute, Backend backend) const {
   const torch::NoGradGuard no_gradient;
-  Decoder copy = allocate(config_, compute);
+  Decoder copy = allocate(config_, compute, backend);
   const auto from = named_parameters();
   auto to = copy.named_parameters();
   for (std::size_t i = 0; i < from.size(); ++i) to[i].tensor.copy_(from[i].tensor);
@@ -257,7 +261,7 @@ Result<Decoder> Decoder::keep_layers(std::span<const std::int64_t> layers) const
   RETORT_ASSIGN(DecoderConfig config, cut_config(config_, layers));
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
-    Decoder cut = allocate(std::move(config), compute_);
+    Decoder cut = allocate(std::move(config), compute_, backend_);
     std::map<std::string, torch::Tensor> own;
     for (auto& [name, tensor] : named_parameters()) own[name] = tensor;
     for (auto& [name, tensor] : cut.named_parameters()) tensor.copy_(own.at(name_before_cut(name, layers)));

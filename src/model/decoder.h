@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/backend.h"
 #include "model/compute_type.h"
 #include "model/decoder_config.h"
 
@@ -41,7 +42,7 @@ struct NamedTensor {
   torch::Tensor tensor;
 };
 
-// One batch of packed rows. All int64, CPU, [rows, length].
+// One batch of packed rows. All int64, on the CPU whatever the backend, [rows, length].
 struct TokenBatch {
   torch::Tensor ids;
   torch::Tensor positions;  // restart at 0 with every document
@@ -53,6 +54,7 @@ TokenBatch single_document(std::span<const std::int32_t> ids);
 
 struct LoadOptions {
   ComputeType compute = ComputeType::kFloat32;
+  Backend backend = Backend::kKernels;  // kCuda: after open_cuda()
   // Only these layers, ascending: the cut student without ever holding the whole. Absent: all.
   std::optional<std::vector<std::int64_t>> layers;
 };
@@ -104,9 +106,18 @@ class Decoder {
   void set_requires_grad(bool enabled);
 
   // Own copies of the weights, in the given type, without gradients.
-  Decoder clone(ComputeType compute) const;
+  Decoder clone(ComputeType compute) const { return clone(compute, backend_); }
+  // The same, computed elsewhere from then on. kCuda: after open_cuda().
+  Decoder clone(ComputeType compute, Backend backend) const;
+  Backend backend() const { return backend_; }
+  // Where weights and hidden states are.
+  torch::Device device() const { return embedding_.device(); }
   // The model cut to these layers (ascending), same embeddings, norms and head; own copies.
   Result<Decoder> keep_layers(std::span<const std::int64_t> layers) const;
+
+  // Frees this handle's blocks: from then on only embedding, final norm and head may be used (a teacher that has said
+  // everything that will be asked of it). Copies that share the weights keep them alive.
+  void forget_blocks() { blocks_.clear(); }
 
   // Called with the number of a layer, what went into it and what came out: [rows * length, hidden].
   using LayerObserver =
@@ -153,14 +164,15 @@ class Decoder {
  private:
   Decoder() = default;
   // Uninitialised weights of the right shapes.
-  static Decoder allocate(DecoderConfig config, ComputeType compute);
+  static Decoder allocate(DecoderConfig config, ComputeType compute, Backend backend = Backend::kKernels);
   // Weights that `values` gives by name, half-split.
-  static Result<Decoder> filled(const DecoderConfig& config, ComputeType compute,
+  static Result<Decoder> filled(const DecoderConfig& config, ComputeType compute, Backend backend,
                                 const std::function<Result<std::vector<float>>(const std::string& name)>& values);
   DecoderConfig config_;
   ComputeType compute_ = ComputeType::kFloat32;
+  Backend backend_ = Backend::kKernels;
   torch::Tensor embedding_, final_norm_, head_;
-  torch::Tensor inverse_frequencies_;  // [head_dim / 2] FP64, scaling applied
+  torch::Tensor inverse_frequencies_;  // [head_dim / 2] FP64 on the CPU, scaling applied
   std::vector<DecoderBlock> blocks_;
 };
 

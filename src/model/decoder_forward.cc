@@ -1,6 +1,7 @@
 #include <torch/torch.h>
 
 #include "model/block.h"
+#include "model/block_tensors.h"
 #include "model/decoder.h"
 
 namespace retort::model {
@@ -12,10 +13,10 @@ BlockShape shape_of(const DecoderConfig& config) {
 }
 
 void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies,
-                  double magnitude) {
+                  double magnitude, torch::Device device) {
   const torch::Tensor angles = positions.to(torch::kFloat64).unsqueeze(1) * inverse_frequencies;
-  layout.cosine = angles.cos().mul_(magnitude).to(torch::kFloat32).contiguous();
-  layout.sine = angles.sin().mul_(magnitude).to(torch::kFloat32).contiguous();
+  layout.cosine = angles.cos().mul_(magnitude).to(torch::kFloat32).contiguous().to(device);
+  layout.sine = angles.sin().mul_(magnitude).to(torch::kFloat32).contiguous().to(device);
 }
 
 }  // namespace
@@ -38,15 +39,16 @@ Decoder::Layout Decoder::layout(const TokenBatch& batch) const {
       begin = end;
     }
   }
-  set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_, config_.rope_magnitude);
+  set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_, config_.rope_magnitude, device());
   return result;
 }
 
-torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::embedding(embedding_, ids); }
+torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::embedding(embedding_, ids.to(device())); }
 
 torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const {
   const auto& block = blocks_.at(static_cast<std::size_t>(layer));
   const BlockShape shape = shape_of(config_);
+  if (backend_ != Backend::kKernels) return block_by_tensors(input, block, shape, layout);
   if (torch::GradMode::is_enabled() && (input.requires_grad() || block.query.requires_grad())) {
     return block_with_gradient(input, block, shape, layout);
   }
@@ -57,10 +59,12 @@ torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& inpu
 }
 
 torch::Tensor Decoder::apply_final_norm(const torch::Tensor& input) const {
+  if (backend_ != Backend::kKernels) return rms_norm_by_tensors(input, final_norm_, config_.rms_epsilon);
   return rms_norm(input, final_norm_, config_.rms_epsilon);
 }
 
 torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& observer) const {
+  RETORT_CHECK(static_cast<std::int64_t>(blocks_.size()) == config_.layers);  // not forgotten
   const Layout packed = layout(batch);
   torch::Tensor x = embed(batch.ids.reshape({-1}));
   const bool recorded = torch::GradMode::is_enabled() && x.requires_grad();
@@ -68,8 +72,11 @@ torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& obs
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     torch::Tensor input;
-    if (observer) input = recorded ? x : x.clone();
-    if (recorded) {
+    const bool replaced = recorded || backend_ != Backend::kKernels;
+    if (observer) input = replaced ? x : x.clone();
+    if (backend_ != Backend::kKernels) {
+      x = block_by_tensors(x, blocks_[layer], shape, packed);
+    } else if (recorded) {
       x = block_with_gradient(x, blocks_[layer], shape, packed);
     } else {
       block_in_place(x, blocks_[layer], shape, packed, scratch);
@@ -86,7 +93,11 @@ void Decoder::look_inside(const TokenBatch& batch, const InsideObserver& observe
   const BlockShape shape = shape_of(config_);
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    block_in_place(x, blocks_[layer], shape, packed, scratch);
+    if (backend_ == Backend::kKernels) {
+      block_in_place(x, blocks_[layer], shape, packed, scratch);
+    } else {
+      x = block_by_tensors(x, blocks_[layer], shape, packed, &scratch);
+    }
     observer(static_cast<std::int64_t>(layer), scratch.attended, scratch.activated);
   }
 }
@@ -111,13 +122,18 @@ torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const
     begin += counts[i];
   }
   RETORT_CHECK(begin == total);
-  set_rotation(packed, positions, inverse_frequencies_, config_.rope_magnitude);
+  set_rotation(packed, positions, inverse_frequencies_, config_.rope_magnitude, device());
 
   torch::Tensor x = embed(id_tensor);
   const BlockShape shape = shape_of(config_);
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    block_with_caches(x, blocks_[layer], shape, packed, static_cast<std::int64_t>(layer), caches, scratch);
+    const auto number = static_cast<std::int64_t>(layer);
+    if (backend_ == Backend::kKernels) {
+      block_with_caches(x, blocks_[layer], shape, packed, number, caches, scratch);
+    } else {
+      x = block_with_caches_by_tensors(x, blocks_[layer], shape, packed, number, caches);
+    }
   }
   for (std::size_t i = 0; i < counts.size(); ++i) caches[i]->length += counts[i];
   return apply_final_norm(x);

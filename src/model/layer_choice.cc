@@ -107,7 +107,7 @@ class Judge {
     const std::int64_t count = std::min(judged, most_rows);
     std::vector<std::int64_t> rows;  // spread over the whole text
     for (std::int64_t i = 0; i < count; ++i) rows.push_back(text.judged[static_cast<std::size_t>(i * judged / count)]);
-    rows_ = torch::tensor(rows, torch::kInt64);
+    rows_ = torch::tensor(rows, torch::kInt64).to(teacher.device());
     const auto log_probabilities =
         teacher.logits(teacher.forward(text.batch).squeeze(0).index_select(0, rows_)).log_softmax(1);
     probabilities_ = log_probabilities.exp();

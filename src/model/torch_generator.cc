@@ -105,8 +105,8 @@ Result<void> TorchGenerator::generate(GenerationJob& job, std::stop_token stop) 
       last_rows.push_back(static_cast<std::int64_t>(ids.size()) - 1);
     }
     const torch::Tensor hidden = decoder_.extend(ids, counts, caches);
-    const torch::Tensor last = hidden.index_select(0, torch::tensor(last_rows, torch::kInt64));
-    const std::vector<TokenId> drawn = draw(at::mm(last, decoder_.head_weight().t()), active);
+    const torch::Tensor last = hidden.index_select(0, torch::tensor(last_rows, torch::kInt64).to(decoder_.device()));
+    const std::vector<TokenId> drawn = draw(at::mm(last, decoder_.head_weight().t()).cpu(), active);
     for (std::size_t i = 0; i < active.size(); ++i) {
       auto& sequence = *active[i];
       const auto& request = sequence.request;

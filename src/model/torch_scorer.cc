@@ -28,7 +28,7 @@ Result<void> TorchScorer::score(std::span<const TokenId> ids, std::size_t first_
   const auto rows = static_cast<std::int64_t>(ids.size());
   for (auto row = static_cast<std::int64_t>(first_row); row < rows; row += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, rows - row);
-    const torch::Tensor logits = decoder_.logits(hidden.narrow(0, row, count)).contiguous();
+    const torch::Tensor logits = decoder_.logits(hidden.narrow(0, row, count)).cpu().contiguous();
     LogitRows visited;
     visited.first_position = static_cast<std::size_t>(row);
     visited.rows = static_cast<std::size_t>(count);

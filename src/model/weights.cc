@@ -26,7 +26,7 @@ Result<void> save_weights(const std::filesystem::path& path, const DecoderConfig
     RETORT_CHECK(tensor.sizes() == c10::IntArrayRef(tensor_shape(config, name)));
     writer.add(name, StoredType::kF32, tensor.sizes().vec(), [tensor = tensor, kept = torch::Tensor()]() mutable {
       const torch::NoGradGuard no_gradient;
-      kept = tensor.detach().to(torch::kFloat32).contiguous();  // lives as long as the writer's item
+      kept = tensor.detach().cpu().to(torch::kFloat32).contiguous();  // lives as long as the writer's item
       return std::as_bytes(
           std::span<const float>(kept.const_data_ptr<float>(), static_cast<std::size_t>(kept.numel())));
     });

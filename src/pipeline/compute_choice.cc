@@ -13,9 +13,15 @@ model::ProbeShape probe_shape(const model::DecoderConfig& config) {
   return shape;
 }
 
-Result<ComputeChoice> choose_compute(const std::string& wanted, const model::DecoderConfig& config,
-                                     const Clock& clock) {
+Result<ComputeChoice> choose_compute(const std::string& wanted, const std::string& device,
+                                     const model::DecoderConfig& config, const Clock& clock) {
   ComputeChoice choice;
+  RETORT_ASSIGN(choice.backend, model::choose_backend(device));
+  if (choice.backend == model::Backend::kCuda) {
+    choice.type = wanted == "fp32" ? model::ComputeType::kFloat32 : model::ComputeType::kBFloat16;
+    choice.reason = "A CUDA device computes in " + std::string(model::name_of(choice.type)) + "; nothing was probed.";
+    return choice;
+  }
   const model::ComputeProbe probe = model::probe_compute(probe_shape(config), clock);
   choice.type = probe.chosen;
   choice.onednn_float32 = probe.onednn_float32;
@@ -43,17 +49,19 @@ void use(const ComputeChoice& choice) {
 }
 
 Json to_json(const ComputeChoice& choice) {
-  return {{"type", model::name_of(choice.type)},
-          {"onednn_float32", choice.onednn_float32},
-          {"reason", choice.reason},
-          {"block_gflops", choice.block_gflops},
-          {"head_gflops", choice.head_gflops}};
+  return {{"type", model::name_of(choice.type)},     {"device", model::name_of(choice.backend)},
+          {"onednn_float32", choice.onednn_float32}, {"reason", choice.reason},
+          {"block_gflops", choice.block_gflops},     {"head_gflops", choice.head_gflops}};
 }
 
 Result<ComputeChoice> compute_choice_from_json(const Json& json, const std::string& what) {
   ComputeChoice choice;
   RETORT_ASSIGN(const std::string type, member<std::string>(json, "type", what));
   RETORT_ASSIGN(choice.type, model::compute_type_from_name(type));
+  // Runs of older versions computed on the processor and didn't say so.
+  if (json.value("device", "cpu") == "cuda") {
+    RETORT_ASSIGN(choice.backend, model::choose_backend("cuda"));
+  }
   RETORT_ASSIGN(choice.onednn_float32, member<bool>(json, "onednn_float32", what));
   RETORT_ASSIGN(choice.reason, member<std::string>(json, "reason", what));
   RETORT_ASSIGN(choice.block_gflops, member<double>(json, "block_gflops", what));

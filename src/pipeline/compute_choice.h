@@ -1,4 +1,5 @@
-// The type that training computes in: as the recipe says, or as a short probe finds faster on this machine.
+// Where training computes, and in which type: as the recipe says; else on a GPU where there is one, or in what a short
+// probe finds faster on this processor.
 //
 // One caller at a time; sets libtorch's process-wide settings accordingly. No libtorch in this header.
 #pragma once
@@ -8,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "model/backend.h"
 #include "model/compute_probe.h"
 #include "model/decoder_config.h"
 
@@ -15,6 +17,7 @@ namespace retort::pipeline {
 
 struct ComputeChoice {
   model::ComputeType type = model::ComputeType::kFloat32;
+  model::Backend backend = model::Backend::kKernels;
   bool onednn_float32 = false;
   std::string reason;
   double block_gflops = 0;  // 0: not probed
@@ -23,8 +26,10 @@ struct ComputeChoice {
 
 model::ProbeShape probe_shape(const model::DecoderConfig& config);
 
-// `wanted`: "auto", "bf16" or "fp32" (recipe key train.compute).
-Result<ComputeChoice> choose_compute(const std::string& wanted, const model::DecoderConfig& config, const Clock& clock);
+// `wanted`: "auto", "bf16" or "fp32" (recipe key train.compute); `device`: "auto", "cpu" or "cuda" (train.device).
+// Error (kCaller): CUDA is asked for and can't be had.
+Result<ComputeChoice> choose_compute(const std::string& wanted, const std::string& device,
+                                     const model::DecoderConfig& config, const Clock& clock);
 // Takes the choice into use in this process.
 void use(const ComputeChoice& choice);
 

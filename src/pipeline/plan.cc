@@ -132,7 +132,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const std::int64_t student_parameters = model::parameter_count(student);
   const std::int64_t teacher_parameters = model::parameter_count(teacher.config);
 
-  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(train_options.compute, teacher.config, clock));
+  RETORT_ASSIGN(const ComputeChoice compute,
+                choose_compute(train_options.compute, train_options.device, teacher.config, clock));
   RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, teacher, clock, progress, stop));
 
   Plan result;

@@ -72,11 +72,14 @@ Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, cons
   options.signal = "online";
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
   use(compute);
-  RETORT_ASSIGN(const model::Decoder decoder,
-                model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(
+      const model::Decoder decoder,
+      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   const std::vector<std::int64_t> layers = layers_for_checks(recipe.get(student_option_set()), teacher.config.layers);
   RETORT_ASSIGN(const model::Decoder student,
-                model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers}));
+                model::Decoder::from_gguf(
+                    teacher.file,
+                    {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers}));
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, answered_now(teacher, decoder, supervision, stop));
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());

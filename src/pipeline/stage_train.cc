@@ -31,12 +31,14 @@ namespace {
 
 constexpr const char* kComputeFile = "train/compute.json";
 
-Result<ComputeChoice> compute_for(StageContext& context, const std::string& wanted) {
+Result<ComputeChoice> compute_for(StageContext& context, const train::TrainOptions& options) {
   if (is_there(context.folder.of(kComputeFile))) {
     RETORT_ASSIGN(const Json json, read_json(context.folder, kComputeFile));
     return compute_choice_from_json(json, kComputeFile);
   }
-  RETORT_ASSIGN(ComputeChoice choice, choose_compute(wanted, context.teacher.config, context.clock));
+  // Ranks reduce on processors: see train/gloo_ranks.cc.
+  const std::string device = context.ranks.world() > 1 && options.device == "auto" ? "cpu" : options.device;
+  RETORT_ASSIGN(ComputeChoice choice, choose_compute(options.compute, device, context.teacher.config, context.clock));
   RETORT_TRY(write_json(context.folder, kComputeFile, to_json(choice)));
   return choice;
 }
@@ -138,10 +140,11 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
                 dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
 
-  RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options.compute));
+  RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options));
   use(compute);
-  RETORT_ASSIGN(const model::Decoder teacher,
-                model::Decoder::from_gguf(context.teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(model::Decoder teacher,
+                model::Decoder::from_gguf(context.teacher.file,
+                                          {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
                 signal_for_training(context, teacher, examples, options));
   RETORT_ASSIGN(model::Decoder student, start_student(context, teacher, examples));
@@ -167,9 +170,10 @@ Result<StageResult> run_train(StageContext& context) {
     return open_in_llama(context.teacher, context.cache_folder, longest);
   };
   helpers.other_engine_name = kOtherEngine;
-  RETORT_ASSIGN(const train::TrainSummary summary,
-                train::train(teacher, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
-                             context.folder.of("train"), context.clock, context.progress, context.stop, helpers));
+  RETORT_ASSIGN(
+      const train::TrainSummary summary,
+      train::train(std::move(teacher), std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
+                   context.folder.of("train"), context.clock, context.progress, context.stop, helpers));
 
   RETORT_TRY(compare_with_prediction(context, compute, examples, summary));
 

@@ -209,8 +209,9 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
     if (options.fresh.any()) return fresh_student(context, options);
     if (options.from.empty()) {
       RETORT_ASSIGN(const auto layers, layers_for(context, teacher, sequences));
-      return model::Decoder::from_gguf(context.teacher.file,
-                                       {.compute = model::ComputeType::kFloat32, .layers = layers});
+      return model::Decoder::from_gguf(
+          context.teacher.file,
+          {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
     }
     RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, context.teacher));
     RETORT_ASSIGN(const model::Decoder whole,

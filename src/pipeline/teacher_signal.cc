@@ -114,7 +114,7 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(store, dataset.train, supervision));
 
-  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, teacher.config, clock));
+  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, options.device, teacher.config, clock));
   use(compute);
   CachedSignalOutcome outcome;
   outcome.path = folder.of(kSignalFile);
@@ -125,8 +125,9 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
     outcome.kept = true;
     return outcome;
   }
-  RETORT_ASSIGN(const model::Decoder decoder,
-                model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(
+      const model::Decoder decoder,
+      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   const double started_s = clock.monotonic_s();
   RETORT_TRY(write(context, decoder, examples, options, outcome.header));
   outcome.seconds = clock.monotonic_s() - started_s;

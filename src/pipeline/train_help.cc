@@ -69,7 +69,8 @@ Json to_json(const model::Decoder* student) {
 Result<model::Decoder> student_from(const Json& start, const Teacher& teacher,
                                     const std::vector<std::int64_t>& layers) {
   if (start.is_null()) {
-    return model::Decoder::from_gguf(teacher.file, {.compute = model::ComputeType::kFloat32, .layers = layers});
+    return model::Decoder::from_gguf(
+        teacher.file, {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
   }
   RETORT_ASSIGN(const auto config, model::decoder_config_from_json(start.at("config"), "the first rank"));
   std::vector<model::NamedTensor> tensors;
@@ -123,8 +124,9 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, examples_from(json.at("train")));
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out, examples_from(json.at("held_out")));
   use(compute, local_ranks);
-  RETORT_ASSIGN(const model::Decoder decoder,
-                model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .layers = {}}));
+  RETORT_ASSIGN(
+      const model::Decoder decoder,
+      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   RETORT_ASSIGN(model::Decoder student, student_from(json.at("start"), teacher, layers));
   auto options = recipe.get(train::train_option_set());
   options.signal = json.at("signal").get<std::string>();

@@ -1,5 +1,6 @@
 #include "train/adamw.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -21,6 +22,21 @@ Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.dat
 
 std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
 
+// The update of kernels().adamw by libtorch's operations.
+void update(AdamWParameter& parameter, const AdamStep& step) {
+  const at::NoGradGuard no_gradient;
+  const at::Tensor gradient =
+      parameter.gradient.flatten().narrow(0, parameter.first, parameter.count) * step.gradient_scale;
+  at::Tensor master = parameter.master.view({-1}), m = parameter.m.values.view({-1}), v = parameter.v.values.view({-1});
+  m.mul_(step.beta1).add_(gradient, 1 - step.beta1);
+  v.mul_(step.beta2).addcmul_(gradient, gradient, 1 - step.beta2);
+  master.mul_(1 - step.learning_rate * step.weight_decay);
+  master.addcdiv_(m, (v / step.correction2).sqrt_().add_(step.epsilon), -step.learning_rate / step.correction1);
+  if (parameter.compute.scalar_type() == at::kBFloat16) {
+    parameter.compute.view({-1}).narrow(0, parameter.first, parameter.count).copy_(master);
+  }
+}
+
 }  // namespace
 
 void AdamW::allocate_moments(AdamWParameter& parameter) const {
@@ -30,7 +46,7 @@ void AdamW::allocate_moments(AdamWParameter& parameter) const {
       moment->values = at::zeros(shape, at::kByte);
       moment->scales = at::zeros({code_blocks(parameter.count)}, at::kFloat);
     } else {
-      moment->values = at::zeros(shape, at::kFloat);
+      moment->values = at::zeros(shape, parameter.master.options().dtype(at::kFloat));
     }
   }
 }
@@ -49,8 +65,10 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
     if (master.defined()) parameter.compute.copy_(master);
     parameter.master = parameter.compute;
   } else {
-    parameter.master =
-        (master.defined() ? master : parameter.compute).detach().to(at::kFloat, false, true).contiguous();
+    parameter.master = (master.defined() ? master : parameter.compute)
+                           .detach()
+                           .to(compute.device(), at::kFloat, false, true)
+                           .contiguous();
   }
   if (!parameter.frozen()) {
     allocate_moments(parameter);
@@ -86,7 +104,7 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   RETORT_CHECK(!parameters_[index].frozen());
   RETORT_CHECK(sum.numel() == gradient.numel());
   const at::Tensor values = gradient.contiguous();
-  if (values.scalar_type() != at::kBFloat16) {
+  if (values.scalar_type() != at::kBFloat16 || by_tensors()) {
     sum.add_(values);
     return;
   }
@@ -99,6 +117,15 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
 
 double AdamW::sum_of_squares() const {
   double sum = 0;
+  if (by_tensors()) {
+    std::vector<at::Tensor> parts;  // fetched once: a device answers late, but all at a time
+    for (const AdamWParameter& parameter : parameters_) {
+      if (parameter.frozen()) continue;
+      parts.push_back(
+          parameter.gradient.flatten().narrow(0, parameter.first, parameter.count).square().sum(at::kDouble));
+    }
+    return parts.empty() ? 0 : at::stack(parts).sum().item<double>();
+  }
   for (const AdamWParameter& parameter : parameters_) {
     if (parameter.frozen()) continue;
     const std::int64_t n = parameter.count;
@@ -135,6 +162,10 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     AdamStep own = step;
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
+    if (by_tensors()) {
+      update(parameter, own);
+      continue;
+    }
     float* master = parameter.master.mutable_data_ptr<float>();
     const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
     Bf16* copy =

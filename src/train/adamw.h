@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "model/backend.h"
+
 namespace retort::train {
 
 struct AdamWOptions {
@@ -25,7 +27,8 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;
   double clip_norm = 0;  // 0: none
-  int bits = 32;         // of each moment: 32 or 8
+  int bits = 32;         // of each moment: 32, or with our kernels 8
+  model::Backend backend = model::Backend::kKernels;
 };
 
 // A moment: FP32 values, or codes (uint8) with the scale (FP32) of each block of them.
@@ -92,6 +95,7 @@ class AdamW {
  private:
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
   void allocate_moments(AdamWParameter& parameter) const;
+  bool by_tensors() const { return options_.backend != model::Backend::kKernels; }
 
   AdamWOptions options_;
   std::vector<AdamWParameter> parameters_;

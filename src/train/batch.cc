@@ -37,8 +37,16 @@ Batch make_batch(std::span<const dataset::PackedRow> rows) {
   return batch;
 }
 
+at::Tensor at_supervised(const at::Tensor& rows, const Batch& batch) {
+  return rows.index_select(0, batch.supervised.to(rows.device()));
+}
+
 void add_embedding_gradient(const at::Tensor& ids, const at::Tensor& gradient, at::Tensor& sum) {
   const std::int64_t width = sum.size(1);
+  if (!sum.is_cpu()) {
+    sum.index_add_(0, ids.to(sum.device()), gradient.to(at::kFloat));
+    return;
+  }
   const at::Tensor rows = gradient.contiguous();
   RETORT_CHECK(rows.numel() == ids.numel() * width && sum.scalar_type() == at::kFloat && sum.is_contiguous());
   const auto* id = ids.const_data_ptr<std::int64_t>();

@@ -16,10 +16,13 @@ namespace retort::train {
 
 struct Batch {
   model::TokenBatch tokens;      // [1, used tokens of all rows]
-  at::Tensor supervised;         // int64: places (in that row) that have a label, ascending
+  at::Tensor supervised;         // int64, on the CPU: places (in that row) that have a label, ascending
   std::vector<TokenId> targets;  // the label of each
   std::int64_t size() const { return tokens.ids.size(1); }
 };
+
+// Those rows of [batch size, width], on whatever device, that have a label.
+at::Tensor at_supervised(const at::Tensor& rows, const Batch& batch);
 
 Batch make_batch(std::span<const dataset::PackedRow> rows);
 

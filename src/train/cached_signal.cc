@@ -36,11 +36,12 @@ std::vector<dataset::PackedRow> one_row_each(std::span<const dataset::Example> e
 std::vector<dataset::SignalRow> score(const at::Tensor& logits, std::int64_t first, const dataset::SignalHeader& header,
                                       bool& finite) {
   const at::Tensor scaled = logits.to(at::kFloat) / header.temperature;
-  const at::Tensor log_z = at::logsumexp(scaled, 1).contiguous();
+  at::Tensor log_z = at::logsumexp(scaled, 1);
   const at::Tensor log_p = (scaled - log_z.unsqueeze(1));
-  const at::Tensor p = log_p.exp().contiguous();
+  at::Tensor p = log_p.exp();
   // 0 log 0 = 0, where a logit is -inf.
-  const at::Tensor entropy = -(p * log_p.clamp_min(-1e4)).sum(1).contiguous();
+  at::Tensor entropy = -(p * log_p.clamp_min(-1e4)).sum(1);
+  for (at::Tensor* rows_here : {&log_z, &p, &entropy}) *rows_here = rows_here->cpu().contiguous();
   const float* probabilities = p.const_data_ptr<float>();
   const float* log_zs = log_z.const_data_ptr<float>();
   const float* entropies = entropy.const_data_ptr<float>();
@@ -153,7 +154,7 @@ Result<void> write_signal(const model::Decoder& teacher, std::span<const dataset
                            " tokens; the same command goes on.");
       }
       const Batch batch = make_batch(micro_batch);
-      const at::Tensor hidden = teacher.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
+      const at::Tensor hidden = at_supervised(teacher.forward(batch.tokens).flatten(0, 1), batch);
       for (std::int64_t begin = 0; begin < count; begin += options.head_rows) {
         const std::int64_t chunk = std::min(options.head_rows, count - begin);
         bool finite = true;

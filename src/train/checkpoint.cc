@@ -81,7 +81,10 @@ Json to_json(const TrainPosition& position) {
 Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states,
                              const TrainPosition& position) {
   Checksum checksum;
-  for (const model::NamedTensor& state : states) checksum.add(state.name, bytes_of(state.tensor));
+  for (const model::NamedTensor& state : states) {
+    const at::Tensor here = state.tensor.cpu();
+    checksum.add(state.name, bytes_of(here));
+  }
   model::SafetensorsWriter writer({{"format", kFormat},
                                    {"version", kVersion},
                                    {"position", canonical_json(to_json(position))},
@@ -89,7 +92,10 @@ Result<void> save_checkpoint(const std::filesystem::path& path, const std::vecto
   for (const model::NamedTensor& state : states) {
     const auto sizes = state.tensor.sizes();
     writer.add(state.name, stored_type(state.tensor), {sizes.begin(), sizes.end()},
-               [tensor = state.tensor] { return bytes_of(tensor); });
+               [tensor = state.tensor, here = at::Tensor()]() mutable {
+                 here = tensor.cpu();  // lives as long as the writer's item
+                 return bytes_of(here);
+               });
   }
   return writer.write(path);
 }
@@ -119,7 +125,9 @@ Result<TrainPosition> load_checkpoint(const std::filesystem::path& path,
     }
     const std::span<const std::byte> bytes = reader.bytes(*stored);
     checksum.add(state.name, bytes);
-    std::memcpy(state.tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+    at::Tensor here = state.tensor.is_cpu() ? state.tensor : at::empty_like(state.tensor, at::kCPU);
+    std::memcpy(here.mutable_data_ptr(), bytes.data(), bytes.size());
+    if (!state.tensor.is_cpu()) state.tensor.copy_(here);
   }
   const auto expected = reader.metadata().find("checksum");
   if (expected == reader.metadata().end() || expected->second != checksum.value()) {

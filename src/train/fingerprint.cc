@@ -15,7 +15,7 @@ std::string weights_digest(const model::Decoder& decoder) {
   Sha256 digest;
   digest.update(canonical_json(to_json(decoder.config())));
   for (const model::NamedTensor& named : decoder.named_parameters()) {
-    const at::Tensor values = named.tensor.detach().contiguous();
+    const at::Tensor values = named.tensor.detach().cpu().contiguous();
     const auto bytes = std::span(static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes());
     digest.update(named.name + " " + std::to_string(checksum64(bytes)) + "\n");
   }

@@ -1,14 +1,22 @@
 #include "train/measure.h"
 
 #include <torch/torch.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
+#include "base/progress.h"
 #include "base/random.h"
+#include "dataset/teacher_signal.h"
 #include "model/compute_probe.h"
 #include "model/decoder.h"
+#include "train/cached_signal.h"
 #include "train/memory.h"
 #include "train/step_plan.h"
 
@@ -16,9 +24,8 @@ namespace retort::train {
 namespace {
 
 constexpr std::int64_t kTeacherLayers = 30;
-constexpr std::uint64_t kVocabulary = 49152;
 
-model::DecoderConfig smollm2_config(std::int64_t layers) {
+model::DecoderConfig smollm2_config(std::int64_t layers, std::int64_t vocabulary) {
   model::DecoderConfig config;
   config.layers = layers;
   config.hidden = 576;
@@ -26,7 +33,7 @@ model::DecoderConfig smollm2_config(std::int64_t layers) {
   config.kv_heads = 3;
   config.head_dim = 64;
   config.intermediate = 1536;
-  config.vocabulary = static_cast<std::int64_t>(kVocabulary);
+  config.vocabulary = vocabulary;
   config.context = 8192;
   config.rope_theta = 100000;
   config.tied_head = true;
@@ -34,8 +41,7 @@ model::DecoderConfig smollm2_config(std::int64_t layers) {
   return config;
 }
 
-Result<model::Decoder> random_decoder(std::int64_t layers, model::ComputeType compute) {
-  const model::DecoderConfig config = smollm2_config(layers);
+Result<model::Decoder> random_decoder(const model::DecoderConfig& config, model::ComputeType compute) {
   std::vector<model::NamedTensor> tensors;
   for (const std::string& name : model::tensor_names(config)) {
     const auto shape = model::tensor_shape(config, name);
@@ -44,13 +50,14 @@ Result<model::Decoder> random_decoder(std::int64_t layers, model::ComputeType co
   return model::Decoder::from_tensors(config, tensors, compute);
 }
 
-std::vector<dataset::Example> random_examples(std::int64_t tokens) {
+std::vector<dataset::Example> random_examples(std::int64_t tokens, std::int64_t vocabulary) {
   Random random(1);
   std::vector<dataset::Example> examples;
   for (std::int64_t sum = 0; sum < tokens;) {
     dataset::Example example;
     const std::size_t length = 64 + random.below(193);
-    for (std::size_t i = 0; i < length; ++i) example.ids.push_back(static_cast<TokenId>(random.below(kVocabulary)));
+    for (std::size_t i = 0; i < length; ++i)
+      example.ids.push_back(static_cast<TokenId>(random.below(static_cast<std::uint64_t>(vocabulary))));
     example.supervised.assign(length, 1);
     example.supervised[0] = 0;
     sum += static_cast<std::int64_t>(length);
@@ -58,6 +65,37 @@ std::vector<dataset::Example> random_examples(std::int64_t tokens) {
   }
   return examples;
 }
+
+// What the teacher says of the examples, in a file that is gone when this is.
+class TemporarySignal {
+ public:
+  Result<void> write(const model::Decoder& teacher, std::span<const dataset::Example> examples,
+                     const TrainOptions& options) {
+    path_ = std::filesystem::temp_directory_path() / ("retort-bench-" + std::to_string(::getpid()) + ".signal");
+    const auto kind = options.signal == "top_k" ? dataset::SignalKind::kTopK : dataset::SignalKind::kSampled;
+    const dataset::SignalHeader header = signal_header(examples, options, kind, teacher.config().vocabulary);
+    SilentProgress silent;
+    RETORT_TRY(write_signal(teacher, examples, options, header, path_, silent, {}));
+    RETORT_ASSIGN(file_, dataset::SignalFile::open(path_));
+    return {};
+  }
+  ~TemporarySignal() {
+    std::error_code error;
+    if (!path_.empty()) std::filesystem::remove(path_, error);
+  }
+  TemporarySignal() = default;
+  TemporarySignal(const TemporarySignal&) = delete;
+  TemporarySignal& operator=(const TemporarySignal&) = delete;
+  const dataset::SignalFile& file() const { return *file_; }
+  std::int64_t bytes() const {
+    std::error_code error;
+    return static_cast<std::int64_t>(std::filesystem::file_size(path_, error));
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::optional<dataset::SignalFile> file_;
+};
 
 }  // namespace
 
@@ -67,14 +105,24 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
   if (options.train.compute == "bf16") probe.chosen = model::ComputeType::kBFloat16;
   if (options.train.compute == "fp32") probe.chosen = model::ComputeType::kFloat32;
   if (probe.onednn_float32) model::set_onednn_float32(true);
-  RETORT_ASSIGN(const model::Decoder teacher, random_decoder(kTeacherLayers, probe.chosen));
-  RETORT_ASSIGN(model::Decoder made, random_decoder(options.layers, model::ComputeType::kFloat32));
-  std::optional<model::Decoder> student(std::move(made));
+  const model::DecoderConfig teacher_config = smollm2_config(kTeacherLayers, options.vocabulary);
+  const model::DecoderConfig student_config = smollm2_config(options.layers, options.vocabulary);
+  RETORT_ASSIGN(model::Decoder teacher, random_decoder(teacher_config, probe.chosen));
   TrainOptions train = options.train;
   train.tokens = train.tokens_per_step * (options.steps + 1);
-  const std::vector<dataset::Example> examples = random_examples(train.tokens);
+  const std::vector<dataset::Example> examples = random_examples(train.tokens, options.vocabulary);
   StepPlan plan(examples, train);
-  StepRunner runner(teacher, *student, train, clock);
+  const bool online = train.signal == "online";
+  TemporarySignal signal;
+  std::optional<CachedSignal> cached;
+  if (!online) {
+    RETORT_TRY(signal.write(teacher, examples, train));
+    cached.emplace(&signal.file(), examples, train.max_length);
+    teacher.forget_blocks();
+  }
+  RETORT_ASSIGN(model::Decoder made, random_decoder(student_config, model::ComputeType::kFloat32));
+  std::optional<model::Decoder> student(std::move(made));
+  StepRunner runner(teacher, *student, train, clock, nullptr, nullptr, cached ? &*cached : nullptr);
   student.reset();  // its memory is the runner's now
 
   std::int64_t tokens = 0;
@@ -94,12 +142,17 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
   TrainMeasurement result;
   result.compute_type = name_of(probe.chosen);
   result.tokens_per_s = static_cast<double>(tokens) / elapsed_s;
-  const double flops_per_token = 6.0 * static_cast<double>(matmul_parameter_count(smollm2_config(options.layers))) +
-                                 2.0 * static_cast<double>(matmul_parameter_count(smollm2_config(kTeacherLayers)));
+  const double flops_per_token = 6.0 * static_cast<double>(matmul_parameter_count(student_config)) +
+                                 (online ? 2.0 * static_cast<double>(matmul_parameter_count(teacher_config)) : 0.0);
   result.gflops = result.tokens_per_s * flops_per_token * 1e-9;
   result.gemm_peak_gflops = probe.chosen_block_gflops;
   result.share_of_peak = result.gflops / probe.chosen_block_gflops;
   result.peak_rss_bytes = peak_memory_bytes();
+  if (!online) {
+    std::int64_t targets = 0;
+    for (const dataset::Example& example : examples) targets += dataset::target_count(example, train.max_length);
+    result.signal_bytes_per_token = static_cast<double>(signal.bytes()) / static_cast<double>(targets);
+  }
   const double per_1024 = 1024.0 / static_cast<double>(tokens);
   const StepPhases spent = runner.phases() - before;
   result.phases = {spent.teacher_s * per_1024, spent.forward_s * per_1024, spent.head_s * per_1024,
@@ -114,6 +167,7 @@ Json to_json(const TrainMeasurement& m) {
           {"gemm_peak_gflops", m.gemm_peak_gflops},
           {"share_of_peak", m.share_of_peak},
           {"compute_type", m.compute_type},
+          {"signal_bytes_per_token", m.signal_bytes_per_token},
           {"seconds_per_1024_tokens",
            {{"teacher", m.phases.teacher_s},
             {"student_forward", m.phases.forward_s},

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "train/kernels.h"
+#include "train/objective_tensors.h"
 
 namespace retort::train {
 
@@ -23,16 +24,31 @@ ObjectiveMix forward_kl() {
 }  // namespace
 
 Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
-                     const ObjectiveMix& rollouts)
+                     const ObjectiveMix& rollouts, model::Backend backend)
     : chunk_rows_(chunk_rows),
       dtype_(dtype),
+      backend_(backend),
       data_(data, vocabulary),
       rollouts_(rollouts, vocabulary),
       measured_(forward_kl(), vocabulary) {
   RETORT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16);
   RETORT_CHECK(chunk_rows > 0);
-  student_logits_ = at::empty({chunk_rows, vocabulary}, at::TensorOptions(dtype));
-  teacher_logits_ = at::empty({chunk_rows, vocabulary}, at::TensorOptions(dtype));
+  const auto options = at::TensorOptions(dtype).device(backend == model::Backend::kCuda ? at::kCUDA : at::kCPU);
+  student_logits_ = at::empty({chunk_rows, vocabulary}, options);
+  teacher_logits_ = at::empty({chunk_rows, vocabulary}, options);
+}
+
+LossSums Objective::on_logits(ObjectiveRows& objective, at::Tensor& student, const at::Tensor& teacher,
+                              std::span<const TokenId> targets, std::int64_t tokens_in_step) const {
+  if (backend_ != model::Backend::kKernels) {
+    return rows_by_tensors(objective.mix(), student, teacher, targets, tokens_in_step);
+  }
+  void* to = student.data_ptr();
+  const void* from = teacher.const_data_ptr();
+  if (dtype_ == at::kFloat) {
+    return objective.run(static_cast<float*>(to), static_cast<const float*>(from), targets, tokens_in_step);
+  }
+  return objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), targets, tokens_in_step);
 }
 
 LossSums Objective::rows(ObjectiveRows& objective, std::int64_t begin, std::int64_t count,
@@ -43,13 +59,8 @@ LossSums Objective::rows(ObjectiveRows& objective, std::int64_t begin, std::int6
   at::Tensor teacher = teacher_logits_.narrow(0, 0, count);
   at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
   at::mm_out(teacher, teacher_hidden.narrow(0, begin, count), teacher_head.t());
-  const auto chunk = targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-  void* to = student.data_ptr();
-  const void* from = teacher.const_data_ptr();
-  if (dtype_ == at::kFloat) {
-    return objective.run(static_cast<float*>(to), static_cast<const float*>(from), chunk, tokens_in_step);
-  }
-  return objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), chunk, tokens_in_step);
+  return on_logits(objective, student, teacher,
+                   targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), tokens_in_step);
 }
 
 void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
@@ -63,6 +74,10 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
   const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
   if (dtype_ == at::kFloat) {
     head_gradient.addmm_(gradient.t(), chunk_hidden);
+    return;
+  }
+  if (backend_ != model::Backend::kKernels) {
+    head_gradient.add_(at::mm(gradient.t(), chunk_hidden));
     return;
   }
   if (!head_product_.defined()) head_product_ = at::empty_like(student_head);
@@ -104,6 +119,11 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
     const auto first = static_cast<std::size_t>(begin);
     const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
+    if (backend_ != model::Backend::kKernels) {
+      sums += sparse_rows_by_tensors(data_.mix(), student, signal, first, chunk, tokens_in_step);
+      to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
+      continue;
+    }
     void* logits = student.data_ptr();
     sums += dtype_ == at::kFloat ? data_.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step)
                                  : data_.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);

@@ -6,7 +6,8 @@
 // the step's supervised tokens. Because the divisor is that of the whole global batch, the sum over any split of it is
 // the same.
 //
-// Buffers are allocated once and kept. One thread at a time; uses libtorch's threads inside.
+// Rows are computed by this project's kernels (train/objective_rows.h), or by libtorch's operations where those don't
+// run (train/objective_tensors.h). Buffers are allocated once and kept. One thread at a time; uses libtorch's threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,6 +16,7 @@
 #include <span>
 
 #include "exchange/exchange.h"
+#include "model/backend.h"
 #include "train/objective_mix.h"
 #include "train/objective_rows.h"
 
@@ -27,7 +29,7 @@ class Objective {
  public:
   // `dtype`: BFloat16 or Float, of hidden states and heads; the logits have it too.
   Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
-            const ObjectiveMix& rollouts);
+            const ObjectiveMix& rollouts, model::Backend backend = model::Backend::kKernels);
 
   // student_hidden [n, d_s], student_head [V, d_s], teacher_hidden [n, d_t], teacher_head [V, d_t], contiguous, of the
   // dtype; targets: n token ids in [0, V). Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to head_gradient
@@ -47,9 +49,18 @@ class Objective {
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
                    const at::Tensor& teacher_head, std::span<const TokenId> targets);
 
+  // On logits that are there already, [targets.size(), V] of the dtype, by what trains on data: the student's become
+  // their gradient. For those who compare it with another computation.
+  LossSums on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
+                     std::int64_t tokens_in_step) {
+    return on_logits(data_, student, teacher, targets, tokens_in_step);
+  }
+
   std::int64_t bytes() const;  // of the kept buffers
 
  private:
+  LossSums on_logits(ObjectiveRows& objective, at::Tensor& student, const at::Tensor& teacher,
+                     std::span<const TokenId> targets, std::int64_t tokens_in_step) const;
   LossSums rows(ObjectiveRows& objective, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
                 const at::Tensor& student_head, const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                 std::span<const TokenId> targets, std::int64_t tokens_in_step);
@@ -60,6 +71,7 @@ class Objective {
 
   std::int64_t chunk_rows_;
   at::ScalarType dtype_;
+  model::Backend backend_;
   ObjectiveRows data_, rollouts_;
   ObjectiveRows measured_;
   at::Tensor student_logits_;

@@ -53,6 +53,7 @@ class ObjectiveRows {
   LossSums run_sparse(Bf16* student, const SparseSignal& signal, std::size_t begin, std::span<const TokenId> targets,
                       std::int64_t tokens_in_step);
 
+  const ObjectiveMix& mix() const { return mix_; }
   std::int64_t bytes() const;  // of the scratch
 
  private:

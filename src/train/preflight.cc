@@ -43,7 +43,7 @@ Tolerances rounding(const model::Decoder& teacher) {
 
 double relative_distance(const at::Tensor& a, const at::Tensor& b) {
   const double length = b.to(at::kDouble).norm().item<double>();
-  return (a.to(at::kDouble) - b.to(at::kDouble)).norm().item<double>() / std::max(length, 1e-300);
+  return (a.cpu().to(at::kDouble) - b.cpu().to(at::kDouble)).norm().item<double>() / std::max(length, 1e-300);
 }
 
 // The gradients of the first and the last block, copied: all of them would double the memory of a large student.
@@ -248,18 +248,14 @@ class Preflight {
     const auto targets = std::span(batch_.targets).first(static_cast<std::size_t>(rows));
     const std::int64_t vocabulary = student.size(1);
     const auto doubles = [](const at::Tensor& tensor) {
-      const at::Tensor values = tensor.to(at::kDouble).contiguous();
+      const at::Tensor values = tensor.cpu().to(at::kDouble).contiguous();
       return std::vector<double>(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
     };
     const ObjectiveMix mix = objective_mix(options_);
     const ReferenceLoss exact = reference_loss(mix, doubles(student), doubles(teacher), targets,
                                                static_cast<std::size_t>(vocabulary), dataset::kNoLabel);
-    ObjectiveRows kernel(mix, vocabulary);
     at::Tensor gradient = student.clone();
-    const LossSums sums = gradient.scalar_type() == at::kBFloat16
-                              ? kernel.run(static_cast<Bf16*>(gradient.data_ptr()),
-                                           static_cast<const Bf16*>(teacher.const_data_ptr()), targets, rows)
-                              : kernel.run(gradient.data_ptr<float>(), teacher.const_data_ptr<float>(), targets, rows);
+    const LossSums sums = runner_.on_logits(gradient, teacher, targets, rows);
     const double loss = sums.loss / static_cast<double>(rows);
     const at::Tensor exact_gradient = torch::tensor(exact.gradient, at::kDouble).view({rows, vocabulary});
     const double off = std::abs(loss - exact.loss) / std::max(std::abs(exact.loss), 1e-3);

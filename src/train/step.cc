@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "train/hidden_states.h"
-#include "train/kernels.h"
 
 namespace retort::train {
 namespace {
@@ -29,9 +28,14 @@ class Laps {
   double last_s_;
 };
 
-AdamWOptions adamw_options(const TrainOptions& options) {
-  return {options.beta1,        options.beta2,     options.epsilon,
-          options.weight_decay, options.clip_norm, static_cast<int>(options.optimiser_bits)};
+AdamWOptions adamw_options(const TrainOptions& options, model::Backend backend) {
+  return {options.beta1,
+          options.beta2,
+          options.epsilon,
+          options.weight_decay,
+          options.clip_norm,
+          static_cast<int>(options.optimiser_bits),
+          backend};
 }
 
 // The rows of a step that a rank computes.
@@ -47,16 +51,16 @@ std::span<const dataset::PackedRow> share_of(std::span<const dataset::PackedRow>
 StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
                        const Clock& clock, TeacherStates* states, Ranks* ranks, const CachedSignal* cached)
     : teacher_(teacher),
-      student_(student.clone(teacher.compute_type())),
+      student_(student.clone(teacher.compute_type(), teacher.backend())),
       options_(options),
       clock_(clock),
       states_(states),
       cached_(cached),
-      optimiser_(adamw_options(options)),
+      optimiser_(adamw_options(options, teacher.backend())),
       alone_(ranks == nullptr ? one_rank() : nullptr),
       ranks_(ranks == nullptr ? *alone_ : *ranks),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
-                 objective_mix(options), on_policy_mix(options)),
+                 objective_mix(options), on_policy_mix(options), teacher.backend()),
       parameters_(student_.named_parameters()) {
   RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
   RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
@@ -88,12 +92,12 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
 
 at::Tensor StepRunner::teacher_hidden(const Batch& batch) const {
   const torch::NoGradGuard no_gradient;
-  return teacher_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
+  return at_supervised(teacher_.forward(batch.tokens).flatten(0, 1), batch);
 }
 
 at::Tensor StepRunner::student_hidden(const Batch& batch) const {
   const torch::NoGradGuard no_gradient;
-  return student_.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
+  return at_supervised(student_.forward(batch.tokens).flatten(0, 1), batch);
 }
 
 LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidden) {
@@ -114,7 +118,7 @@ StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span
   if (cached_ != nullptr && source == RowSource::kData) return {{}, {}, cached_->find(rows)};
   if (options_.hidden_state_weight > 0) {
     HiddenTargets targets = hidden_targets(teacher_, student_.config(), batch.tokens);
-    return {targets.final.flatten(0, 1).index_select(0, batch.supervised), std::move(targets.targets), {}};
+    return {at_supervised(targets.final.flatten(0, 1), batch), std::move(targets.targets), {}};
   }
   if (states_ == nullptr || source == RowSource::kRollouts || !keep) return {teacher_hidden(batch), {}, {}};
   at::Tensor states = states_->find(rows);
@@ -122,7 +126,7 @@ StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span
     states = teacher_hidden(batch);
     states_->keep(rows, states);
   }
-  return {std::move(states), {}, {}};
+  return {states.to(teacher_.device()), {}, {}};
 }
 
 void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
@@ -204,7 +208,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
   at::Tensor gradient;
   {
     const torch::NoGradGuard no_gradient;
-    const at::Tensor supervised = hidden.detach().index_select(0, batch.supervised);
+    const at::Tensor supervised = at_supervised(hidden.detach(), batch);
     at::Tensor supervised_gradient = at::empty_like(supervised);
     at::Tensor head_gradient;
     if (backward) head_gradient = optimiser_.parameters()[head_].gradient;
@@ -218,7 +222,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     if (micro_batch.source == RowSource::kRollouts) result.rollouts += sums;
     if (!backward) return;
     gradient = at::zeros(hidden.sizes(), supervised.options());
-    gradient.index_copy_(0, batch.supervised, supervised_gradient);
+    gradient.index_copy_(0, batch.supervised.to(gradient.device()), supervised_gradient);
   }
   laps.lap(phases_.head_s);
 
@@ -322,10 +326,8 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
 std::string StepRunner::not_finite_gradient() const {
   for (const AdamWParameter& parameter : optimiser_.parameters()) {
     if (parameter.frozen()) continue;
-    const float* part = parameter.gradient.const_data_ptr<float>() + parameter.first;
-    if (!std::isfinite(kernels().sum_of_squares(part, static_cast<std::size_t>(parameter.count)))) {
-      return parameter.name;
-    }
+    const at::Tensor part = parameter.gradient.flatten().narrow(0, parameter.first, parameter.count);
+    if (!part.isfinite().all().item<bool>()) return parameter.name;
   }
   return {};
 }

@@ -89,6 +89,11 @@ class StepRunner {
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
                    std::span<const TokenId> targets);
+  // The loss that trains, on logits that are there already (Objective::on_logits).
+  LossSums on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
+                     std::int64_t tokens_in_step) {
+    return objective_.on_logits(student, teacher, targets, tokens_in_step);
+  }
   // How surprised the teacher is by `targets`: its cross-entropy alone.
   LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
 

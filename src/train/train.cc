@@ -83,6 +83,12 @@ Result<void> check(const model::Decoder& teacher, const model::Decoder& student,
                         "; the objective needs the same one. Take a student cut from this teacher.");
   }
   RETORT_CHECK((options.signal == "sampled" || options.signal == "top_k") == (examples.signal != nullptr));
+  if (teacher.backend() != model::Backend::kKernels && options.optimiser_bits == 8) {
+    return caller_error(
+        "train.optimiser_bits 8 is computed by this program's own kernels, which run on the processor; "
+        "the training runs on " +
+        std::string(name_of(teacher.backend())) + ". Set it to 32, or train.device to cpu.");
+  }
   if (options.hidden_state_weight > 0) {
     RETORT_TRY(check_hidden_states(teacher.config(), student.config()));
   }
@@ -118,10 +124,10 @@ std::string detail(const StepMetrics& metrics, double held_out_kl) {
 
 class Training {
  public:
-  Training(const model::Decoder& teacher, const TrainExamples& examples, const TrainOptions& options,
+  Training(model::Decoder teacher, const TrainExamples& examples, const TrainOptions& options,
            const std::filesystem::path& folder, Ranks& ranks, Clock& clock, Progress& progress, std::stop_token stop,
            const TrainHelpers& helpers)
-      : teacher_(teacher),
+      : teacher_(std::move(teacher)),
         examples_(examples),
         options_(options),
         files_(folder),
@@ -136,6 +142,9 @@ class Training {
 
   Result<TrainSummary> run(std::optional<model::Decoder> student) {
     RETORT_TRY(check(teacher_, *student, plan_, examples_, options_));
+    if (ranks_.world() > 1 && teacher_.backend() == model::Backend::kCuda) {
+      return caller_error("Several ranks compute on processors only. Set train.device to cpu, or train on one rank.");
+    }
     position_.fingerprint = fingerprint(teacher_, *student, examples_, options_);
     RETORT_TRY(agree());
     const bool complete_here = ranks_.leads() && is_there(files_.student);
@@ -160,6 +169,8 @@ class Training {
       RETORT_ASSIGN(metrics_, MetricsFile::open(files_.metrics, position_.step));
     }
     RETORT_TRY(prepare_rollouts());
+    // What is kept says the rest; the held-out measure needs no more than its head.
+    if (cached && !rollouts_) teacher_.forget_blocks();
     RETORT_TRY(steps(runner, held_out));
     return complete(runner, config);
   }
@@ -443,7 +454,7 @@ class Training {
     return summary;
   }
 
-  const model::Decoder& teacher_;
+  model::Decoder teacher_;
   TrainExamples examples_;
   TrainOptions options_;
   Files files_;
@@ -479,14 +490,14 @@ Json to_json(const TrainSummary& summary) {
           {"compute", summary.compute}};
 }
 
-Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
+Result<TrainSummary> train(model::Decoder teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop, const TrainHelpers& helpers) {
   const std::unique_ptr<Ranks> alone = helpers.ranks == nullptr ? one_rank() : nullptr;
   Ranks& ranks = helpers.ranks == nullptr ? *alone : *helpers.ranks;
   if (ranks.leads()) RETORT_TRY(make_folder(folder));
   try {
-    Training training(teacher, examples, options, folder, ranks, clock, progress, std::move(stop), helpers);
+    Training training(std::move(teacher), examples, options, folder, ranks, clock, progress, std::move(stop), helpers);
     return training.run(std::move(student));
   } catch (const std::bad_alloc&) {
     return world_error(

@@ -97,7 +97,7 @@ struct TrainHelpers {
 // Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
 // checkpoint; kWorld for the disk, for a check that failed and for a loss that is not finite; kInterrupted after saving
 // when `stop` is requested of any rank.
-Result<TrainSummary> train(const model::Decoder& teacher, model::Decoder student, const TrainExamples& examples,
+Result<TrainSummary> train(model::Decoder teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop, const TrainHelpers& helpers = {});
 

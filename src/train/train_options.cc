@@ -238,6 +238,9 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                {.help = "Type of matrices and activations; auto takes the one the probe measures as faster. Master "
                         "weights are FP32 either way.",
                 .choices = {"auto", "bf16", "fp32"}})
+          .add("device", &O::device,
+               {.help = "Where to compute; auto takes a CUDA device when libtorch has its CUDA part and sees one.",
+                .choices = {"auto", "cpu", "cuda"}})
           .check(check_objective)
           .check(check_signal)
           .check([](const O& options, recipe::Problems& problems) {

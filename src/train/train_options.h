@@ -57,6 +57,7 @@ struct TrainOptions {
   std::int64_t head_rows = 512;           // rows of logits that exist at a time
   std::int64_t teacher_states_mb = 1024;  // memory for the teacher's states, kept between passes; 0: none
   std::string compute = "auto";           // "auto", "bf16" or "fp32"
+  std::string device = "auto";            // "auto", "cpu" or "cuda"
 };
 
 const recipe::OptionSet<TrainOptions>& train_option_set();

@@ -1,0 +1,63 @@
+#include "model/backend.h"
+
+#include <dlfcn.h>
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/files.h"
+
+namespace retort::model {
+
+namespace {
+
+constexpr const char* kLibrary = "libtorch_cuda.so";
+
+// The folder that libtorch's CPU library was loaded from.
+std::filesystem::path torch_folder() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0 || info.dli_fname == nullptr) return {};
+  return std::filesystem::path(info.dli_fname).parent_path();
+}
+
+}  // namespace
+
+std::string_view name_of(Backend backend) {
+  switch (backend) {
+    case Backend::kKernels: return "cpu";
+    case Backend::kTensors: return "cpu (tensors)";
+    case Backend::kCuda: return "cuda";
+  }
+  return "?";
+}
+
+Result<void> open_cuda() {
+  const std::filesystem::path library = torch_folder() / kLibrary;
+  // Asked of libtorch only once its CUDA part is there: it remembers a "no".
+  if (dlopen(kLibrary, RTLD_NOW | RTLD_NOLOAD) == nullptr) {
+    if (!is_there(library)) {
+      return caller_error("This libtorch computes on the processor alone: " + library.string() +
+                          " isn't there. Build with -DRETORT_TORCH_DIR=<folder of a libtorch with CUDA>.");
+    }
+    if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      return caller_error("libtorch's CUDA library can't be loaded: " + std::string(reason == nullptr ? "" : reason) +
+                          ". Install the CUDA libraries that this libtorch was built for.");
+    }
+  }
+  if (!torch::cuda::is_available()) {
+    return caller_error("libtorch sees no CUDA device. Check the driver, and CUDA_VISIBLE_DEVICES.");
+  }
+  return {};
+}
+
+Result<Backend> choose_backend(std::string_view wanted) {
+  if (wanted == "cpu") return Backend::kKernels;
+  const Result<void> opened = open_cuda();
+  if (opened) return Backend::kCuda;
+  if (wanted == "auto") return Backend::kKernels;
+  return Failure(opened.error());
+}
+
+}  // namespace retort::model

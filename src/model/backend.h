@@ -1,0 +1,29 @@
+// Where a model is computed, and by what.
+//
+// Three ways to one result (to rounding): this project's kernels on the processor; libtorch's own operations on a CUDA
+// device; and the same operations on the processor, which is how what a GPU runs is tested where there is none. No
+// libtorch in this header. A GPU is found at run time: the program is the same with and without one.
+#pragma once
+
+#include <string_view>
+
+#include "base/error.h"
+
+namespace retort::model {
+
+enum class Backend {
+  kKernels,  // this project's kernels, on the processor
+  kTensors,  // libtorch's operations, on the processor
+  kCuda,     // libtorch's operations, on the first CUDA device that the process sees
+};
+
+std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
+
+// Makes CUDA usable: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
+// nothing left out. Error (kCaller): what is missing. May be called again; one caller at a time.
+Result<void> open_cuda();
+
+// `wanted`: "cpu", "cuda" or "auto" (CUDA when open_cuda() succeeds). Error (kCaller): "cuda" that can't be had.
+Result<Backend> choose_backend(std::string_view wanted);
+
+}  // namespace retort::model

@@ -1,0 +1,145 @@
+#include "model/block_tensors.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace retort::model {
+
+namespace {
+
+// The three projections of a row, [n, heads of each, head_dim], biased, normed and rotated.
+struct Projections {
+  torch::Tensor query, key, value;
+};
+
+torch::Tensor rotated(const torch::Tensor& heads, const Decoder::Layout& layout) {
+  const std::int64_t half = heads.size(2) / 2;
+  const torch::Tensor wide = heads.to(torch::kFloat32);
+  const torch::Tensor a = wide.narrow(2, 0, half), b = wide.narrow(2, half, half);
+  const torch::Tensor cosine = layout.cosine.unsqueeze(1), sine = layout.sine.unsqueeze(1);
+  return torch::cat({a * cosine - b * sine, b * cosine + a * sine}, 2).to(heads.scalar_type());
+}
+
+Projections project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
+                    const Decoder::Layout& layout) {
+  const torch::Tensor normed = rms_norm_by_tensors(x, block.attention_norm, shape.epsilon);
+  const auto heads = [&](const torch::Tensor& weight, const torch::Tensor& bias, std::int64_t count) {
+    torch::Tensor rows = at::mm(normed, weight.t());
+    if (bias.defined()) rows = (rows + bias).to(x.scalar_type());
+    return rows.view({x.size(0), count, shape.head_dim});
+  };
+  Projections result = {heads(block.query, block.query_bias, shape.heads),
+                        heads(block.key, block.key_bias, shape.kv_heads),
+                        heads(block.value, block.value_bias, shape.kv_heads)};
+  if (block.query_norm.defined()) {
+    result.query = rms_norm_by_tensors(result.query, block.query_norm, shape.epsilon);
+    result.key = rms_norm_by_tensors(result.key, block.key_norm, shape.epsilon);
+  }
+  result.query = rotated(result.query, layout);
+  result.key = rotated(result.key, layout);
+  return result;
+}
+
+// Queries of the last query.size(0) of key.size(0) places; all [places, heads, head_dim]. Returns [queries, heads
+// head_dim].
+torch::Tensor attention(const torch::Tensor& query, const torch::Tensor& key, const torch::Tensor& value,
+                        const BlockShape& shape) {
+  const std::int64_t queries = query.size(0), places = key.size(0);
+  const bool windowed = shape.window > 0 && places > shape.window;
+  const bool whole = queries == places;
+  std::optional<torch::Tensor> mask;
+  if (windowed || (!whole && queries > 1)) {
+    const auto options = torch::TensorOptions(torch::kInt64).device(query.device());
+    const torch::Tensor at_query = torch::arange(places - queries, places, options).unsqueeze(1);
+    const torch::Tensor at_key = torch::arange(places, options).unsqueeze(0);
+    torch::Tensor seen = at_key <= at_query;
+    if (windowed) seen = seen & (at_key > at_query - shape.window);
+    mask = seen;
+  }
+  const auto batched = [](const torch::Tensor& heads) { return heads.transpose(0, 1).unsqueeze(0); };
+  const torch::Tensor mixed = at::scaled_dot_product_attention(
+      batched(query), batched(key), batched(value), mask, 0.0, whole && !mask.has_value(),
+      1.0 / std::sqrt(static_cast<double>(shape.head_dim)), shape.heads != shape.kv_heads);
+  return mixed.squeeze(0).transpose(0, 1).reshape({queries, shape.query_width()});
+}
+
+torch::Tensor finish(const torch::Tensor& x, const torch::Tensor& attended, const DecoderBlock& block,
+                     const BlockShape& shape, BlockScratch* inside) {
+  const torch::Tensor middle = at::addmm(x, attended, block.output.t());
+  const torch::Tensor normed = rms_norm_by_tensors(middle, block.feed_forward_norm, shape.epsilon);
+  const torch::Tensor gate = at::mm(normed, block.gate.t()).to(torch::kFloat32);
+  const torch::Tensor up = at::mm(normed, block.up.t()).to(torch::kFloat32);
+  const torch::Tensor activated = (at::silu(gate) * up).to(x.scalar_type());
+  if (inside != nullptr) {
+    inside->attended = attended;
+    inside->activated = activated;
+  }
+  return at::addmm(middle, activated, block.down.t());
+}
+
+// Room for `total` places in one layer of a cache; what is there moves along.
+void reserve(torch::Tensor& kept, const torch::Tensor& like, std::int64_t length, std::int64_t total) {
+  if (kept.defined() && kept.size(1) >= total) return;
+  torch::Tensor more = torch::empty({like.size(1), std::max<std::int64_t>(64, total + total / 2), like.size(2)},
+                                    like.options().requires_grad(false));
+  if (kept.defined()) more.narrow(1, 0, length).copy_(kept.narrow(1, 0, length));
+  kept = std::move(more);
+}
+
+}  // namespace
+
+torch::Tensor rms_norm_by_tensors(const torch::Tensor& x, const torch::Tensor& weight, double epsilon) {
+  const torch::Tensor wide = x.to(torch::kFloat32);
+  return (wide * wide.square().mean(-1, true).add(epsilon).rsqrt() * weight).to(x.scalar_type());
+}
+
+torch::Tensor block_by_tensors(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
+                               const Decoder::Layout& layout, BlockScratch* inside) {
+  const Projections rows = project(x, block, shape, layout);
+  std::vector<torch::Tensor> parts;
+  std::int64_t place = 0;
+  const auto nothing_until = [&](std::int64_t end) {  // padding attends to nothing
+    if (end > place)
+      parts.push_back(torch::zeros({end - place, shape.query_width()}, x.options().requires_grad(false)));
+  };
+  for (const auto& segment : layout.segments) {
+    nothing_until(segment.begin);
+    const auto own = [&](const torch::Tensor& heads) {
+      return heads.narrow(0, segment.begin, segment.end - segment.begin);
+    };
+    parts.push_back(attention(own(rows.query), own(rows.key), own(rows.value), shape));
+    place = segment.end;
+  }
+  nothing_until(x.size(0));
+  return finish(x, torch::cat(parts, 0), block, shape, inside);
+}
+
+torch::Tensor block_with_caches_by_tensors(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
+                                           const Decoder::Layout& layout, std::int64_t layer,
+                                           std::span<KeyValueCache* const> caches) {
+  const torch::NoGradGuard no_gradient;
+  const Projections rows = project(x, block, shape, layout);
+  std::vector<torch::Tensor> parts;
+  for (std::size_t i = 0; i < layout.segments.size(); ++i) {
+    const auto& segment = layout.segments[i];
+    KeyValueCache& cache = *caches[i];
+    const std::int64_t count = segment.end - segment.begin;
+    const std::int64_t total = cache.length + count;
+    const auto append = [&](const torch::Tensor& heads, torch::Tensor& kept) {
+      reserve(kept, heads, cache.length, total);
+      kept.narrow(1, cache.length, count).copy_(heads.narrow(0, segment.begin, count).transpose(0, 1));
+      return kept.narrow(1, 0, total).transpose(0, 1);
+    };
+    const torch::Tensor keys = append(rows.key, cache.keys.at(static_cast<std::size_t>(layer)));
+    const torch::Tensor values = append(rows.value, cache.values.at(static_cast<std::size_t>(layer)));
+    parts.push_back(attention(rows.query.narrow(0, segment.begin, count), keys, values, shape));
+  }
+  return finish(x, torch::cat(parts, 0), block, shape, nullptr);
+}
+
+}  // namespace retort::model

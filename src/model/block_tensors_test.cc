@@ -1,0 +1,170 @@
+// What a GPU runs, run here: libtorch's operations must give what our kernels give.
+#include "model/block_tensors.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "model/torch_generator.h"
+
+namespace retort::model {
+namespace {
+
+std::vector<DecoderConfig> families() {
+  DecoderConfig llama;
+  llama.layers = 2;
+  llama.hidden = 32;
+  llama.heads = 4;
+  llama.kv_heads = 2;
+  llama.head_dim = 8;
+  llama.intermediate = 48;
+  llama.vocabulary = 50;
+  llama.context = 64;
+  llama.source_layers = {0, 1};
+  DecoderConfig qwen2 = llama, qwen3 = llama, mistral = llama, equal_heads = llama;
+  qwen2.architecture = "qwen2";
+  qwen2.qkv_bias = true;
+  qwen3.architecture = "qwen3";
+  qwen3.qk_norm = true;
+  mistral.window = 5;
+  equal_heads.kv_heads = 4;
+  return {llama, qwen2, qwen3, mistral, equal_heads};
+}
+
+// Weights of every tensor drawn, biases and norms too: what is left out somewhere must show.
+Decoder drawn(const DecoderConfig& config, ComputeType compute) {
+  torch::manual_seed(5);
+  std::vector<NamedTensor> tensors;
+  for (const auto& name : tensor_names(config)) {
+    const auto shape = tensor_shape(config, name);
+    const torch::Tensor values = torch::randn(shape);
+    tensors.push_back({name, shape.size() == 1 && !name.ends_with("bias") ? 1 + 0.1 * values : 0.2 * values});
+  }
+  auto decoder = Decoder::from_tensors(config, tensors, compute);
+  RETORT_CHECK(decoder.has_value());
+  return std::move(*decoder);
+}
+
+// Two documents, padding between them.
+TokenBatch packed() {
+  TokenBatch batch;
+  std::vector<std::int64_t> ids, positions, documents;
+  for (std::int64_t i = 0; i < 20; ++i) {
+    const std::int64_t document = i < 11 ? 0 : (i < 13 ? -1 : 1);
+    ids.push_back(i * 7 % 50);
+    positions.push_back(document == 1 ? i - 13 : i);
+    documents.push_back(document);
+  }
+  const auto row = [](const std::vector<std::int64_t>& values) { return torch::tensor(values).view({1, -1}); };
+  return {row(ids), row(positions), row(documents)};
+}
+
+double distance(const torch::Tensor& a, const torch::Tensor& b) {
+  const torch::Tensor wide = a.to(torch::kFloat64);
+  return (wide - b.to(torch::kFloat64)).norm().item<double>() / wide.norm().item<double>();
+}
+
+TEST(BlockTensors, GiveTheHiddenStatesOfTheKernels) {
+  const torch::NoGradGuard no_gradient;
+  for (const ComputeType compute : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+    for (const DecoderConfig& config : families()) {
+      const Decoder kernels = drawn(config, compute);
+      const Decoder tensors = kernels.clone(compute, Backend::kTensors);
+      const auto of_documents = [](const torch::Tensor& hidden) {
+        return torch::cat({hidden[0].narrow(0, 0, 11), hidden[0].narrow(0, 13, 7)});
+      };
+      EXPECT_LT(distance(of_documents(kernels.forward(packed())), of_documents(tensors.forward(packed()))),
+                compute == ComputeType::kFloat32 ? 1e-5 : 2e-2)
+          << config.architecture << " window " << config.window;
+    }
+  }
+}
+
+TEST(BlockTensors, GiveTheGradientsOfTheKernels) {
+  for (const DecoderConfig& config : families()) {
+    Decoder kernels = drawn(config, ComputeType::kFloat32);
+    Decoder tensors = kernels.clone(ComputeType::kFloat32, Backend::kTensors);
+    torch::manual_seed(9);
+    const torch::Tensor input = torch::randn({20, 32});
+    const torch::Tensor incoming = torch::randn({20, 32});
+    std::vector<std::map<std::string, torch::Tensor>> gradients;
+    for (Decoder* decoder : {&kernels, &tensors}) {
+      decoder->set_requires_grad(true);
+      torch::Tensor x = input.clone().set_requires_grad(true);
+      const Decoder::Layout layout = decoder->layout(packed());
+      const torch::Tensor y = decoder->apply_final_norm(decoder->apply_block(1, x, layout));
+      torch::autograd::backward({y}, {incoming});
+      auto& own = gradients.emplace_back();
+      own["x"] = x.grad();
+      for (const NamedTensor& named : decoder->named_parameters()) {
+        if (named.name.starts_with("blk.1.") || named.name == "output_norm.weight")
+          own[named.name] = named.tensor.grad();
+      }
+    }
+    EXPECT_GE(gradients[0].size(), 11U);
+    for (const auto& [name, gradient] : gradients[0]) {
+      ASSERT_TRUE(gradients[1][name].defined()) << name;
+      EXPECT_LT(distance(gradient, gradients[1][name]), 1e-4) << config.architecture << " " << name;
+    }
+  }
+}
+
+class Answers final : public GenerationJob {
+ public:
+  std::optional<TokenRequest> next() override {
+    if (given_ == 3) return std::nullopt;
+    TokenRequest request;
+    request.tag = given_++;
+    for (std::uint64_t i = 0; i <= 4 * request.tag; ++i) request.prompt_ids.push_back(static_cast<TokenId>(3 + i * 5));
+    request.sampling.temperature = 0;
+    request.sampling.max_tokens = 15;
+    return request;
+  }
+  Result<void> finished(std::uint64_t tag, TokenCompletion completion) override {
+    ids[tag] = completion.ids;
+    return {};
+  }
+  std::map<std::uint64_t, std::vector<TokenId>> ids;
+
+ private:
+  std::uint64_t given_ = 0;
+};
+
+TEST(BlockTensors, ContinueAsTheKernelsDo) {
+  for (const DecoderConfig& config : families()) {
+    const Decoder kernels = drawn(config, ComputeType::kFloat32);
+    const Decoder tensors = kernels.clone(ComputeType::kFloat32, Backend::kTensors);
+    Answers by_kernels, by_tensors;
+    ASSERT_TRUE(TorchGenerator(kernels, 2).generate(by_kernels, {}));
+    ASSERT_TRUE(TorchGenerator(tensors, 2).generate(by_tensors, {}));
+    EXPECT_EQ(by_kernels.ids.size(), 3U);
+    EXPECT_EQ(by_kernels.ids, by_tensors.ids) << config.architecture << " window " << config.window;
+  }
+}
+
+TEST(Backend, SaysWhatIsMissingForCuda) {
+  if (open_cuda()) GTEST_SKIP() << "there is a CUDA device";
+  const auto wanted = choose_backend("cuda");
+  ASSERT_FALSE(wanted);
+  EXPECT_NE(wanted.error().message.find("CUDA"), std::string::npos);
+  EXPECT_EQ(choose_backend("auto").value(), Backend::kKernels);
+  EXPECT_EQ(choose_backend("cpu").value(), Backend::kKernels);
+}
+
+TEST(Backend, CudaGivesWhatTheKernelsGive) {
+  if (const auto opened = open_cuda(); !opened) GTEST_SKIP() << opened.error().message;
+  const torch::NoGradGuard no_gradient;
+  for (const DecoderConfig& config : families()) {
+    const Decoder kernels = drawn(config, ComputeType::kFloat32);
+    const Decoder cuda = kernels.clone(ComputeType::kFloat32, Backend::kCuda);
+    const torch::Tensor expected = kernels.forward(packed())[0].narrow(0, 0, 11);
+    EXPECT_LT(distance(expected, cuda.forward(packed()).cpu()[0].narrow(0, 0, 11)), 1e-3) << config.architecture;
+  }
+}
+
+}  // namespace
+}  // namespace retort::model
