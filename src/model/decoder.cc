@@ -245,6 +245,7 @@ Result<Decoder> Decoder::fresh(const DecoderConfig& config, std::uint64_t seed, 
 }
 
 Decoder Decoder::clone(ComputeType compute) const {
+  RETORT_CHECK(named_adapters().empty());
   const torch::NoGradGuard no_gradient;
   Decoder copy = allocate(config_, compute);
   const auto from = named_parameters();
@@ -254,6 +255,7 @@ Decoder Decoder::clone(ComputeType compute) const {
 }
 
 Result<Decoder> Decoder::keep_layers(std::span<const std::int64_t> layers) const {
+  RETORT_CHECK(named_adapters().empty());
   RETORT_ASSIGN(DecoderConfig config, cut_config(config_, layers));
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,6 +34,8 @@ class File;
 namespace retort::model {
 
 class HuggingFaceFolder;
+struct AdapterConfig;
+struct BlockAdapters;
 
 torch::Dtype dtype_of(ComputeType type);
 
@@ -69,6 +72,7 @@ struct DecoderBlock {
   torch::Tensor gate_up;                           // [2 intermediate, hidden]: what the next two are views of
   torch::Tensor gate, up;                          // leaves
   torch::Tensor down;                              // [hidden, intermediate]
+  std::shared_ptr<const BlockAdapters> adapters;   // null without
 };
 
 // The keys and values of one sequence that is being continued. Belongs to the caller; one thread.
@@ -103,9 +107,18 @@ class Decoder {
   // Makes every parameter require a gradient, or none. A Decoder is made without.
   void set_requires_grad(bool enabled);
 
-  // Own copies of the weights, in the given type, without gradients.
+  // Low-rank adapters beside the matrices of every block (model/adapters.h), as leaves that require gradients: A
+  // uniform within 1 / sqrt(in), drawn from the seed and the matrix's name, B zero. Once. Copies made before don't have
+  // them.
+  void add_adapters(const AdapterConfig& adapters, std::uint64_t seed);
+  // A and B of each adapted matrix NAME, as NAME.lora_a and NAME.lora_b, block by block, in the compute type; none
+  // without adapters. They aren't among named_parameters().
+  std::vector<NamedTensor> named_adapters() const;
+
+  // Own copies of the weights, in the given type, without gradients. Not of a model with adapters.
   Decoder clone(ComputeType compute) const;
-  // The model cut to these layers (ascending), same embeddings, norms and head; own copies.
+  // The model cut to these layers (ascending), same embeddings, norms and head; own copies. Not of a
+  // model with adapters.
   Result<Decoder> keep_layers(std::span<const std::int64_t> layers) const;
 
   // Called with the number of a layer, what went into it and what came out: [rows * length, hidden].

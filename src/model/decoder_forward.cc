@@ -47,7 +47,8 @@ torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::emb
 torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const {
   const auto& block = blocks_.at(static_cast<std::size_t>(layer));
   const BlockShape shape = shape_of(config_);
-  if (torch::GradMode::is_enabled() && (input.requires_grad() || block.query.requires_grad())) {
+  const bool wanted = input.requires_grad() || block.query.requires_grad() || block.adapters != nullptr;
+  if (torch::GradMode::is_enabled() && wanted) {
     return block_with_gradient(input, block, shape, layout);
   }
   torch::Tensor output = input.detach().clone();
@@ -63,7 +64,7 @@ torch::Tensor Decoder::apply_final_norm(const torch::Tensor& input) const {
 torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& observer) const {
   const Layout packed = layout(batch);
   torch::Tensor x = embed(batch.ids.reshape({-1}));
-  const bool recorded = torch::GradMode::is_enabled() && x.requires_grad();
+  const bool recorded = torch::GradMode::is_enabled() && (x.requires_grad() || blocks_.front().adapters != nullptr);
   const BlockShape shape = shape_of(config_);
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
