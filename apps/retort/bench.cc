@@ -112,6 +112,9 @@ void register_bench(VerbSetup& verb) {
   verb.app.add_option("--compute", flags->options.train.compute, "auto, bf16 or fp32")
       ->check(CLI::IsMember({"auto", "bf16", "fp32"}))
       ->capture_default_str();
+  verb.app.add_option("--lora-rank", flags->options.train.lora_rank, "Train adapters of this rank; 0: the weights")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
   verb.action = [flags](Context& context) { return run_bench(context, *flags); };
 }
 

@@ -5,10 +5,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "model/adapters.h"
 #include "model/attention.h"
 #include "model/cached_attention.h"
 #include "model/row_kernels.h"
@@ -217,6 +219,11 @@ torch::Tensor head_scales_for(const torch::Tensor& x, const BlockShape& shape) {
   return torch::empty({x.size(0), shape.rotated_heads()}, x.options().dtype(torch::kFloat32).requires_grad(false));
 }
 
+// Adds what the block's adapters of these matrices make of x to y, if it has any.
+void adapt(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, const torch::Tensor& x, torch::Tensor& y) {
+  if (block.adapters != nullptr) add_adapters((*block.adapters).*group, block.adapters->scale, x, y);
+}
+
 void prepare(BlockScratch& scratch, const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape) {
   if (scratch.normed.defined() && scratch.normed.size(0) == x.size(0)) return;
   scratch.normed = rows_like(x, x.size(1));
@@ -232,6 +239,7 @@ void project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape
              BlockScratch& scratch) {
   normalise(x, block.attention_norm, shape.epsilon, scratch.normed, scratch.scales);
   at::mm_out(scratch.projections, scratch.normed, block.query_key_value.t());
+  adapt(block, &BlockAdapters::query_key_value, scratch.normed, scratch.projections);
   add_bias(scratch.projections, block);
   if (block.query_norm.defined()) {
     normalise_heads(scratch.projections, block, shape, scratch.projections, scratch.head_scales);
@@ -241,10 +249,39 @@ void project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape
 
 void finish(torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, BlockScratch& scratch) {
   x.addmm_(scratch.attended, block.output.t());
+  adapt(block, &BlockAdapters::output, scratch.attended, x);
   normalise(x, block.feed_forward_norm, shape.epsilon, scratch.normed, scratch.scales);
   at::mm_out(scratch.gate_up, scratch.normed, block.gate_up.t());
+  adapt(block, &BlockAdapters::gate_up, scratch.normed, scratch.gate_up);
   activate(scratch.gate_up, scratch.activated);
   x.addmm_(scratch.activated, block.down.t());
+  adapt(block, &BlockAdapters::down, scratch.activated, x);
+}
+
+AdapterGradients adapter_gradients_of(const DecoderBlock& block, AdapterGroup BlockAdapters::*group,
+                                      const torch::Tensor& x, const torch::Tensor& y_gradient) {
+  if (block.adapters == nullptr) return {};
+  return adapter_gradients((*block.adapters).*group, block.adapters->scale, x, y_gradient);
+}
+
+void add_to(torch::Tensor& x_gradient, const AdapterGradients& adapter, const DecoderBlock& block,
+            AdapterGroup BlockAdapters::*group) {
+  if (block.adapters != nullptr) adapter.add_to(x_gradient, (*block.adapters).*group);
+}
+
+std::vector<torch::Tensor> leaves_of(const std::shared_ptr<const BlockAdapters>& adapters) {
+  std::vector<torch::Tensor> leaves;
+  if (adapters == nullptr) return leaves;
+  for (const auto* group : {&adapters->query_key_value, &adapters->output, &adapters->gate_up, &adapters->down}) {
+    for (const AdapterGroup::Part& part : group->parts) leaves.insert(leaves.end(), {part.a, part.b});
+  }
+  return leaves;
+}
+
+// Undefined where nobody asks for it: a product as dear as that of the forward pass. `leaf`: the matrix or a view of
+// it.
+torch::Tensor weight_gradient(const torch::Tensor& leaf, const torch::Tensor& y_gradient, const torch::Tensor& x) {
+  return leaf.requires_grad() ? at::mm(y_gradient.t(), x) : torch::Tensor();
 }
 
 // What the backward pass needs; freed as soon as it has run.
@@ -260,17 +297,15 @@ struct BlockRecord final : torch::CustomClassHolder {
 
 struct BlockFunction final : torch::autograd::Function<BlockFunction> {
   // The weights are passed one by one so that autograd sees them; the record holds the same memory.
-  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
-                               const torch::Tensor& /*attention_norm*/, const torch::Tensor& /*query*/,
-                               const torch::Tensor& /*key*/, const torch::Tensor& /*value*/,
-                               const std::optional<torch::Tensor>& /*query_bias*/,
-                               const std::optional<torch::Tensor>& /*key_bias*/,
-                               const std::optional<torch::Tensor>& /*value_bias*/,
-                               const std::optional<torch::Tensor>& /*query_norm*/,
-                               const std::optional<torch::Tensor>& /*key_norm*/, const torch::Tensor& /*output*/,
-                               const torch::Tensor& /*feed_forward_norm*/, const torch::Tensor& /*gate*/,
-                               const torch::Tensor& /*up*/, const torch::Tensor& /*down*/, const DecoderBlock* block,
-                               const BlockShape* shape, const Decoder::Layout* layout) {
+  static torch::Tensor forward(
+      torch::autograd::AutogradContext* context, const torch::Tensor& x, const torch::Tensor& /*attention_norm*/,
+      const torch::Tensor& /*query*/, const torch::Tensor& /*key*/, const torch::Tensor& /*value*/,
+      const std::optional<torch::Tensor>& /*query_bias*/, const std::optional<torch::Tensor>& /*key_bias*/,
+      const std::optional<torch::Tensor>& /*value_bias*/, const std::optional<torch::Tensor>& /*query_norm*/,
+      const std::optional<torch::Tensor>& /*key_norm*/, const torch::Tensor& /*output*/,
+      const torch::Tensor& /*feed_forward_norm*/, const torch::Tensor& /*gate*/, const torch::Tensor& /*up*/,
+      const torch::Tensor& /*down*/, const at::TensorList& /*adapters*/, const DecoderBlock* block,
+      const BlockShape* shape, const Decoder::Layout* layout) {
     auto record = c10::make_intrusive<BlockRecord>();
     record->block = *block;
     record->shape = *shape;
@@ -285,6 +320,7 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
 
     normalise(x, block->attention_norm, shape->epsilon, normed, record->scales);
     at::mm_out(record->projections, normed, block->query_key_value.t());
+    adapt(*block, &BlockAdapters::query_key_value, normed, record->projections);
     add_bias(record->projections, *block);
     if (block->query_norm.defined()) {
       record->heads = record->projections.narrow(1, 0, shape->rotated_heads() * shape->head_dim).clone();
@@ -294,11 +330,14 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     rotate(record->projections, *shape, *layout, 1.0F);
     attend(record->projections, *shape, layout->segments, record->attended, &record->log_sums);
     record->middle = at::addmm(x, record->attended, block->output.t());
+    adapt(*block, &BlockAdapters::output, record->attended, record->middle);
     normalise(record->middle, block->feed_forward_norm, shape->epsilon, normed, record->middle_scales);
     at::mm_out(record->gate_up, normed, block->gate_up.t());
+    adapt(*block, &BlockAdapters::gate_up, normed, record->gate_up);
     torch::Tensor activated = rows_like(x, block->down.size(1));
     activate(record->gate_up, activated);
     torch::Tensor y = at::addmm(record->middle, activated, block->down.t());
+    adapt(*block, &BlockAdapters::down, activated, y);
     context->saved_data["record"] = c10::IValue::make_capsule(std::move(record));
     return y;
   }
@@ -318,23 +357,32 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     // Feed-forward half.
     torch::Tensor activated = rows_like(record.x, block.down.size(1));
     activate(record.gate_up, activated);
-    const torch::Tensor down_gradient = at::mm(y_gradient.t(), activated);
+    const torch::Tensor down_gradient = weight_gradient(block.down, y_gradient, activated);
+    const AdapterGradients down_adapter = adapter_gradients_of(block, &BlockAdapters::down, activated, y_gradient);
     at::mm_out(activated, y_gradient, block.down);  // now the gradient of the activation
+    add_to(activated, down_adapter, block, &BlockAdapters::down);
     activate_backward(record.gate_up, activated);
     activated.reset();
     normalise(record.middle, block.feed_forward_norm, shape.epsilon, normed, unused_scales);
-    const torch::Tensor gate_up_gradient = at::mm(record.gate_up.t(), normed);
+    const torch::Tensor gate_up_gradient = weight_gradient(block.gate, record.gate_up, normed);
+    const AdapterGradients gate_up_adapter =
+        adapter_gradients_of(block, &BlockAdapters::gate_up, normed, record.gate_up);
     at::mm_out(normed, record.gate_up, block.gate_up);  // now the gradient of the normed rows
+    add_to(normed, gate_up_adapter, block, &BlockAdapters::gate_up);
     record.gate_up.reset();
     torch::Tensor middle_gradient = y_gradient.clone();
     const torch::Tensor feed_forward_norm_gradient =
         normalise_backward(record.middle, block.feed_forward_norm, record.middle_scales, normed, middle_gradient);
 
     // Attention half.
-    const torch::Tensor output_gradient = at::mm(middle_gradient.t(), record.attended);
-    torch::Tensor projection_gradient =
-        attend_backward(at::mm(middle_gradient, block.output), record.projections, record.attended, record.log_sums,
-                        shape, record.layout.segments);
+    const torch::Tensor output_gradient = weight_gradient(block.output, middle_gradient, record.attended);
+    const AdapterGradients output_adapter =
+        adapter_gradients_of(block, &BlockAdapters::output, record.attended, middle_gradient);
+    torch::Tensor attended_gradient = at::mm(middle_gradient, block.output);
+    add_to(attended_gradient, output_adapter, block, &BlockAdapters::output);
+    torch::Tensor projection_gradient = attend_backward(attended_gradient, record.projections, record.attended,
+                                                        record.log_sums, shape, record.layout.segments);
+    attended_gradient.reset();
     rotate(projection_gradient, shape, record.layout, -1.0F);
     torch::Tensor head_norm_gradients;
     if (block.query_norm.defined()) {
@@ -344,8 +392,11 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     torch::Tensor projection_bias_gradient;
     if (block.query_key_value_bias.defined()) projection_bias_gradient = bias_gradient(projection_gradient);
     normalise(record.x, block.attention_norm, shape.epsilon, normed, unused_scales);
-    const torch::Tensor projection_weight_gradient = at::mm(projection_gradient.t(), normed);
+    const torch::Tensor projection_weight_gradient = weight_gradient(block.query, projection_gradient, normed);
+    const AdapterGradients projection_adapter =
+        adapter_gradients_of(block, &BlockAdapters::query_key_value, normed, projection_gradient);
     at::mm_out(normed, projection_gradient, block.query_key_value);
+    add_to(normed, projection_adapter, block, &BlockAdapters::query_key_value);
     torch::Tensor& x_gradient = middle_gradient;
     const torch::Tensor attention_norm_gradient =
         normalise_backward(record.x, block.attention_norm, record.scales, normed, x_gradient);
@@ -373,10 +424,12 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
                                              feed_forward_norm_gradient,
                                              part(gate_up_gradient, 0, intermediate),
                                              part(gate_up_gradient, intermediate, intermediate),
-                                             down_gradient,
-                                             torch::Tensor(),
-                                             torch::Tensor(),
-                                             torch::Tensor()};
+                                             down_gradient};
+    // In the order of leaves_of().
+    for (const auto* adapter : {&projection_adapter, &output_adapter, &gate_up_adapter, &down_adapter}) {
+      result.insert(result.end(), adapter->parameters.begin(), adapter->parameters.end());
+    }
+    result.resize(result.size() + 3);  // block, shape and layout
     record = BlockRecord();
     record.used = true;
     return result;
@@ -407,10 +460,11 @@ struct NormFunction final : torch::autograd::Function<NormFunction> {
 torch::Tensor block_with_gradient(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
                                   const Decoder::Layout& layout) {
   using Maybe = std::optional<torch::Tensor>;  // autograd leaves out those that are undefined
+  const std::vector<torch::Tensor> adapters = leaves_of(block.adapters);
   return BlockFunction::apply(x, block.attention_norm, block.query, block.key, block.value, Maybe(block.query_bias),
                               Maybe(block.key_bias), Maybe(block.value_bias), Maybe(block.query_norm),
                               Maybe(block.key_norm), block.output, block.feed_forward_norm, block.gate, block.up,
-                              block.down, &block, &shape, &layout);
+                              block.down, at::TensorList(adapters), &block, &shape, &layout);
 }
 
 void block_in_place(torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, const Decoder::Layout& layout,

@@ -1,6 +1,7 @@
 // One decoder block: x + attention(norm(x)), then + SwiGLU(norm(x)); with its gradient written by hand. Queries, keys
 // and values get their biases, then queries and keys their norms, then the rotation: biases and norms where the model
-// has them.
+// has them. Adapters (model/adapters.h) add to every product they stand beside; matrices that need no gradient get
+// none.
 //
 // Autograd would keep every intermediate and run a kernel for each small step. Here one node a block keeps what the
 // backward pass needs (x, the rotated projections, what the norms of query and key were given, the attention's output,

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/adapters.h"
+
 namespace retort::model {
 
 namespace {
@@ -25,14 +27,27 @@ torch::Tensor rotated(const torch::Tensor& heads, const Decoder::Layout& layout)
   return torch::cat({a * cosine - b * sine, b * cosine + a * sine}, 2).to(heads.scalar_type());
 }
 
+// y of one matrix, whose outputs begin at `first` of its group, with what its adapter adds.
+torch::Tensor adapted(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, std::int64_t first,
+                      const torch::Tensor& x, const torch::Tensor& y) {
+  if (block.adapters == nullptr) return y;
+  for (const AdapterGroup::Part& part : ((*block.adapters).*group).parts) {
+    if (part.first == first) return y + block.adapters->scale * at::mm(at::mm(x, part.a.t()), part.b.t());
+  }
+  return y;
+}
+
 Projections project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
                     const Decoder::Layout& layout) {
   const torch::Tensor normed = rms_norm_by_tensors(x, block.attention_norm, shape.epsilon);
+  std::int64_t first = 0;
   const auto heads = [&](const torch::Tensor& weight, const torch::Tensor& bias, std::int64_t count) {
-    torch::Tensor rows = at::mm(normed, weight.t());
+    torch::Tensor rows = adapted(block, &BlockAdapters::query_key_value, first, normed, at::mm(normed, weight.t()));
+    first += weight.size(0);
     if (bias.defined()) rows = (rows + bias).to(x.scalar_type());
     return rows.view({x.size(0), count, shape.head_dim});
   };
+  // In this order, by the rule of braces.
   Projections result = {heads(block.query, block.query_bias, shape.heads),
                         heads(block.key, block.key_bias, shape.kv_heads),
                         heads(block.value, block.value_bias, shape.kv_heads)};
@@ -70,16 +85,19 @@ torch::Tensor attention(const torch::Tensor& query, const torch::Tensor& key, co
 
 torch::Tensor finish(const torch::Tensor& x, const torch::Tensor& attended, const DecoderBlock& block,
                      const BlockShape& shape, BlockScratch* inside) {
-  const torch::Tensor middle = at::addmm(x, attended, block.output.t());
+  const torch::Tensor middle =
+      adapted(block, &BlockAdapters::output, 0, attended, at::addmm(x, attended, block.output.t()));
   const torch::Tensor normed = rms_norm_by_tensors(middle, block.feed_forward_norm, shape.epsilon);
-  const torch::Tensor gate = at::mm(normed, block.gate.t()).to(torch::kFloat32);
-  const torch::Tensor up = at::mm(normed, block.up.t()).to(torch::kFloat32);
+  const auto wide = [&](const torch::Tensor& weight, std::int64_t first) {
+    return adapted(block, &BlockAdapters::gate_up, first, normed, at::mm(normed, weight.t())).to(torch::kFloat32);
+  };
+  const torch::Tensor gate = wide(block.gate, 0), up = wide(block.up, block.gate.size(0));
   const torch::Tensor activated = (at::silu(gate) * up).to(x.scalar_type());
   if (inside != nullptr) {
     inside->attended = attended;
     inside->activated = activated;
   }
-  return at::addmm(middle, activated, block.down.t());
+  return adapted(block, &BlockAdapters::down, 0, activated, at::addmm(middle, activated, block.down.t()));
 }
 
 // Room for `total` places in one layer of a cache; what is there moves along.

@@ -249,6 +249,7 @@ Result<Decoder> Decoder::fresh(const DecoderConfig& config, std::uint64_t seed, 
 }
 
 Decoder Decoder::clone(ComputeType compute, Backend backend) const {
+  RETORT_CHECK(named_adapters().empty());
   const torch::NoGradGuard no_gradient;
   Decoder copy = allocate(config_, compute, backend);
   const auto from = named_parameters();
@@ -258,6 +259,7 @@ Decoder Decoder::clone(ComputeType compute, Backend backend) const {
 }
 
 Result<Decoder> Decoder::keep_layers(std::span<const std::int64_t> layers) const {
+  RETORT_CHECK(named_adapters().empty());
   RETORT_ASSIGN(DecoderConfig config, cut_config(config_, layers));
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +35,8 @@ class File;
 namespace retort::model {
 
 class HuggingFaceFolder;
+struct AdapterConfig;
+struct BlockAdapters;
 
 torch::Dtype dtype_of(ComputeType type);
 
@@ -71,6 +74,7 @@ struct DecoderBlock {
   torch::Tensor gate_up;                           // [2 intermediate, hidden]: what the next two are views of
   torch::Tensor gate, up;                          // leaves
   torch::Tensor down;                              // [hidden, intermediate]
+  std::shared_ptr<const BlockAdapters> adapters;   // null without
 };
 
 // The keys and values of one sequence that is being continued. Belongs to the caller; one thread.
@@ -105,14 +109,23 @@ class Decoder {
   // Makes every parameter require a gradient, or none. A Decoder is made without.
   void set_requires_grad(bool enabled);
 
-  // Own copies of the weights, in the given type, without gradients.
+  // Low-rank adapters beside the matrices of every block (model/adapters.h), as leaves that require gradients: A
+  // uniform within 1 / sqrt(in), drawn from the seed and the matrix's name, B zero. Once. Copies made before don't have
+  // them.
+  void add_adapters(const AdapterConfig& adapters, std::uint64_t seed);
+  // A and B of each adapted matrix NAME, as NAME.lora_a and NAME.lora_b, block by block, in the compute type; none
+  // without adapters. They aren't among named_parameters().
+  std::vector<NamedTensor> named_adapters() const;
+
+  // Own copies of the weights, in the given type, without gradients. Not of a model with adapters.
   Decoder clone(ComputeType compute) const { return clone(compute, backend_); }
   // The same, computed elsewhere from then on. kCuda: after open_cuda().
   Decoder clone(ComputeType compute, Backend backend) const;
   Backend backend() const { return backend_; }
   // Where weights and hidden states are.
   torch::Device device() const { return embedding_.device(); }
-  // The model cut to these layers (ascending), same embeddings, norms and head; own copies.
+  // The model cut to these layers (ascending), same embeddings, norms and head; own copies. Not of a
+  // model with adapters.
   Result<Decoder> keep_layers(std::span<const std::int64_t> layers) const;
 
   // Frees this handle's blocks: from then on only embedding, final norm and head may be used (a teacher that has said

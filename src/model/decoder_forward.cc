@@ -49,7 +49,8 @@ torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& inpu
   const auto& block = blocks_.at(static_cast<std::size_t>(layer));
   const BlockShape shape = shape_of(config_);
   if (backend_ != Backend::kKernels) return block_by_tensors(input, block, shape, layout);
-  if (torch::GradMode::is_enabled() && (input.requires_grad() || block.query.requires_grad())) {
+  const bool wanted = input.requires_grad() || block.query.requires_grad() || block.adapters != nullptr;
+  if (torch::GradMode::is_enabled() && wanted) {
     return block_with_gradient(input, block, shape, layout);
   }
   torch::Tensor output = input.detach().clone();
@@ -67,7 +68,7 @@ torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& obs
   RETORT_CHECK(static_cast<std::int64_t>(blocks_.size()) == config_.layers);  // not forgotten
   const Layout packed = layout(batch);
   torch::Tensor x = embed(batch.ids.reshape({-1}));
-  const bool recorded = torch::GradMode::is_enabled() && x.requires_grad();
+  const bool recorded = torch::GradMode::is_enabled() && (x.requires_grad() || blocks_.front().adapters != nullptr);
   const BlockShape shape = shape_of(config_);
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {

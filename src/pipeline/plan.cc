@@ -174,8 +174,9 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.memory_bytes = prediction.peak_bytes;
     stage.disk_bytes = cost.disk_bytes;
     stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
-                 std::to_string(teacher.config.layers) + " layers, " + human_count(student_parameters) +
-                 " parameters, " + std::string(model::name_of(compute.type));
+                 std::to_string(teacher.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
+                 (train_options.lora_rank > 0 ? ", adapters of rank " + std::to_string(train_options.lora_rank) : "") +
+                 ", " + std::string(model::name_of(compute.type));
   }
   {
     PlannedStage& stage = planned["export"];

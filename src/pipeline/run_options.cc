@@ -40,6 +40,12 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
                  "compares the student's layers with those of the teacher they were cut from, but this student isn't "
                  "cut from the teacher; expected 0");
   }
+  if (train.lora_rank > 0 && student.fresh.any()) {
+    problems.add("train.lora_rank",
+                 "is " + std::to_string(train.lora_rank) +
+                     ", but a fresh student's weights (student.fresh) say nothing yet, and would stay "
+                     "as they are; expected 0");
+  }
   if (train.tokens_per_step < train.max_length) {
     problems.add("train.tokens_per_step", "is " + std::to_string(train.tokens_per_step) +
                                               ", less than one row of train.max_length (" +

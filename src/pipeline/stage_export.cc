@@ -57,6 +57,7 @@ Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& r
   RETORT_ASSIGN(const Json summary, read_json(context.folder, kTrainSummaryFile));
   const auto options = context.recipe.get(train::train_option_set());
   lineage.training = {{"objective", train::describe(train::objective_mix(options))}, {"supervise", options.supervise}};
+  if (options.lora_rank > 0) lineage.training["lora_rank"] = options.lora_rank;
   for (const char* key : {"steps", "tokens", "supervised_tokens"}) {
     RETORT_ASSIGN(const std::int64_t count, member<std::int64_t>(summary, key, kTrainSummaryFile));
     lineage.training[key] = count;

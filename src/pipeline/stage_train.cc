@@ -158,6 +158,7 @@ Result<StageResult> run_train(StageContext& context) {
   use(compute, context.local_ranks);
   train::TrainHelpers helpers;
   helpers.checks = {agreement.check()};
+  helpers.make_student_again = [&] { return start_student(context, teacher, examples); };  // chosen by now
   helpers.decode = [&context](std::span<const TokenId> ids) {
     return context.teacher.format.tokenizer().decode(ids, true);
   };
@@ -183,6 +184,9 @@ Result<StageResult> run_train(StageContext& context) {
   result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile, kPreflightFile};
   if (is_there(context.folder.of(kWidthsFile))) result.records.emplace_back(kWidthsFile);
   if (rollouts) result.records.push_back(kRolloutsFile);
+  if (options.lora_rank > 0) {
+    for (const char* file : {kAdapterFile, kAdapterConfigFile}) result.records.emplace_back(file);
+  }
   result.tokens = summary.tokens;
   char text[200];
   std::snprintf(text, sizeof(text), "%s tokens in %lld steps, held-out KL %.3f -> %.3f nats, %s tokens/s in %s",

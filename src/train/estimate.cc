@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "model/adapters.h"
+#include "train/lora.h"
+
 namespace retort::train {
 namespace {
 
@@ -11,6 +14,11 @@ double product_parameters(const model::DecoderConfig& config) {
 }
 
 std::int64_t width_of(model::ComputeType compute) { return compute == model::ComputeType::kFloat32 ? 4 : 2; }
+
+// Of the adapters, where they are trained.
+std::int64_t adapters_of(const model::DecoderConfig& student, const TrainOptions& options) {
+  return trains_adapters(options) ? model::adapter_parameter_count(student, adapter_config(options)) : 0;
+}
 
 bool keeps_signal(const TrainOptions& options) { return options.signal == "sampled" || options.signal == "top_k"; }
 
@@ -24,14 +32,18 @@ bool keeps_states(const TrainOptions& options) {
 TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
                             model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens) {
   const std::int64_t width = width_of(compute);
-  const bool frozen = options.embedding_rate == 0;
+  const std::int64_t adapters = adapters_of(student, options);
+  const bool frozen = options.embedding_rate == 0 || adapters > 0;
   const std::int64_t head = student.vocabulary * student.hidden;
   const std::int64_t all = model::parameter_count(student);
-  const std::int64_t trained = all - (frozen ? head * (student.tied_head ? 1 : 2) : 0);
+  const std::int64_t trained = adapters > 0 ? adapters : all - (frozen ? head * (student.tied_head ? 1 : 2) : 0);
+  // Of what is computed with and isn't its own master.
+  const std::int64_t copy = width == 2 ? 2 : 0;
   TrainMemory memory;
   // FP32 master and gradient, the copy that is computed with where it is another, two moments.
   const std::int64_t moments = options.optimiser_bits == 8 ? 2 * trained + 2 * trained / 64 : 8 * trained;
-  memory.student = all * (4 + (width == 2 ? 2 : 0)) + trained * 4 + moments;
+  memory.student = (adapters > 0 ? all * width + adapters * (4 + copy) : all * (4 + copy)) + trained * 4 + moments;
+  if (adapters > 0) memory.starting = all * (4 + width) + adapters * (12 + copy);
   memory.teacher = model::parameter_count(teacher) * width;
   memory.logits = 2 * options.head_rows * student.vocabulary * width + (width == 2 && !frozen ? head * width : 0);
 
@@ -48,7 +60,7 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
   // works out again, and the gradients of its weights before they are added up.
   const std::int64_t passing = width * (4 * student.hidden + teacher.hidden + student.intermediate);
   const std::int64_t layer_weights =
-      (model::parameter_count(student) - head * (student.tied_head ? 1 : 2)) / student.layers;
+      adapters > 0 ? adapters / student.layers : (all - head * (student.tied_head ? 1 : 2)) / student.layers;
   memory.activations = tokens * (kept + passing) + layer_weights * width;
 
   if (options.hidden_state_weight > 0) {
@@ -68,6 +80,7 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   const auto head = static_cast<double>(teacher_config.vocabulary * teacher_config.hidden);
   const auto student_head = static_cast<double>(student_config.vocabulary * student_config.hidden);
   TrainCost cost;
+  const std::int64_t adapters = adapters_of(student_config, options);
   const bool frozen = options.embedding_rate == 0;
   cost.tokens = options.tokens > 0 ? options.tokens : dataset_tokens * options.epochs;
   cost.steps = std::max<std::int64_t>(1, (cost.tokens + options.tokens_per_step - 1) / options.tokens_per_step);
@@ -80,6 +93,8 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   if (keeps_signal(options)) teacher_flops = 2.0 * once * teacher;
   if (options.signal == "text") teacher_flops = 0;
   cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + teacher_flops;
+  // No gradients of frozen matrices.
+  if (adapters > 0) cost.flops_per_token = 4.0 * student + 6.0 * static_cast<double>(adapters) + teacher_flops;
   if (options.recompute == "blocks") cost.flops_per_token += 2.0 * (student - student_head);
   cost.flops = cost.flops_per_token * static_cast<double>(cost.tokens);
   cost.seconds = flops_per_s > 0 ? cost.flops / flops_per_s : 0;
@@ -87,8 +102,8 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   // Masters in the student's file; masters and moments in each checkpoint, of which one more is there while it is
   // written.
   const std::int64_t parameters = model::parameter_count(student_config);
-  const std::int64_t state = parameters * (options.optimiser_bits == 8 ? 6 : 12);
-  cost.disk_bytes = parameters * 4 + state * (options.keep_checkpoints + 1);
+  const std::int64_t state = (adapters > 0 ? adapters : parameters) * (options.optimiser_bits == 8 ? 6 : 12);
+  cost.disk_bytes = (parameters + adapters) * 4 + state * (options.keep_checkpoints + 1);
   if (keeps_signal(options)) cost.disk_bytes += dataset_tokens * 48;  // about; every token taken for supervised
   return cost;
 }

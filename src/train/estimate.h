@@ -4,6 +4,7 @@
 // arXiv 2001.08361, section 2.1); the sizes of our own buffers, which step_test.cc counts.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "model/compute_type.h"
@@ -19,14 +20,15 @@ struct TrainMemory {
   std::int64_t activations = 0;     // kept for the backward pass, and what the two passes need besides
   std::int64_t logits = 0;          // a chunk of either model's, and the head's gradient of one
   std::int64_t teacher_states = 0;  // kept between passes, and between layers
-  std::int64_t total() const { return student + teacher + activations + logits + teacher_states; }
+  std::int64_t starting = 0;        // the student's, with adapters: in FP32 beside what is computed with; gone by then
+  std::int64_t total() const { return teacher + std::max(starting, student + activations + logits + teacher_states); }
 };
 TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
                             model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens = 0);
 
 struct TrainCost {
   double flops_per_token =
-      0;  // on average: student 6 N_s (less a frozen head's gradient) + teacher 2 N_t where it reads
+      0;  // on average: student 6 N_s (less the gradients of what is frozen) + teacher 2 N_t where it reads
   double flops = 0;
   double seconds = 0;  // at the given rate
   std::int64_t tokens = 0;

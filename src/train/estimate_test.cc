@@ -38,6 +38,26 @@ TEST(Estimate, CountsWhatIsComputed) {
   EXPECT_EQ(cost_of(options).tokens, 5);
 }
 
+TEST(Estimate, AdaptersSaveTheGradientsOfTheWeights) {
+  const model::DecoderConfig config = tiny_config(true, 2);
+  const auto student = static_cast<double>(model::matmul_parameter_count(config));
+  const auto teacher = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 3)));
+  TrainOptions options;
+  options.teacher_states_mb = 0;
+  const TrainMemory whole = cost_of(options).memory;
+  const std::int64_t whole_disk = cost_of(options).disk_bytes;
+  options.lora_rank = 2;
+  // Of each layer: (32 + 32) + 2 (32 + 16) + (32 + 32) for attention, 3 (32 + 48) for the rest.
+  const std::int64_t adapters = 2 * 2 * (64 + 96 + 64 + 240);
+  const TrainCost cost = cost_of(options);
+  EXPECT_DOUBLE_EQ(cost.flops_per_token, 4 * student + 6 * static_cast<double>(adapters) + 2 * teacher);
+  const std::int64_t all = model::parameter_count(config);
+  EXPECT_EQ(cost.memory.student, 2 * all + (2 + 4 + 4 + 8) * adapters);
+  EXPECT_GE(cost.memory.total(), cost.memory.teacher + 6 * all);  // as the student arrives
+  EXPECT_LT(cost.memory.total(), whole.total());
+  EXPECT_LT(cost.disk_bytes, whole_disk);
+}
+
 TEST(Estimate, AKeptSignalAsksTheTeacherOnce) {
   const auto student = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 2)));
   const auto teacher = static_cast<double>(model::matmul_parameter_count(tiny_config(true, 3)));

@@ -17,6 +17,7 @@
 #include "model/compute_probe.h"
 #include "model/decoder.h"
 #include "train/cached_signal.h"
+#include "train/lora.h"
 #include "train/memory.h"
 #include "train/step_plan.h"
 
@@ -142,8 +143,9 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
   TrainMeasurement result;
   result.compute_type = name_of(probe.chosen);
   result.tokens_per_s = static_cast<double>(tokens) / elapsed_s;
-  const double flops_per_token = 6.0 * static_cast<double>(matmul_parameter_count(student_config)) +
-                                 (online ? 2.0 * static_cast<double>(matmul_parameter_count(teacher_config)) : 0.0);
+  const double flops_per_token =
+      (trains_adapters(train) ? 4.0 : 6.0) * static_cast<double>(matmul_parameter_count(student_config)) +
+      (online ? 2.0 * static_cast<double>(matmul_parameter_count(teacher_config)) : 0.0);
   result.gflops = result.tokens_per_s * flops_per_token * 1e-9;
   result.gemm_peak_gflops = probe.chosen_block_gflops;
   result.share_of_peak = result.gflops / probe.chosen_block_gflops;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "model/torch_generator.h"
@@ -69,7 +70,7 @@ const Check& named(const std::vector<Check>& checks, const std::string& name) {
 
 TEST(Preflight, PassesWhatIsRightInEitherType) {
   for (const model::ComputeType compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
-    for (const double weight : {0.0, 2.0}) {
+    for (const auto& [weight, lora_rank] : {std::pair{0.0, 0}, {2.0, 0}, {0.0, 4}, {2.0, 4}}) {
       const SystemClock clock;
       const model::Decoder teacher = sharp_decoder(3, 1, compute);
       const std::vector<std::int64_t> kept = {0, 2};
@@ -77,6 +78,7 @@ TEST(Preflight, PassesWhatIsRightInEitherType) {
       ASSERT_TRUE(student);
       TrainOptions options = tiny_options();
       options.hidden_state_weight = weight;
+      options.lora_rank = lora_rank;
       const auto examples = own_examples(teacher, 12);
       StepRunner runner(teacher, *student, options, clock);
       model::TorchScorer itself(teacher);
@@ -102,16 +104,18 @@ TEST(Preflight, LeavesEverythingAsItWas) {
     dataset::PackOptions pack;
     pack.max_length = 32;
     const dataset::Packing packing = dataset::pack(examples, pack);
-    const auto losses = [&](bool checked) {
-      StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
+    const auto losses = [&](bool checked, std::int64_t lora_rank) {
+      TrainOptions options = tiny_options();
+      options.lora_rank = lora_rank;
+      StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), options, clock);
       if (checked) {
-        EXPECT_TRUE(preflight(runner, tiny_options(), {teacher, examples, nullptr, "", {}}));
+        EXPECT_TRUE(preflight(runner, options, {teacher, examples, nullptr, "", {}}));
       }
       std::vector<double> all;
       for (int i = 0; i < 3; ++i) all.push_back(runner.step({packing.rows, {}}, 1e-2)->loss);
       return all;
     };
-    EXPECT_EQ(losses(true), losses(false));
+    for (const std::int64_t lora_rank : {0, 4}) EXPECT_EQ(losses(true, lora_rank), losses(false, lora_rank));
   }
 }
 

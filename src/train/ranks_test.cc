@@ -245,6 +245,25 @@ TEST_F(TrainTogether, HoldsInBf16WithEightBitsAndAFrozenHead) {
   expect_equal("one", "two", 2e-2);  // micro-batches differ, and gradients are BF16
 }
 
+TEST_F(TrainTogether, TrainsAdaptersAsOneRankDoes) {
+  for (const auto compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
+    Setting setting;
+    setting.compute = compute;
+    setting.options.lora_rank = 4;
+    setting.options.learning_rate = 1e-2;
+    const bool exact = compute == model::ComputeType::kFloat32;
+    const std::string kind = exact ? "32" : "16";
+    ASSERT_EQ(train_on(1, "one" + kind, setting), std::vector<std::string>(1));
+    ASSERT_EQ(train_on(2, "two" + kind, setting), kFine2);
+    expect_equal("one" + kind, "two" + kind, exact ? 1e-5 : 2e-2);
+    EXPECT_LT((weights("one" + kind) - weights("two" + kind)).abs().max().item<double>(), exact ? 1e-4 : 2e-2);
+    // Stopped on two, gone on with by one.
+    EXPECT_THAT(train_on(2, "parts" + kind, setting, 3)[0], HasSubstr("stopped after step 3"));
+    ASSERT_EQ(train_on(1, "parts" + kind, setting), std::vector<std::string>(1));
+    expect_equal("one" + kind, "parts" + kind, exact ? 1e-5 : 2e-2);
+  }
+}
+
 TEST_F(TrainTogether, GoesOnWithAnotherNumberOfRanks) {
   for (const int bits : {32, 8}) {
     Setting setting;

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "train/hidden_states.h"
+#include "train/lora.h"
 
 namespace retort::train {
 namespace {
@@ -60,10 +62,35 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
       alone_(ranks == nullptr ? one_rank() : nullptr),
       ranks_(ranks == nullptr ? *alone_ : *ranks),
       objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
-                 objective_mix(options), on_policy_mix(options), teacher.backend()),
-      parameters_(student_.named_parameters()) {
+                 objective_mix(options), on_policy_mix(options), teacher.backend()) {
   RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
   RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
+  if (trains_adapters(options)) {
+    add_adapters();
+  } else {
+    add_weights(student);
+  }
+  const std::int64_t layers = student_.config().layers;
+  for (std::int64_t layer = 0; layer <= layers; ++layer) {
+    const std::string prefix = layer < layers ? "blk." + std::to_string(layer) + "." : "output_norm.";
+    const auto first = std::find_if(parameters_.begin(), parameters_.end(), [&](const model::NamedTensor& parameter) {
+      return parameter.name.starts_with(prefix);
+    });
+    RETORT_CHECK(first != parameters_.end() || (layer == layers && trains_adapters(options)));
+    blocks_.push_back(static_cast<std::size_t>(first - parameters_.begin()));
+  }
+  RETORT_CHECK(std::is_sorted(blocks_.begin(), blocks_.end()) && (!embedding_ || *embedding_ < blocks_.front()));
+  sharding_.emplace(optimiser_, ranks_);
+}
+
+void StepRunner::add_adapters() {
+  student_.add_adapters(adapter_config(options_), derive_seed(static_cast<std::uint64_t>(options_.seed), "train.lora"));
+  parameters_ = student_.named_adapters();
+  for (const auto& [name, tensor] : parameters_) optimiser_.add(name, tensor);
+}
+
+void StepRunner::add_weights(const model::Decoder& student) {
+  parameters_ = student_.named_parameters();
   const std::vector<model::NamedTensor> masters = student.named_parameters();
   RETORT_CHECK(masters.size() == parameters_.size());
   student_.set_requires_grad(true);
@@ -76,18 +103,8 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
     // Their gradients are made by hand: autograd knows nothing of them.
     if (embedding || head) parameters_[i].tensor.set_requires_grad(false);
     optimiser_.add(parameters_[i].name, parameters_[i].tensor, masters[i].tensor,
-                   embedding || head ? options.embedding_rate : 1.0);
+                   embedding || head ? options_.embedding_rate : 1.0);
   }
-  for (std::int64_t layer = 0; layer <= student_.config().layers; ++layer) {
-    const std::string prefix = "blk." + std::to_string(layer) + ".";
-    const auto first = std::find_if(parameters_.begin(), parameters_.end(), [&](const model::NamedTensor& parameter) {
-      return parameter.name.starts_with(layer < student_.config().layers ? prefix : "output_norm.");
-    });
-    RETORT_CHECK(first != parameters_.end());
-    blocks_.push_back(static_cast<std::size_t>(first - parameters_.begin()));
-  }
-  RETORT_CHECK(std::is_sorted(blocks_.begin(), blocks_.end()) && embedding_ < blocks_.front());
-  sharding_.emplace(optimiser_, ranks_);
 }
 
 at::Tensor StepRunner::teacher_hidden(const Batch& batch) const {
@@ -211,7 +228,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     const at::Tensor supervised = at_supervised(hidden.detach(), batch);
     at::Tensor supervised_gradient = at::empty_like(supervised);
     at::Tensor head_gradient;
-    if (backward) head_gradient = optimiser_.parameters()[head_].gradient;
+    if (backward && head_) head_gradient = optimiser_.parameters()[*head_].gradient;
     const bool kept = cached_ != nullptr && micro_batch.source == RowSource::kData;
     const LossSums sums = kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets,
                                                      totals.targets, supervised_gradient, head_gradient)
@@ -246,8 +263,8 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     done_with(blocks_[layer], blocks_[layer + 1]);
     gradient = inputs[layer].grad();
   }
-  AdamWParameter& embedding = optimiser_.parameters()[embedding_];
-  if (!embedding.frozen()) add_embedding_gradient(ids, gradient, embedding.gradient);
+  AdamWParameter* embedding = embedding_ ? &optimiser_.parameters()[*embedding_] : nullptr;
+  if (embedding != nullptr && !embedding->frozen()) add_embedding_gradient(ids, gradient, embedding->gradient);
   if (pass == Pass::kLastGradients) sharding_->begin_sums(0, blocks_[0]);
   laps.lap(phases_.backward_s);
 }

@@ -5,6 +5,9 @@
 // micro-batch begin to travel to the other ranks, while the blocks before it are still computed. With recomputation a
 // block keeps nothing but its input until its turn comes (Chen et al., arXiv 1604.06174).
 //
+// Where adapters are trained (train/lora.h), they are the optimiser's parameters, and the weights are kept in the type
+// that is computed in and nowhere else.
+//
 // Ranks divide the rows of a step; what a step's losses and gradients are divided by is counted over all of its rows.
 // Owns the student and the optimiser; borrows the teacher. One thread at a time.
 #pragma once
@@ -61,7 +64,8 @@ struct StepPhases {
 
 class StepRunner {
  public:
-  // The student's FP32 weights become the masters (its memory is taken over) and it is computed in the teacher's type.
+  // The student's FP32 weights become the masters (its memory is taken over), or with adapters aren't needed any more,
+  // and it is computed in the teacher's type.
   // Both must have the same vocabulary. `states` (borrowed, may be null) saves the teacher's work from the second pass
   // on. `ranks` (borrowed, may be null: alone) train together; all of them make the same calls. `cached` (borrowed, may
   // be null) stands for the teacher in every step.
@@ -130,6 +134,8 @@ class StepRunner {
   StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
   // Forward and backward of a micro-batch; gradients and losses are added up.
   void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep, StepResult& result);
+  void add_weights(const model::Decoder& student);  // as the optimiser's parameters
+  void add_adapters();
   void finish(const Totals& totals, StepResult& result) const;  // sums become means
   void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
@@ -145,10 +151,9 @@ class StepRunner {
   Ranks& ranks_;
   std::optional<Sharding> sharding_;  // once all parameters are added
   Objective objective_;
-  std::vector<model::NamedTensor> parameters_;  // in the optimiser's order
-  std::vector<std::size_t> blocks_;             // where each block's begin; then those after the last block
-  std::size_t embedding_ = 0;                   // indices into them
-  std::size_t head_ = 0;
+  std::vector<model::NamedTensor> parameters_;   // in the optimiser's order
+  std::vector<std::size_t> blocks_;              // where each block's begin; then those after the last block
+  std::optional<std::size_t> embedding_, head_;  // indices into them; none where adapters are trained
 };
 
 }  // namespace retort::train

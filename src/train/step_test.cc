@@ -100,7 +100,7 @@ struct Bytes {
   double counted = 0;
   double predicted = 0;
 };
-Bytes bytes_of_a_step(const std::string& recompute, int bits) {
+Bytes bytes_of_a_step(const std::string& recompute, int bits, std::int64_t lora_rank = 0) {
   model::DecoderConfig config = tiny_config(true, 8);
   config.hidden = 64;
   config.head_dim = 16;
@@ -113,6 +113,7 @@ Bytes bytes_of_a_step(const std::string& recompute, int bits) {
   options.tokens_per_step = 1200;
   options.recompute = recompute;
   options.optimiser_bits = bits;
+  options.lora_rank = lora_rank;
   static auto* allocator = new CountingAllocator(c10::GetCPUAllocator());  // must outlive every tensor
   static const bool in_use = (c10::SetCPUAllocator(allocator, 1), true);
   static_cast<void>(in_use);
@@ -136,11 +137,14 @@ TEST(Step, TakesTheMemoryThatIsPredicted) {
   const Bytes kept = bytes_of_a_step("none", 32);
   const Bytes recomputed = bytes_of_a_step("blocks", 32);
   const Bytes in_8_bits = bytes_of_a_step("none", 8);
-  for (const Bytes& bytes : {kept, recomputed, in_8_bits}) {
+  const Bytes adapters = bytes_of_a_step("none", 32, 4);
+  const Bytes adapters_recomputed = bytes_of_a_step("blocks", 32, 4);
+  for (const Bytes& bytes : {kept, recomputed, in_8_bits, adapters, adapters_recomputed}) {
     EXPECT_NEAR(bytes.counted, bytes.predicted, 0.1 * bytes.predicted);
   }
   EXPECT_LT(recomputed.counted, 0.5 * kept.counted);
   EXPECT_LT(in_8_bits.counted, kept.counted);
+  EXPECT_LT(adapters.counted, 0.9 * kept.counted);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "dataset/example.h"
 #include "dataset/teacher_signal.h"
 #include "model/decoder.h"
+#include "model/peft_adapter.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
 #include "train/cached_signal.h"
@@ -25,6 +26,7 @@
 #include "train/fingerprint.h"
 #include "train/held_out.h"
 #include "train/hidden_states.h"
+#include "train/lora.h"
 #include "train/memory.h"
 #include "train/metrics.h"
 #include "train/preflight.h"
@@ -66,12 +68,13 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
 }
 
 struct Files {
-  std::filesystem::path metrics, student, summary, preflight;
+  std::filesystem::path metrics, student, summary, preflight, adapter;
   explicit Files(const std::filesystem::path& folder)
       : metrics(folder / "metrics.jsonl"),
         student(folder / "student.safetensors"),
         summary(folder / "summary.json"),
-        preflight(folder / "preflight.json") {}
+        preflight(folder / "preflight.json"),
+        adapter(folder / "adapter") {}
 };
 
 // What can be said before anything is spent.
@@ -156,6 +159,12 @@ class Training {
     if (options_.signal != "online") cached.emplace(examples_.signal, examples_.train, options_.max_length);
     StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_,
                       cached ? &*cached : nullptr);
+    if (trains_adapters(options_)) {
+      tell_adapters(config);
+      // What is computed with are the weights themselves in FP32; else they can be made again, or must be kept.
+      const bool needed = ranks_.leads() && teacher_.compute_type() != model::ComputeType::kFloat32;
+      if (needed && !helpers_.make_student_again) start_ = std::move(student);
+    }
     student.reset();  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
@@ -199,6 +208,35 @@ class Training {
     RETORT_ASSIGN(TrainSummary summary, summary_from_json(written, files_.summary.string()));
     summary.checkpoint = files_.student;
     return summary;
+  }
+
+  void tell_adapters(const model::DecoderConfig& config) const {
+    const model::AdapterConfig adapters = adapter_config(options_);
+    progress_.note("Adapters of rank " + std::to_string(adapters.rank) + " are trained beside " +
+                   std::to_string(adapted_matrices(config, adapters).size()) +
+                   " matrices: " + human_count(adapter_parameter_count(config, adapters)) +
+                   " parameters; the student's " + human_count(parameter_count(config)) + " stay as they are.");
+  }
+
+  // The student's FP32 weights with the adapters merged into them. At the end: the runner's may be written over.
+  Result<std::vector<model::NamedTensor>> merged(const StepRunner& runner,
+                                                 const std::vector<model::NamedTensor>& adapters) {
+    const model::AdapterConfig config = adapter_config(options_);
+    RETORT_TRY(model::write_peft_adapter(files_.adapter, config, adapters));
+    std::optional<model::Decoder> again;
+    const model::Decoder* base = start_ ? &*start_ : &runner.student();
+    if (base->compute_type() != model::ComputeType::kFloat32) {
+      RETORT_ASSIGN(again, helpers_.make_student_again());
+      base = &*again;
+    }
+    std::vector<model::NamedTensor> weights = base->named_parameters();
+    if (!are_weights_of(runner.student(), weights)) {
+      return world_error(
+          "The adapters can't be merged: the model the student was made from is not what it was when training began. "
+          "Put the old file back and give the same command again; the training itself is kept.");
+    }
+    merge_adapters(weights, adapters, config.scale());
+    return weights;
   }
 
   // Room for the teacher's states, when there is a second pass to use them in and they fit.
@@ -433,8 +471,11 @@ class Training {
     summary.held_out_kl = held_out_kl_;
     summary.compute = std::string(name_of(teacher_.compute_type()));
     summary.checkpoint = files_.student;
-    RETORT_ASSIGN(const std::vector<model::NamedTensor> masters, runner.sharding().gather_masters());
+    RETORT_ASSIGN(std::vector<model::NamedTensor> masters, runner.sharding().gather_masters());
     if (!ranks_.leads()) return summary;
+    if (trains_adapters(options_)) {
+      RETORT_ASSIGN(masters, merged(runner, masters));
+    }
     RETORT_ASSIGN(const std::vector<StepMetrics> lines, read_metrics(files_.metrics));
     const std::size_t tail = std::min(lines.size(), std::max<std::size_t>(1, lines.size() / 10));
     for (std::size_t i = lines.size() - tail; i < lines.size(); ++i) {
@@ -467,6 +508,7 @@ class Training {
   StepPlan plan_;
   std::string objective_name_;
   TrainPosition position_;
+  std::optional<model::Decoder> start_;  // FP32: what adapters will be merged into, where it had to be kept
   std::optional<RolloutRows> rollouts_;
   std::optional<MetricsFile> metrics_;  // on the rank that leads
   double started_s_ = 0;

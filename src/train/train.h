@@ -9,7 +9,8 @@
 //   summary.json             the summary, when training is complete: with the times, which nothing else holds
 //   preflight.json           the checks made before the first step
 //   student.safetensors      the trained FP32 masters alone, written when training is complete
-//   (docs/formats/weights.md)
+//                            (docs/formats/weights.md); with adapters the weights they were merged into
+//   adapter/                 the adapters alone, where they are trained (model/peft_adapter.h)
 // The same call on the same folder goes on from the checkpoint and gives the losses of an unbroken run; one that was
 // complete returns its summary at once. A checkpoint of other options, data or models is refused.
 //
@@ -89,6 +90,9 @@ struct TrainHelpers {
   std::string other_engine_name;
   dataset::Decode decode;     // ids as text, for the same checks
   std::vector<Check> checks;  // made by the caller: they are said, kept and judged with the training's own
+  // Makes the student that training begins with once more, where adapters are trained: its FP32 weights are needed only
+  // at the end, to merge them into, and needn't be kept that long. Absent: they are kept.
+  std::function<Result<model::Decoder>()> make_student_again = {};
 };
 
 // Before the first step of every session the training is checked on a few examples (train/preflight.h); the result is

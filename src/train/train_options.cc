@@ -26,6 +26,25 @@ void check_objective(const TrainOptions& options, recipe::Problems& problems) {
   }
 }
 
+void check_lora(const TrainOptions& options, recipe::Problems& problems) {
+  const TrainOptions defaults;
+  if (options.lora_rank == 0) {
+    if (options.lora_alpha != defaults.lora_alpha) {
+      problems.add("train.lora_alpha",
+                   "has no use without adapters; expected train.lora_rank above 0, or no lora_alpha");
+    }
+    if (options.lora_targets != defaults.lora_targets) {
+      problems.add("train.lora_targets",
+                   "has no use without adapters; expected train.lora_rank above 0, or no lora_targets");
+    }
+  } else if (options.embedding_rate != defaults.embedding_rate && options.embedding_rate != 0) {
+    problems.add(
+        "train.embedding_rate",
+        "has no use with adapters (train.lora_rank), beside which the embedding and the head stay as they are; "
+        "expected 0, or no embedding_rate");
+  }
+}
+
 // What is kept of the teacher must be enough for what is asked of it.
 void check_signal(const TrainOptions& options, recipe::Problems& problems) {
   if (options.signal == "online" || options.signal == "auto") return;
@@ -159,6 +178,23 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "0: they stay as the teacher has them, which saves their part of the work.",
                 .minimum = 0,
                 .maximum = 1})
+          .add("lora_rank", &O::lora_rank,
+               {.help =
+                    "LoRA (arXiv 2106.09685): every weight stays as it is, and beside the matrices of each layer two "
+                    "thin ones of this rank are trained, whose product is added to them at the end. Takes no "
+                    "gradient, optimiser state or FP32 master of the weights. Wants a higher train.learning_rate. "
+                    "0: the weights themselves are trained.",
+                .minimum = 0,
+                .maximum = 4096})
+          .add("lora_alpha", &O::lora_alpha,
+               {.help = "The adapters' product is added times lora_alpha / lora_rank.",
+                .minimum = 0,
+                .maximum = 1 << 16,
+                .above_minimum = true})
+          .add("lora_targets", &O::lora_targets,
+               {.help = "Which matrices have adapters: those of attention (query, key, value, output), those of the "
+                        "feed-forward half (mlp: gate, up, down), or all of them.",
+                .choices = {"attention", "mlp", "all"}})
           .add("final_learning_rate_fraction", &O::final_learning_rate_fraction,
                {.help = "Where the cosine ends, as a fraction of the highest learning rate.",
                 .minimum = 0,
@@ -243,6 +279,7 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .choices = {"auto", "cpu", "cuda"}})
           .check(check_objective)
           .check(check_signal)
+          .check(check_lora)
           .check([](const O& options, recipe::Problems& problems) {
             if (options.optimiser_bits == 32 || options.optimiser_bits == 8) return;
             problems.add("train.optimiser_bits", "is " + std::to_string(options.optimiser_bits) + "; expected 32 or 8");

@@ -36,6 +36,9 @@ struct TrainOptions {
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
   double learning_rate = 8e-4;              // highest, at the end of warm-up
   double embedding_rate = 1;                // of the embedding and the head, as a share of the learning rate; 0: frozen
+  std::int64_t lora_rank = 0;               // of the adapters that are trained instead of the weights; 0: the weights
+  double lora_alpha = 16;                   // adapters are added times alpha / rank
+  std::string lora_targets = "all";         // "attention", "mlp" or "all": which matrices have one
   double final_learning_rate_fraction = 0;  // where the cosine ends, as a fraction of the highest
   double warmup_fraction = 0.05;            // of all steps
   std::int64_t tokens_per_step = 1024;      // of the global batch, padding included
