@@ -26,6 +26,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -35,6 +36,7 @@
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "base/progress.h"
+#include "train/health.h"
 #include "train/preflight.h"
 #include "train/train_options.h"
 
@@ -65,9 +67,11 @@ struct TrainSummary {
   // Nats per supervised token on the fixed part of the held-out examples; negative when there are none.
   double held_out_kl_before = -1;
   double held_out_kl = -1;
-  std::int64_t peak_rss_bytes = 0;   // of the process
-  std::filesystem::path checkpoint;  // student.safetensors
-  std::string compute;               // "bfloat16" or "float32"
+  std::int64_t peak_rss_bytes = 0;                     // of the process
+  std::filesystem::path checkpoint;                    // student.safetensors
+  std::string compute;                                 // "bfloat16" or "float32"
+  std::optional<StudentHealth> health_before, health;  // on the held-out examples; absent when nothing is held out
+  std::vector<std::string> warnings;                   // of the student's health, each with its step
 };
 
 Json to_json(const TrainSummary& summary);  // without the checkpoint's path
@@ -89,6 +93,11 @@ struct TrainHelpers {
   std::string other_engine_name;
   dataset::Decode decode;     // ids as text, for the same checks
   std::vector<Check> checks;  // made by the caller: they are said, kept and judged with the training's own
+  // For the student's health: what ends an answer, how the teacher's were drawn, and a text of the user's as examples
+  // of which every token but the first is a target.
+  std::vector<TokenId> end_ids = {};
+  SamplingOptions answer_sampling = {};
+  std::span<const dataset::Example> text = {};
 };
 
 // Before the first step of every session the training is checked on a few examples (train/preflight.h); the result is

@@ -115,7 +115,12 @@ void expect_same(const std::vector<StepMetrics>& a, const std::vector<StepMetric
     EXPECT_EQ(a[i].gradient_norm, b[i].gradient_norm);
     EXPECT_EQ(a[i].learning_rate, b[i].learning_rate);
     EXPECT_EQ(a[i].held_out_kl, b[i].held_out_kl);
+    EXPECT_EQ(a[i].held_out_kl.has_value(), a[i].health.has_value());
+    EXPECT_TRUE(a[i].health == b[i].health) << i;
+    EXPECT_TRUE(a[i].health_before == b[i].health_before) << i;
+    EXPECT_TRUE(!a[i].health || (a[i].health->answers && a[i].health->answers->student.answers > 0));
   }
+  EXPECT_TRUE(a.front().health_before);
 }
 
 TEST_F(TrainTest, LearnsTheTeachersDistribution) {
