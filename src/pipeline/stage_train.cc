@@ -162,7 +162,7 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
                 dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
 
-  RETORT_ASSIGN(const std::vector<dataset::Example> text, text_windows(context, options));
+  RETORT_ASSIGN(const std::vector<dataset::Example> own_text, text_windows(context, options));
 
   RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options.compute));
   use(compute);
@@ -176,7 +176,7 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
   const model::Decoder* start = is_there(context.folder.of(kStartFile)) ? &student : nullptr;
   RETORT_TRY(hand_out(context.ranks,
-                      {compute, layers, start, examples, held_out, text, options.signal,
+                      {compute, layers, start, examples, held_out, own_text, options.signal,
                        signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
   train::TrainHelpers helpers;
@@ -191,7 +191,7 @@ Result<StageResult> run_train(StageContext& context) {
   helpers.answer_sampling.top_p = collected.top_p;
   helpers.answer_sampling.top_k = static_cast<std::int32_t>(collected.top_k);
   helpers.answer_sampling.min_p = collected.min_p;
-  helpers.text = text;
+  helpers.text = own_text;
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;
   std::size_t longest = 1;

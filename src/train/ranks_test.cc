@@ -139,6 +139,7 @@ struct Setting {
     options.head_rows = 16;
     options.held_out_every = 2;
     options.checkpoint_every = 0;
+    options.health_answers = 1;
     options.held_out_tokens = 96;
     options.micro_batch_tokens = 40;
   }

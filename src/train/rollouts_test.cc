@@ -26,6 +26,7 @@ TrainOptions options_with(double from) {
   options.head_rows = 16;
   options.held_out_every = 0;
   options.checkpoint_every = 0;
+  options.health_answers = 0;
   options.on_policy_from = from;
   options.rollout_every = 3;
   return options;
