@@ -155,6 +155,16 @@ TokenComparison compare_token(std::uint32_t position, TokenId id, std::span<cons
 
 }  // namespace
 
+std::optional<TokenComparison> compare_rows(std::uint32_t position, TokenId id, std::span<const float> teacher_logits,
+                                            std::span<const float> model_logits, std::span<const TokenId> end_ids) {
+  const RowSummary teacher = summarise_row(teacher_logits);
+  const RowSummary model = summarise_row(model_logits);
+  if (!teacher.finite || !model.finite) return std::nullopt;
+  TokenComparison token = compare_token(position, id, teacher_logits, teacher, model_logits, model, end_ids);
+  token.kl_nats = kl_divergence(teacher_logits, teacher, model_logits, model);
+  return token;
+}
+
 std::int64_t HeldOutExample::tokens() const {
   return std::count_if(scored.begin() + (scored.empty() ? 0 : 1), scored.end(),
                        [](std::uint8_t flag) { return flag != 0; });

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -51,6 +52,10 @@ struct TokenComparison {
   double kl_nats = 0;
   double negative_log_probability = 0;  // of `id`, for the model, nats
 };
+
+// One place from its two rows of logits, of one length. Nothing when a logit isn't finite.
+std::optional<TokenComparison> compare_rows(std::uint32_t position, TokenId id, std::span<const float> teacher_logits,
+                                            std::span<const float> model_logits, std::span<const TokenId> end_ids);
 
 // Sums over the scored tokens of one exchange.
 struct ExchangeSums {

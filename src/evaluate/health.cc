@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "evaluate/health_sums.h"
 #include "exchange/repetition.h"
 
 namespace retort::evaluate {
@@ -28,25 +29,6 @@ struct Part {
   Estimate estimate(const BootstrapOptions& bootstrap) const { return bootstrap_ratio(sums, counts, bootstrap); }
 };
 
-struct Mean {
-  double sum = 0, count = 0;
-  void add(double value) {
-    sum += value;
-    count += 1;
-  }
-  double value(double otherwise) const { return count > 0 ? sum / count : otherwise; }
-};
-
-// Parts of an answer, each four times as long as the one before.
-constexpr std::size_t kPositionParts = 4;
-constexpr const char* kPositionNames[kPositionParts] = {"tokens 1 to 4", "tokens 5 to 16", "tokens 17 to 64",
-                                                        "later tokens"};
-std::size_t position_part(std::size_t index) {
-  if (index < 4) return 0;
-  if (index < 16) return 1;
-  return index < 64 ? 2 : 3;
-}
-
 std::string number(double value, int decimals) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.*f", decimals, value);
@@ -62,7 +44,7 @@ Health measure_health(std::span<const std::vector<TokenComparison>> tokens, std:
   Part teacher_entropy(exchanges), model_entropy(exchanges);
   std::vector<Part> positions(kPositionParts, Part(exchanges));
   std::map<std::string, Part> by_source;
-  Mean teacher_at_end, model_at_end, teacher_elsewhere, model_elsewhere;
+  HealthSums sums;
   for (std::size_t e = 0; e < exchanges; ++e) {
     Part& source = by_source.try_emplace(sources[e], exchanges).first->second;
     std::size_t index = 0;  // within the answer: runs of scored tokens
@@ -73,34 +55,31 @@ Health measure_health(std::span<const std::vector<TokenComparison>> tokens, std:
       source.add(e, token.kl_nats);
       teacher_entropy.add(e, static_cast<double>(token.teacher_entropy));
       model_entropy.add(e, static_cast<double>(token.model_entropy));
-      const auto confidence = static_cast<double>(token.model_top_probability);
-      CalibrationBin& bin = health.calibration[std::min<std::size_t>(static_cast<std::size_t>(confidence * 10), 9)];
-      bin.tokens += 1;
-      bin.confidence += confidence;
-      bin.teacher += static_cast<double>(token.teacher_of_model_top);
       const bool ended = std::find(end_ids.begin(), end_ids.end(), token.id) != end_ids.end();
-      (ended ? teacher_at_end : teacher_elsewhere).add(static_cast<double>(token.teacher_end));
-      (ended ? model_at_end : model_elsewhere).add(static_cast<double>(token.model_end));
+      sums.add(token, index, ended);
     }
   }
-  double total = 0, off = 0;
-  for (CalibrationBin& bin : health.calibration) {
+  for (std::size_t b = 0; b < kCalibrationBins; ++b) {
+    const HealthSums::Bin& bin = sums.calibration[b];
     if (bin.tokens == 0) continue;
-    off += std::abs(bin.confidence - bin.teacher);
-    total += static_cast<double>(bin.tokens);
-    bin.confidence /= static_cast<double>(bin.tokens);
-    bin.teacher /= static_cast<double>(bin.tokens);
+    health.calibration[b] = {static_cast<std::int64_t>(bin.tokens), bin.confidence / bin.tokens,
+                             bin.teacher / bin.tokens};
   }
-  health.calibration_error = total > 0 ? off / total : 0;
+  health.calibration_error = sums.calibration_error();
   health.teacher_entropy = teacher_entropy.estimate(bootstrap);
   health.model_entropy = model_entropy.estimate(bootstrap);
-  health.teacher_end_at_end = teacher_at_end.value(-1);
-  health.model_end_at_end = model_at_end.value(-1);
-  health.teacher_end_elsewhere = teacher_elsewhere.value(-1);
-  health.model_end_elsewhere = model_elsewhere.value(-1);
+  if (sums.at_end.tokens > 0) {
+    health.teacher_end_at_end = sums.at_end.teacher / sums.at_end.tokens;
+    health.model_end_at_end = sums.at_end.model / sums.at_end.tokens;
+  }
+  if (sums.elsewhere.tokens > 0) {
+    health.teacher_end_elsewhere = sums.elsewhere.teacher / sums.elsewhere.tokens;
+    health.model_end_elsewhere = sums.elsewhere.model / sums.elsewhere.tokens;
+  }
   for (std::size_t p = 0; p < kPositionParts; ++p) {
     if (positions[p].tokens() == 0) continue;
-    health.by_position.push_back({kPositionNames[p], positions[p].tokens(), positions[p].estimate(bootstrap)});
+    health.by_position.push_back(
+        {std::string(kPositionNames[p]), positions[p].tokens(), positions[p].estimate(bootstrap)});
   }
   for (const auto& [name, part] : by_source) {
     if (part.tokens() > 0) health.by_source.push_back({name, part.tokens(), part.estimate(bootstrap)});

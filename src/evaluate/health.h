@@ -12,6 +12,7 @@
 
 #include "evaluate/bootstrap.h"
 #include "evaluate/compare.h"
+#include "evaluate/health_sums.h"
 #include "exchange/engine.h"
 
 namespace retort::evaluate {
@@ -41,7 +42,7 @@ struct AnswerHealth {
 };
 
 struct Health {
-  std::array<CalibrationBin, 10> calibration;
+  std::array<CalibrationBin, kCalibrationBins> calibration;
   double calibration_error = 0;             // token-weighted mean of |confidence - teacher| over the bins
   Estimate teacher_entropy, model_entropy;  // nats, mean over the scored tokens
   // Mean probability of ending the answer where the teacher's answer ended, and where it went on. Negative: no place.

@@ -13,6 +13,7 @@ Json report_document(const RunFacts& facts) {
   };
   add(verdict_section(facts));
   add(learning_section(facts));
+  add(while_training_section(facts));
   add(before_after_section(facts));
   add(size_speed_section(facts));
   add(health_section(facts));

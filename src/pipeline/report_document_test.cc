@@ -195,6 +195,62 @@ TEST(ReportDocument, PairsAreOfOneType) {
   EXPECT_EQ(pairs[1].type, "F16");
 }
 
+TEST(ReportDocument, DrawsTheHealthWhileItTrained) {
+  RunFacts facts = example();
+  const auto health = [](double share) {
+    train::StudentHealth one;
+    one.tokens = 3000;
+    one.teacher_entropy = 1.2;
+    one.student_entropy = 1.2 + share;
+    one.calibration_error = 0.3 * share;
+    one.agreement = 0.7 - 0.3 * share;
+    one.perplexity = 6 + 10 * share;
+    one.teacher_end_at_end = 0.8;
+    one.student_end_at_end = 0.8 - 0.4 * share;
+    one.teacher_end_elsewhere = 0.002;
+    one.student_end_elsewhere = 0.003;
+    for (std::size_t p = 0; p < 4; ++p) one.kl_by_position[p] = 0.5 + share / (1.0 + static_cast<double>(p));
+    one.answers =
+        train::OwnAnswers{{8, 40 - 10 * share, 0.25, 0, 0.125, 0.5 * share, 0.9}, {8, 42, 0.25, 0, 0, 0, 0.95}};
+    return one;
+  };
+  facts.metrics.front().health_before = health(1);
+  for (MetricFacts& line : facts.metrics) {
+    if (line.held_out_kl) line.health = health(std::exp(-static_cast<double>(line.step) / 40));
+  }
+  facts.training_warnings = {"After step 12: The student copies."};
+  const Json document = report_document(facts);
+  const Json section = find_section(document, "While it trained");
+  ASSERT_FALSE(section.is_null());
+  EXPECT_EQ(section["blocks"][0]["text"], "After step 12: The student copies.");
+  std::vector<std::string> titles;
+  for (const Json& block : section["blocks"]) {
+    if (!block.contains("title")) continue;
+    titles.push_back(block["title"]);
+    EXPECT_EQ(block["series"][0]["points"][0][0], 0) << titles.back();  // before any step
+    EXPECT_EQ(block["series"][0]["points"].size(), 1U + 165 / 12) << titles.back();
+  }
+  EXPECT_THAT(titles, testing::ElementsAre("Entropy", "Calibration error", "Agreement", "KL by place in the answer",
+                                           "Ending where the teacher ended", "Ending elsewhere",
+                                           "Perplexity on the teacher's answers", "Length of its own answers",
+                                           "What its own answers do", "Variety of its own answers"));
+  const auto html = report::render_html(document);
+  ASSERT_TRUE(html) << html.error().message;
+  EXPECT_THAT(*html, HasSubstr("chart small"));
+  if (const char* path = std::getenv("RETORT_REPORT_EXAMPLE")) {
+    ASSERT_TRUE(write_file(std::string(path) + ".health.html", *html));
+  }
+  // With a text of the user's and learning from itself there is more to draw.
+  for (MetricFacts& line : facts.metrics) {
+    if (line.health) line.health->text = train::TextFigures{4000, 30, 20};
+    if (line.step > 120) line.data_kl = 0.6, line.rollout_kl = 0.9;
+    if (line.step % 16 == 0)
+      line.rollouts = train::OwnAnswers{{30, 60, 0.5, 0, 0, 0, 0.8}, {30, 70, 0.5, 0, 0, 0, 0.9}};
+  }
+  const Json more = find_section(report_document(facts), "While it trained");
+  EXPECT_EQ(more["blocks"].size(), section["blocks"].size() + 5);
+}
+
 TEST(ReportDocument, LeavesOutWhatIsNotKnown) {
   RunFacts facts;
   facts.name = "bare";

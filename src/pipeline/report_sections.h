@@ -23,6 +23,8 @@ Json size_speed_section(const RunFacts& facts);
 // report_sections_health.cc
 Json health_section(const RunFacts& facts);
 Json checks_section(const RunFacts& facts);
+// report_sections_training.cc
+Json while_training_section(const RunFacts& facts);
 // report_sections_run.cc
 Json disagreement_section(const RunFacts& facts);
 Json answers_section(const RunFacts& facts);

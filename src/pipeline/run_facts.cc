@@ -92,8 +92,16 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     line.tokens_per_s = step.tokens_per_s;
     line.held_out_kl = step.held_out_kl;
     line.rollout_loss = step.rollout_loss;
+    line.data_kl = step.data_kl;
+    line.rollout_kl = step.rollout_kl;
+    line.rollouts = step.rollouts;
+    line.health = step.health;
+    line.health_before = step.health_before;
     facts.metrics.push_back(line);
     facts.objective = step.objective;
+  }
+  for (const train::StandingWarning& warning : train::standing_warnings(metrics)) {
+    facts.training_warnings.push_back(warning.text());
   }
   if (is_there(folder / kPreflightFile)) {  // older runs have none
     RETORT_ASSIGN(const Json checks, read(folder, kPreflightFile));

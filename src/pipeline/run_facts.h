@@ -16,6 +16,7 @@
 #include "evaluate/health.h"
 #include "exchange/exchange.h"
 #include "exchange/scorecard.h"
+#include "train/health.h"
 
 namespace retort::pipeline {
 
@@ -32,6 +33,9 @@ struct MetricFacts {
   std::int64_t step = 0;
   std::int64_t tokens = 0;  // trained so far
   std::optional<double> loss, kl, learning_rate, gradient_norm, tokens_per_s, held_out_kl, rollout_loss;
+  std::optional<double> data_kl, rollout_kl;
+  std::optional<train::OwnAnswers> rollouts;
+  std::optional<train::StudentHealth> health, health_before;
 };
 
 struct LayerFacts {
@@ -113,10 +117,11 @@ struct RunFacts {
   std::string layer_method;  // "greedy_kl", "block_influence", "explicit"
   std::vector<LayerFacts> layers;
   std::vector<MetricFacts> metrics;
-  std::vector<CheckFacts> checks;        // all passed, or there would be no student
-  std::string objective = "forward_kl";  // what the loss of the metrics is
-  std::string compute_type;              // "bfloat16"
-  std::string compute_reason;            // the probe's sentence
+  std::vector<std::string> training_warnings;  // of the student's health, each with its step
+  std::vector<CheckFacts> checks;              // all passed, or there would be no student
+  std::string objective = "forward_kl";        // what the loss of the metrics is
+  std::string compute_type;                    // "bfloat16"
+  std::string compute_reason;                  // the probe's sentence
   std::int64_t trained_tokens = 0;
   double train_tokens_per_s = 0;
   std::int64_t peak_memory_bytes = 0;

@@ -10,8 +10,10 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "collect/collect_options.h"
 #include "dataset/dataset.h"
 #include "dataset/example.h"
+#include "evaluate/evaluate_options.h"
 #include "model/decoder.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/plan_checks.h"
@@ -80,6 +82,28 @@ Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train:
   return std::make_optional(std::move(rollouts));
 }
 
+// The beginning of the user's text in windows of a row, each predicted from itself alone: to see what is forgotten.
+Result<std::vector<dataset::Example>> text_windows(StageContext& context, const train::TrainOptions& options) {
+  const auto evaluation = context.recipe.get(evaluate::evaluate_option_set());
+  std::vector<dataset::Example> windows;
+  if (evaluation.text.empty()) return windows;
+  RETORT_ASSIGN(const std::string text, read_file(evaluation.text));
+  const tokens::Tokenizer& tokenizer = context.teacher.format.tokenizer();
+  RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text));
+  const auto end = std::min(ids.size(), static_cast<std::size_t>(options.held_out_tokens));
+  const auto room = static_cast<std::size_t>(options.max_length) - (tokenizer.adds_bos() ? 1 : 0);
+  for (std::size_t begin = 0; begin < end; begin += room) {
+    dataset::Example window;
+    if (tokenizer.adds_bos()) window.ids.push_back(*tokenizer.bos());
+    const auto part = std::span(ids).subspan(begin, std::min(room, end - begin));
+    window.ids.insert(window.ids.end(), part.begin(), part.end());
+    window.supervised.assign(window.ids.size(), 1);
+    window.supervised[0] = 0;
+    windows.push_back(std::move(window));
+  }
+  return windows;
+}
+
 // Template, end of turn and tokenizer: what was collected must be what this teacher reads and writes.
 class TokensAgree {
  public:
@@ -140,6 +164,8 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
                 dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
 
+  RETORT_ASSIGN(const std::vector<dataset::Example> own_text, text_windows(context, options));
+
   RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options));
   use(compute);
   RETORT_ASSIGN(model::Decoder teacher,
@@ -153,7 +179,7 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
   const model::Decoder* start = is_there(context.folder.of(kStartFile)) ? &student : nullptr;
   RETORT_TRY(hand_out(context.ranks,
-                      {compute, layers, start, examples, held_out, options.signal,
+                      {compute, layers, start, examples, held_out, own_text, options.signal,
                        signal ? std::filesystem::absolute(context.folder.of(kSignalFile)) : std::filesystem::path()}));
   use(compute, context.local_ranks);
   train::TrainHelpers helpers;
@@ -163,6 +189,13 @@ Result<StageResult> run_train(StageContext& context) {
     return context.teacher.format.tokenizer().decode(ids, true);
   };
   RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
+  helpers.end_ids = context.teacher.format.end_ids();
+  const auto collected = context.recipe.get(collect::collect_option_set());
+  helpers.answer_sampling.temperature = collected.temperature;
+  helpers.answer_sampling.top_p = collected.top_p;
+  helpers.answer_sampling.top_k = static_cast<std::int32_t>(collected.top_k);
+  helpers.answer_sampling.min_p = collected.min_p;
+  helpers.text = own_text;
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;
   std::size_t longest = 1;

@@ -102,6 +102,7 @@ Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {
                                    {"start", to_json(task.start)},
                                    {"train", to_json(task.train)},
                                    {"held_out", to_json(task.held_out)},
+                                   {"text", to_json(task.text)},
                                    {"signal", task.signal},
                                    {"signal_file", task.signal_file.string()}})));
   return {};
@@ -123,6 +124,7 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   const auto layers = json.at("layers").get<std::vector<std::int64_t>>();
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, examples_from(json.at("train")));
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out, examples_from(json.at("held_out")));
+  RETORT_ASSIGN(const std::vector<dataset::Example> text, examples_from(json.at("text")));
   use(compute, local_ranks);
   RETORT_ASSIGN(
       const model::Decoder decoder,
@@ -136,6 +138,8 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   }
   train::TrainHelpers helpers;
   helpers.ranks = &ranks;
+  helpers.end_ids = teacher.format.end_ids();
+  helpers.text = text;
   RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options, {},
                           clock, progress, std::move(stop), helpers));
   return {};

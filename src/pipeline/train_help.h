@@ -30,8 +30,9 @@ struct TrainTask {
   std::vector<std::int64_t> layers;       // the student's, of the teacher's
   const model::Decoder* start = nullptr;  // the student itself, where it isn't simply those layers
   std::vector<dataset::Example> train, held_out;
-  std::string signal;                 // train.signal as it was chosen
-  std::filesystem::path signal_file;  // what is kept of the teacher; empty: nothing. All ranks must reach it
+  std::vector<dataset::Example> text;  // of the user's, to see what is forgotten; may be empty
+  std::string signal;                  // train.signal as it was chosen
+  std::filesystem::path signal_file;   // what is kept of the teacher; empty: nothing. All ranks must reach it
 };
 
 // From the first rank to the others; it keeps what it had.

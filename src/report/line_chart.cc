@@ -236,12 +236,16 @@ std::string render_line_chart(const Json& block, Ids& ids) {
   const Chart chart = read_chart(block);
   bool any = false;
   for (const Series& series : chart.series) any = any || !series.points.empty();
-  std::string html = "<figure class=\"chart\"><figcaption><b>" + escape(chart.title) + "</b>";
+  const bool small = flag_of(block, "small");
+  std::string html = "<figure class=\"chart";
+  html += small ? " small\"><figcaption><b>" : "\"><figcaption><b>";
+  html += escape(chart.title) + "</b>";
   if (!chart.description.empty()) html += " <span>" + escape(chart.description) + "</span>";
   html += "</figcaption>";
   if (!any) return html + "<p class=\"soft\">Nothing was recorded.</p></figure>";
   if (chart.series.size() > 1) html += legend(chart);
-  return html + draw(chart, true, ids) + draw(chart, false, ids) + "</figure>";
+  if (!small) html += draw(chart, true, ids);
+  return html + draw(chart, false, ids) + "</figure>";
 }
 
 }  // namespace retort::report

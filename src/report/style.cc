@@ -75,7 +75,8 @@ tr.emphasis th,tr.emphasis td{font-weight:650;background:var(--shade)}
 .plot .bar{fill:var(--c)}.plot .hollow .bar{fill:var(--card);stroke:var(--c);stroke-width:1.5}
 .plot .whisker{fill:none;stroke:var(--ink);stroke-width:1.4}
 .plot .group{font-weight:600;fill:var(--soft);font-size:12px}
-.plot.narrow{display:none}
+.plot.narrow{display:none}.small .plot.narrow{display:block}.small .legend{display:flex}
+.chart.small{display:inline-block;vertical-align:top;width:50%;box-sizing:border-box;padding-right:22px}
 .legend{display:none;list-style:none;margin:0 0 8px;padding:0;flex-wrap:wrap;gap:2px 16px;font-size:13px;color:var(--soft)}
 .legend .swatch{display:inline-block;width:20px;border-top:3px solid var(--c);vertical-align:middle;margin-right:6px}
 .legend .dashed .swatch{border-top-style:dashed}.legend .faint .swatch{opacity:.45}
@@ -114,7 +115,7 @@ footer p{border-top:1px solid var(--rule);padding-top:14px;max-width:none}
 a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:2px solid var(--c2);outline-offset:2px}
 @media (max-width:640px){main,header,footer{padding-left:18px;padding-right:18px}header{padding-top:30px}
 .verdict li{grid-template-columns:1fr;padding:14px 0}.verdict .figure{font-size:34px}
-.plot.wide{display:none}.plot.narrow{display:block}.legend{display:flex}
+.chart.small{display:block;width:auto;padding-right:0}.plot.wide{display:none}.plot.narrow{display:block}.legend{display:flex}
 .provenance div{grid-template-columns:1fr}
 .rows li{grid-template-columns:1fr auto;gap:3px 12px}.rows .track{grid-column:1/3;grid-row:2}.rows .row-note{grid-column:1/3}
 .tokens{padding:12px 14px 8px;margin-left:-4px;margin-right:-4px}nav{gap:4px 14px}

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -31,6 +33,11 @@ Json to_json(const StepMetrics& metrics) {
   if (metrics.rollout_loss) json["rollout_loss"] = *metrics.rollout_loss;
   if (metrics.hidden_state_error) json["hidden_state_error"] = *metrics.hidden_state_error;
   if (metrics.held_out_kl) json["held_out_kl"] = *metrics.held_out_kl;
+  if (metrics.data_kl) json["data_kl"] = *metrics.data_kl;
+  if (metrics.rollout_kl) json["rollout_kl"] = *metrics.rollout_kl;
+  if (metrics.rollouts) json["rollouts"] = to_json(*metrics.rollouts);
+  if (metrics.health) json["health"] = to_json(*metrics.health);
+  if (metrics.health_before) json["health_before"] = to_json(*metrics.health_before);
   return json;
 }
 
@@ -62,10 +69,60 @@ Result<StepMetrics> from_json(const Json& json, const std::string& what) {
   if (json.contains("held_out_kl") && !json["held_out_kl"].is_null()) {
     RETORT_ASSIGN(metrics.held_out_kl, member<double>(json, "held_out_kl", what));
   }
+  if (json.contains("data_kl") && !json["data_kl"].is_null()) {
+    RETORT_ASSIGN(metrics.data_kl, member<double>(json, "data_kl", what));
+  }
+  if (json.contains("rollout_kl") && !json["rollout_kl"].is_null()) {
+    RETORT_ASSIGN(metrics.rollout_kl, member<double>(json, "rollout_kl", what));
+  }
+  if (json.contains("rollouts")) {
+    RETORT_ASSIGN(metrics.rollouts, own_answers_from_json(json["rollouts"], what));
+  }
+  if (json.contains("health")) {
+    RETORT_ASSIGN(metrics.health, student_health_from_json(json["health"], what));
+  }
+  if (json.contains("health_before")) {
+    RETORT_ASSIGN(metrics.health_before, student_health_from_json(json["health_before"], what));
+  }
   return metrics;
 }
 
 }  // namespace
+
+std::vector<HealthWarning> warnings(const StepMetrics& line, const StudentHealth* before) {
+  std::vector<HealthWarning> all;
+  if (line.rollouts) all = warnings(*line.rollouts);
+  if (line.health) {
+    for (HealthWarning& warning : warnings(*line.health, before)) all.push_back(std::move(warning));
+  }
+  return all;
+}
+
+std::string StandingWarning::text() const {
+  return "After step " + std::to_string(first_step) + ": " + warning.sentence +
+         (gone ? " It has recovered since." : "");
+}
+
+std::vector<StandingWarning> standing_warnings(std::span<const StepMetrics> lines) {
+  std::vector<StandingWarning> all;
+  const StudentHealth* before = !lines.empty() && lines.front().health_before ? &*lines.front().health_before : nullptr;
+  for (const StepMetrics& line : lines) {
+    if (line.health) {
+      for (StandingWarning& standing : all) standing.gone = true;  // unless this line says it again
+    }
+    for (HealthWarning& warning : warnings(line, before)) {
+      const auto known = std::find_if(all.begin(), all.end(), [&](const StandingWarning& standing) {
+        return standing.warning.kind == warning.kind;
+      });
+      if (known != all.end()) {
+        known->gone = false;
+      } else {
+        all.push_back({std::move(warning), line.step, false});
+      }
+    }
+  }
+  return all;
+}
 
 Result<std::vector<StepMetrics>> read_metrics(const std::filesystem::path& path) {
   RETORT_ASSIGN(const std::string text, read_file(path));

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "train/health.h"
 
 namespace retort::train {
 
@@ -32,7 +34,22 @@ struct StepMetrics {
   double tokens_per_s = 0;            // of this step
   double elapsed_s = 0;               // training so far, all sessions
   std::optional<double> held_out_kl;  // nats per supervised token, when measured after this step
+  // Forward KL of the step by source, in nats per supervised token; on steps with rollouts, as far as known.
+  std::optional<double> data_kl, rollout_kl;
+  std::optional<OwnAnswers> rollouts;          // of the round that begins with this step
+  std::optional<StudentHealth> health;         // beside held_out_kl
+  std::optional<StudentHealth> health_before;  // on the first line: before any step
 };
+
+// A warning as it stands over the lines of a training.
+struct StandingWarning {
+  HealthWarning warning;        // as first given
+  std::int64_t first_step = 0;  // after which it was given first
+  bool gone = false;            // the last measurement of its kind no longer gives it
+  std::string text() const;     // one sentence or two, with the step
+};
+std::vector<HealthWarning> warnings(const StepMetrics& line, const StudentHealth* before);
+std::vector<StandingWarning> standing_warnings(std::span<const StepMetrics> lines);
 
 class MetricsFile {
  public:

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -53,6 +54,49 @@ TEST_F(MetricsTest, GoesOnFromTheCheckpointsStep) {
 
   ASSERT_TRUE(MetricsFile::open(path, 0));  // started anew
   EXPECT_TRUE(read_metrics(path)->empty());
+}
+
+// What was written before there was a health of the student is read as it was.
+TEST_F(MetricsTest, ReadsLinesWithoutHealth) {
+  const auto path = folder_ / "metrics.jsonl";
+  std::ofstream(path) << R"({"cross_entropy":3.21,"elapsed_s":4.7,"epoch":1,"gradient_norm":8.4,"held_out_kl":1.62,)"
+                         R"("kl":1.58,"learning_rate":0.0002,"loss":1.58,"step":1,"supervised_tokens":2411,)"
+                         R"("tokens":3067,"tokens_per_s":655.1})"
+                         "\n";
+  const auto read = read_metrics(path);
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_EQ(read->size(), 1U);
+  EXPECT_EQ(read->front().held_out_kl, 1.62);
+  EXPECT_FALSE(read->front().health || read->front().rollouts || read->front().data_kl);
+}
+
+TEST_F(MetricsTest, KeepsTheHealthToTheLastBit) {
+  StepMetrics written = line(1);
+  StudentHealth health;
+  health.tokens = 7;
+  health.teacher_entropy = 1.0 / 3;
+  health.student_entropy = 0.1;
+  health.calibration_error = 2.0 / 7;
+  health.agreement = 0.3;
+  health.perplexity = std::exp(1.1);
+  health.teacher_end_at_end = 0.7;
+  health.kl_by_position = {1.0 / 9, {}, 0.2, {}};
+  health.text = TextFigures{12, 3.3, 2.2};
+  health.answers = OwnAnswers{{8, 31.5, 0.5, 0.125, 0.25, 0, 0.9}, {8, 40, 0.75, 0, 0, 0, 0.95}};
+  written.health = written.health_before = health;
+  written.rollouts = health.answers;
+  written.data_kl = 1.0 / 3;
+  written.rollout_kl = 2.0 / 3;
+  const auto path = folder_ / "metrics.jsonl";
+  auto file = MetricsFile::open(path, 0);
+  ASSERT_TRUE(file && file->append(written));
+  const auto read = read_metrics(path);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->front().health == written.health);
+  EXPECT_TRUE(read->front().health_before == written.health);
+  EXPECT_TRUE(read->front().rollouts == written.rollouts);
+  EXPECT_EQ(read->front().data_kl, written.data_kl);
+  EXPECT_EQ(read->front().rollout_kl, written.rollout_kl);
 }
 
 TEST_F(MetricsTest, NamesTheLineThatIsNotOne) {

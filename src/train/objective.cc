@@ -134,13 +134,14 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
 
 LossSums Objective::measure(const at::Tensor& student_hidden, const at::Tensor& student_head,
                             const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
-                            std::span<const TokenId> targets) {
+                            std::span<const TokenId> targets, const VisitLogits& visit) {
   const at::NoGradGuard no_gradient;
   const auto total = static_cast<std::int64_t>(targets.size());
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
-    sums += rows(measured_, begin, std::min(chunk_rows_, total - begin), student_hidden, student_head, teacher_hidden,
-                 teacher_head, targets, 0);
+    const std::int64_t count = std::min(chunk_rows_, total - begin);
+    sums += rows(measured_, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets, 0);
+    if (visit) visit(begin, student_logits_.narrow(0, 0, count).cpu(), teacher_logits_.narrow(0, 0, count).cpu());
   }
   return sums;
 }

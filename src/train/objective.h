@@ -13,6 +13,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "exchange/exchange.h"
@@ -24,6 +25,9 @@ namespace retort::train {
 
 // Where a row's tokens come from; each has an objective of its own.
 enum class RowSource : std::uint8_t { kData, kRollouts };
+
+// Sees the logits of a chunk of rows, from row `begin` on, [rows, V] each and contiguous; valid during the call.
+using VisitLogits = std::function<void(std::int64_t begin, const at::Tensor& student, const at::Tensor& teacher)>;
 
 class Objective {
  public:
@@ -45,9 +49,9 @@ class Objective {
                     at::Tensor& head_gradient);
 
   // Without gradients, and whatever the objective: forward KL and cross-entropy at temperature 1, by which runs of
-  // different objectives are compared. The sums' loss is the forward KL.
+  // different objectives are compared. The sums' loss is the forward KL. `visit` (may be empty) sees the logits.
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
-                   const at::Tensor& teacher_head, std::span<const TokenId> targets);
+                   const at::Tensor& teacher_head, std::span<const TokenId> targets, const VisitLogits& visit = {});
 
   // On logits that are there already, [targets.size(), V] of the dtype, by what trains on data: the student's become
   // their gradient. For those who compare it with another computation.

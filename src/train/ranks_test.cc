@@ -139,6 +139,7 @@ struct Setting {
     options.head_rows = 16;
     options.held_out_every = 2;
     options.checkpoint_every = 0;
+    options.health_answers = 1;
     options.held_out_tokens = 96;
     options.micro_batch_tokens = 40;
   }
@@ -212,6 +213,11 @@ class TrainTogether : public testing::Test {
       EXPECT_NEAR(first[i].gradient_norm, second[i].gradient_norm, 10 * tolerance * first[i].gradient_norm) << i;
       ASSERT_EQ(first[i].held_out_kl.has_value(), second[i].held_out_kl.has_value());
       EXPECT_NEAR(first[i].held_out_kl.value_or(0), second[i].held_out_kl.value_or(0), tolerance) << i;
+      ASSERT_EQ(first[i].health.has_value(), second[i].health.has_value());
+      if (!first[i].health) continue;
+      EXPECT_EQ(first[i].health->tokens, second[i].health->tokens);
+      EXPECT_NEAR(first[i].health->student_entropy, second[i].health->student_entropy, 10 * tolerance) << i;
+      EXPECT_NEAR(first[i].health->perplexity, second[i].health->perplexity, 100 * tolerance) << i;
     }
   }
 

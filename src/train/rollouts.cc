@@ -1,30 +1,24 @@
 #include "train/rollouts.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/random.h"
-#include "exchange/repetition.h"
 
 namespace retort::train {
 namespace {
 
-RolloutRows::Round describe_round(std::int64_t number, std::span<const dataset::Example> examples) {
-  RolloutRows::Round round;
-  round.number = number;
-  round.answers = static_cast<std::int64_t>(examples.size());
-  round.fresh = true;
+AnswerFigures describe(std::span<const dataset::Example> examples, std::span<const TokenId> end_ids,
+                       std::int64_t limit) {
+  std::vector<std::vector<TokenId>> prompts;
+  std::vector<TokenCompletion> answers;
   for (const dataset::Example& example : examples) {
-    const auto answer = static_cast<std::size_t>(example.targets());
-    const auto ids = std::span<const TokenId>(example.ids);
-    round.mean_tokens += static_cast<double>(answer);
-    if (answer <= 1) round.empty += 1;
-    if (copies(ids.last(answer), ids.first(ids.size() - answer), kCopiedTokens)) round.copied += 1;
+    LastAnswer last = last_answer(example, end_ids, static_cast<std::size_t>(limit));
+    if (last.answer.ids.empty()) continue;
+    prompts.push_back(std::move(last.prompt));
+    answers.push_back(std::move(last.answer));
   }
-  const double count = static_cast<double>(std::max<std::size_t>(examples.size(), 1));
-  round.mean_tokens /= count;
-  round.empty /= count;
-  round.copied /= count;
-  return round;
+  return describe_answers(prompts, answers);
 }
 
 }  // namespace
@@ -37,6 +31,7 @@ Result<std::span<const dataset::PackedRow>> RolloutRows::of_step(std::size_t ste
   const std::size_t begin = first + number * every;
   const std::size_t steps = std::min(every, plan_.steps().size() - begin);
   round_.fresh = false;
+  round_.begins = step == begin;
   if (round_.number != static_cast<std::int64_t>(number)) {
     RolloutRound wanted;
     wanted.number = static_cast<std::int64_t>(number);
@@ -49,7 +44,11 @@ Result<std::span<const dataset::PackedRow>> RolloutRows::of_step(std::size_t ste
     pack.seed = derive_seed(static_cast<std::uint64_t>(options_.seed), "train.rollouts");
     pack.epoch = number;
     packing_ = dataset::pack(examples, pack);
-    round_ = describe_round(wanted.number, examples);
+    round_.number = wanted.number;
+    round_.fresh = true;
+    round_.answers.student = describe(examples, end_ids_, options_.rollout_tokens);
+    round_.answers.teacher =
+        describe(taught_.first(std::min(examples.size(), taught_.size())), end_ids_, options_.rollout_tokens);
     if (packing_.targets == 0) {
       return world_error(
           "The student's own answers hold nothing to learn from (round " + std::to_string(number + 1) +

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "dataset/example.h"
 #include "dataset/pack.h"
+#include "train/health.h"
 #include "train/step_plan.h"
 #include "train/train_options.h"
 
@@ -42,8 +43,15 @@ class RolloutSource {
 // Rounds laid into rows, step by step. Borrows the source.
 class RolloutRows {
  public:
-  RolloutRows(RolloutSource& source, const StepPlan& plan, const TrainOptions& options, std::string fingerprint)
-      : source_(source), plan_(plan), options_(options), fingerprint_(std::move(fingerprint)) {}
+  // `taught`: what the teacher's answers look like. `end_ids`: what ends an answer.
+  RolloutRows(RolloutSource& source, const StepPlan& plan, const TrainOptions& options, std::string fingerprint,
+              std::span<const dataset::Example> taught, std::span<const TokenId> end_ids)
+      : source_(source),
+        plan_(plan),
+        options_(options),
+        fingerprint_(std::move(fingerprint)),
+        taught_(taught),
+        end_ids_(end_ids.begin(), end_ids.end()) {}
 
   // The rows of a step that wants some; asks for a round when the step begins one or was resumed within it. Valid until
   // the next call. Errors: the source's; kWorld when the student answered nothing at all.
@@ -53,11 +61,9 @@ class RolloutRows {
   // What the last round was like, and whether it was made by the last call of of_step().
   struct Round {
     std::int64_t number = -1;
-    std::int64_t answers = 0;
-    double mean_tokens = 0;
-    double empty = 0;   // share that end at once
-    double copied = 0;  // share that copy their prompt
-    bool fresh = false;
+    OwnAnswers answers;   // beside as many of the teacher's, from the training examples
+    bool fresh = false;   // made or read by the last call
+    bool begins = false;  // the last call's step is its first
   };
   const Round& last() const { return round_; }
 
@@ -66,6 +72,8 @@ class RolloutRows {
   const StepPlan& plan_;
   const TrainOptions& options_;
   std::string fingerprint_;
+  std::span<const dataset::Example> taught_;
+  std::vector<TokenId> end_ids_;
   Round round_;
   dataset::Packing packing_;
 };

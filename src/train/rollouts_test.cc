@@ -26,6 +26,7 @@ TrainOptions options_with(double from) {
   options.head_rows = 16;
   options.held_out_every = 0;
   options.checkpoint_every = 0;
+  options.health_answers = 0;
   options.on_policy_from = from;
   options.rollout_every = 3;
   return options;
@@ -120,6 +121,14 @@ TEST_F(OnPolicyTest, TheLastPartLearnsFromRollouts) {
   for (std::size_t i = first; i < lines.size(); ++i) {
     ASSERT_TRUE(lines[i].rollout_loss) << i;
     EXPECT_GT(*lines[i].rollout_loss, 0);
+    // By source: between the two lies the whole, and each round is described where it begins.
+    ASSERT_TRUE(lines[i].data_kl && lines[i].rollout_kl && lines[i].kl);
+    EXPECT_LE(std::min(*lines[i].data_kl, *lines[i].rollout_kl), *lines[i].kl + 1e-9);
+    EXPECT_GE(std::max(*lines[i].data_kl, *lines[i].rollout_kl), *lines[i].kl - 1e-9);
+    EXPECT_EQ(lines[i].rollouts.has_value(), (i - first) % 3 == 0) << i;
+    if (lines[i].rollouts) {
+      EXPECT_EQ(lines[i].rollouts->student.tokens, 10);
+    }
   }
   // A round lasts three steps, and says which step's student answered.
   ASSERT_EQ(answers.rounds.size(), (lines.size() - first + 2) / 3);
@@ -145,6 +154,9 @@ TEST_F(OnPolicyTest, TakenUpWithinARoundItGivesTheSameLosses) {
   for (std::size_t i = 0; i < whole.size(); ++i) {
     EXPECT_EQ(whole[i].loss, parted[i].loss) << i;
     EXPECT_EQ(whole[i].rollout_loss, parted[i].rollout_loss) << i;
+    EXPECT_EQ(whole[i].data_kl, parted[i].data_kl) << i;
+    EXPECT_EQ(whole[i].rollout_kl, parted[i].rollout_kl) << i;
+    EXPECT_TRUE(whole[i].rollouts == parted[i].rollouts) << i;
   }
 }
 

@@ -122,8 +122,13 @@ LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidde
 }
 
 LossSums StepRunner::measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
-                             std::span<const TokenId> targets) {
-  return objective_.measure(student_hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), targets);
+                             std::span<const TokenId> targets, const VisitLogits& visit) {
+  return objective_.measure(student_hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), targets,
+                            visit);
+}
+
+LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets) {
+  return objective_.measure(student_hidden, student_.head_weight(), student_hidden, student_.head_weight(), targets);
 }
 
 LossSums StepRunner::measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets) {

@@ -91,15 +91,16 @@ class StepRunner {
   // Forward KL and cross-entropy at temperature 1, whatever is trained, without gradient or update; `teacher_hidden`
   // as above.
   LossSums measure(const Batch& batch, const at::Tensor& teacher_hidden);
-  LossSums measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
-                   std::span<const TokenId> targets);
+  LossSums measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden, std::span<const TokenId> targets,
+                   const VisitLogits& visit = {});
   // The loss that trains, on logits that are there already (Objective::on_logits).
   LossSums on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
                      std::int64_t tokens_in_step) {
     return objective_.on_logits(student, teacher, targets, tokens_in_step);
   }
-  // How surprised the teacher is by `targets`: its cross-entropy alone.
+  // How surprised the teacher, or the student, is by `targets`: its cross-entropy alone.
   LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
+  LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets);
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }

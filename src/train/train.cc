@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "train/cached_signal.h"
 #include "train/checkpoints.h"
 #include "train/fingerprint.h"
+#include "train/health_answers.h"
 #include "train/held_out.h"
 #include "train/hidden_states.h"
 #include "train/lora.h"
@@ -64,6 +66,16 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
   RETORT_ASSIGN(summary.held_out_kl, member<double>(json, "held_out_kl", what));
   RETORT_ASSIGN(summary.peak_rss_bytes, member<std::int64_t>(json, "peak_rss_bytes", what));
   RETORT_ASSIGN(summary.compute, member<std::string>(json, "compute", what));
+  // Older ones have none of these.
+  if (json.contains("health_before")) {
+    RETORT_ASSIGN(summary.health_before, student_health_from_json(json["health_before"], what));
+  }
+  if (json.contains("health")) {
+    RETORT_ASSIGN(summary.health, student_health_from_json(json["health"], what));
+  }
+  if (json.contains("warnings")) {
+    RETORT_ASSIGN(summary.warnings, member<std::vector<std::string>>(json, "warnings", what));
+  }
   return summary;
 }
 
@@ -169,13 +181,23 @@ class Training {
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
-    const HeldOut held_out(runner, examples_.held_out, options_, ranks_);
+    const HeldOut held_out(runner, examples_.held_out, helpers_.text, helpers_.end_ids, options_, ranks_);
+    if (ranks_.leads()) {
+      health_answers_.emplace(examples_.held_out, options_, helpers_.answer_sampling, helpers_.end_ids,
+                              static_cast<std::size_t>(config.context));
+    }
     if (position_.step == 0) {
-      RETORT_ASSIGN(position_.held_out_kl_before, held_out.kl(runner));
+      RETORT_ASSIGN(const HeldOutFigures before, measure(runner, held_out));
+      position_.held_out_kl_before = before.kl;
+      health_before_ = before.health;
     }
     held_out_kl_ = position_.held_out_kl_before;
     if (ranks_.leads()) {
       RETORT_ASSIGN(metrics_, MetricsFile::open(files_.metrics, position_.step));
+      if (position_.step > 0) {
+        RETORT_ASSIGN(const std::vector<StepMetrics> lines, read_metrics(files_.metrics));
+        if (!lines.empty()) health_before_ = lines.front().health_before;
+      }
     }
     RETORT_TRY(prepare_rollouts());
     // What is kept says the rest; the held-out measure needs no more than its head.
@@ -296,7 +318,7 @@ class Training {
           (ranks_.world() > 1 ? "several ranks can't make them yet: train on one" : "nobody here can ask for them") +
           ", or set it to 1.");
     }
-    rollouts_.emplace(*helpers_.rollouts, plan_, options_, position_.fingerprint);
+    rollouts_.emplace(*helpers_.rollouts, plan_, options_, position_.fingerprint, examples_.train, helpers_.end_ids);
     return {};
   }
 
@@ -399,16 +421,30 @@ class Training {
 
   void tell(const RolloutRows::Round& round) {
     if (!round.fresh) return;
+    const AnswerFigures& own = round.answers.student;
     char text[200];
     std::snprintf(text, sizeof(text), "Round %lld of the student's own answers: %lld, %.0f tokens each, %.0f %% empty.",
-                  static_cast<long long>(round.number + 1), static_cast<long long>(round.answers), round.mean_tokens,
-                  100 * round.empty);
+                  static_cast<long long>(round.number + 1), static_cast<long long>(own.answers), own.tokens,
+                  100 * own.empty);
     progress_.note(text);
-    if (round.empty > 0.2)
-      progress_.note("warning: the student empties; lower train.learning_rate or on_policy_share.");
-    if (round.copied > 0.3) {
-      progress_.note("warning: " + std::to_string(std::lround(100 * round.copied)) +
-                     " % of the student's answers copy their prompt.");
+  }
+
+  // The held-out figures, with the student's own answers on the rank that leads.
+  Result<HeldOutFigures> measure(StepRunner& runner, const HeldOut& held_out) {
+    RETORT_ASSIGN(HeldOutFigures figures, held_out.measure(runner));
+    if (figures.health && health_answers_ && !health_answers_->empty()) {
+      // Logits that aren't finite can't be drawn from; the next step stops at them and says more.
+      const auto answers = health_answers_->measure(runner.student());
+      if (answers) figures.health->answers = *answers;
+    }
+    return figures;
+  }
+
+  // Each kind once a session; the lines keep them all.
+  void warn(const StepMetrics& line) {
+    for (const HealthWarning& warning : warnings(line, health_before_ ? &*health_before_ : nullptr)) {
+      if (!warned_.insert(warning.kind).second) continue;
+      progress_.note("warning: after step " + std::to_string(line.step) + ": " + warning.sentence);
     }
   }
 
@@ -427,7 +463,11 @@ class Training {
     line.loss = result.sums.loss / targets;
     line.objective = objective_name_;
     if (result.rollouts.tokens > 0) {
-      line.rollout_loss = result.rollouts.loss / static_cast<double>(result.rollouts.tokens);
+      const auto own = static_cast<double>(result.rollouts.tokens);
+      line.rollout_loss = result.rollouts.loss / own;
+      line.rollout_kl = result.rollouts.kl / own;
+      if (line.kl && targets > own) line.data_kl = (result.sums.kl - result.rollouts.kl) / (targets - own);
+      if (rollouts_->last().begins) line.rollouts = rollouts_->last().answers;
     }
     if (options_.hidden_state_weight > 0) line.hidden_state_error = result.hidden_state_error;
     line.gradient_norm = result.gradient_norm;
@@ -449,11 +489,17 @@ class Training {
     const bool last = index + 1 == plan_.steps().size();
     const bool due = options_.held_out_every > 0 && position_.step % options_.held_out_every == 0;
     if (!held_out.empty() && (last || due)) {
-      RETORT_ASSIGN(held_out_kl_, held_out.kl(runner));
+      RETORT_ASSIGN(const HeldOutFigures figures, measure(runner, held_out));
+      held_out_kl_ = figures.kl;
       line.held_out_kl = held_out_kl_;
+      line.health = figures.health;
     }
+    if (line.step == 1) line.health_before = health_before_;
     line.elapsed_s = clock_.monotonic_s() - started_s_;
-    if (metrics_) RETORT_TRY(metrics_->append(line));
+    if (metrics_) {
+      RETORT_TRY(metrics_->append(line));
+      warn(line);
+    }
     progress_.advance(static_cast<double>(position_.tokens), detail(line, held_out_kl_));
     return {};
   }
@@ -481,6 +527,9 @@ class Training {
     for (std::size_t i = lines.size() - tail; i < lines.size(); ++i) {
       summary.final_loss += lines[i].loss / static_cast<double>(tail);
     }
+    summary.health_before = health_before_;
+    if (!lines.empty()) summary.health = lines.back().health;
+    for (const StandingWarning& warning : standing_warnings(lines)) summary.warnings.push_back(warning.text());
     summary.peak_rss_bytes = peak_memory_bytes();
     // Times are in the summary alone: the same training gives the same student, to the last byte.
     RETORT_TRY(write_file(files_.summary, to_json(summary).dump(1) + "\n"));
@@ -510,6 +559,9 @@ class Training {
   TrainPosition position_;
   std::optional<model::Decoder> start_;  // FP32: what adapters will be merged into, where it had to be kept
   std::optional<RolloutRows> rollouts_;
+  std::optional<HealthAnswers> health_answers_;  // on the rank that leads
+  std::optional<StudentHealth> health_before_;
+  std::set<std::string> warned_;
   std::optional<MetricsFile> metrics_;  // on the rank that leads
   double started_s_ = 0;
   double held_out_kl_ = -1;
@@ -519,17 +571,21 @@ class Training {
 }  // namespace
 
 Json to_json(const TrainSummary& summary) {
-  return {{"steps", summary.steps},
-          {"tokens", summary.tokens},
-          {"supervised_tokens", summary.supervised_tokens},
-          {"seconds", summary.seconds},
-          {"tokens_per_s", summary.tokens_per_s},
-          {"first_loss", summary.first_loss},
-          {"final_loss", summary.final_loss},
-          {"held_out_kl_before", summary.held_out_kl_before},
-          {"held_out_kl", summary.held_out_kl},
-          {"peak_rss_bytes", summary.peak_rss_bytes},
-          {"compute", summary.compute}};
+  Json json = {{"steps", summary.steps},
+               {"tokens", summary.tokens},
+               {"supervised_tokens", summary.supervised_tokens},
+               {"seconds", summary.seconds},
+               {"tokens_per_s", summary.tokens_per_s},
+               {"first_loss", summary.first_loss},
+               {"final_loss", summary.final_loss},
+               {"held_out_kl_before", summary.held_out_kl_before},
+               {"held_out_kl", summary.held_out_kl},
+               {"peak_rss_bytes", summary.peak_rss_bytes},
+               {"compute", summary.compute},
+               {"warnings", summary.warnings}};
+  if (summary.health_before) json["health_before"] = to_json(*summary.health_before);
+  if (summary.health) json["health"] = to_json(*summary.health);
+  return json;
 }
 
 Result<TrainSummary> train(model::Decoder teacher, model::Decoder student, const TrainExamples& examples,

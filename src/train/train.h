@@ -27,6 +27,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -36,6 +37,7 @@
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "base/progress.h"
+#include "train/health.h"
 #include "train/preflight.h"
 #include "train/train_options.h"
 
@@ -66,9 +68,11 @@ struct TrainSummary {
   // Nats per supervised token on the fixed part of the held-out examples; negative when there are none.
   double held_out_kl_before = -1;
   double held_out_kl = -1;
-  std::int64_t peak_rss_bytes = 0;   // of the process
-  std::filesystem::path checkpoint;  // student.safetensors
-  std::string compute;               // "bfloat16" or "float32"
+  std::int64_t peak_rss_bytes = 0;                     // of the process
+  std::filesystem::path checkpoint;                    // student.safetensors
+  std::string compute;                                 // "bfloat16" or "float32"
+  std::optional<StudentHealth> health_before, health;  // on the held-out examples; absent when nothing is held out
+  std::vector<std::string> warnings;                   // of the student's health, each with its step
 };
 
 Json to_json(const TrainSummary& summary);  // without the checkpoint's path
@@ -93,6 +97,11 @@ struct TrainHelpers {
   // Makes the student that training begins with once more, where adapters are trained: its FP32 weights are needed only
   // at the end, to merge them into, and needn't be kept that long. Absent: they are kept.
   std::function<Result<model::Decoder>()> make_student_again = {};
+  // For the student's health: what ends an answer, how the teacher's were drawn, and a text of the user's as examples
+  // of which every token but the first is a target.
+  std::vector<TokenId> end_ids = {};
+  SamplingOptions answer_sampling = {};
+  std::span<const dataset::Example> text = {};
 };
 
 // Before the first step of every session the training is checked on a few examples (train/preflight.h); the result is

@@ -252,13 +252,19 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .maximum = 1000})
           .add("held_out_every", &O::held_out_every,
                {.unit = "steps",
-                .help = "How often the KL is measured on held-out exchanges. 0: only before and after.",
+                .help = "How often KL and health of the student are measured on held-out exchanges. 0: only before and "
+                        "after.",
                 .minimum = 0})
           .add("held_out_tokens", &O::held_out_tokens,
                {.unit = "tokens",
                 .help = "Size of the fixed part of the held-out exchanges that is measured while training.",
                 .minimum = 1,
                 .maximum = 1 << 24})
+          .add("health_answers", &O::health_answers,
+               {.help = "Short answers the student is asked for at every held-out measurement, to warn early when it "
+                        "empties, copies or loops; the same prompts and draws each time. 0: none.",
+                .minimum = 0,
+                .maximum = 1024})
           .add("head_rows", &O::head_rows,
                {.unit = "rows",
                 .help = "Rows of logits that exist at a time; each takes 4 bytes a word of the vocabulary in bf16.",

@@ -38,6 +38,7 @@ TrainOptions tiny_options() {
   options.head_rows = 16;
   options.held_out_every = 2;
   options.checkpoint_every = 0;
+  options.health_answers = 0;
   return options;
 }
 
@@ -115,7 +116,11 @@ void expect_same(const std::vector<StepMetrics>& a, const std::vector<StepMetric
     EXPECT_EQ(a[i].gradient_norm, b[i].gradient_norm);
     EXPECT_EQ(a[i].learning_rate, b[i].learning_rate);
     EXPECT_EQ(a[i].held_out_kl, b[i].held_out_kl);
+    EXPECT_EQ(a[i].held_out_kl.has_value(), a[i].health.has_value());
+    EXPECT_TRUE(a[i].health == b[i].health) << i;
+    EXPECT_TRUE(a[i].health_before == b[i].health_before) << i;
   }
+  EXPECT_TRUE(a.front().health_before);
 }
 
 TEST_F(TrainTest, LearnsTheTeachersDistribution) {
@@ -144,6 +149,7 @@ TEST_F(TrainTest, GoesOnAsIfItHadNeverStopped) {
       setting.tied = tied;
       setting.compute = compute;
       setting.options.cross_entropy_weight = 0.2;
+      setting.options.health_answers = 2;
       const std::string kind = std::string(name_of(compute)) + (tied ? "_tied" : "_untied");
       const auto whole = run("whole" + kind, setting);
       ASSERT_TRUE(whole) << whole.error().message;
@@ -156,6 +162,8 @@ TEST_F(TrainTest, GoesOnAsIfItHadNeverStopped) {
       ASSERT_TRUE(resumed) << resumed.error().message;
       EXPECT_EQ(steps_, whole->steps - 3);
       expect_same(metrics("whole" + kind), metrics("parts" + kind));
+      ASSERT_TRUE(metrics("whole" + kind).back().health->answers);
+      EXPECT_EQ(metrics("whole" + kind).back().health->answers->student.answers, 2);
       EXPECT_EQ(whole->final_loss, resumed->final_loss);
       EXPECT_EQ(whole->held_out_kl_before, resumed->held_out_kl_before);
       const auto a = model::load_weights(whole->checkpoint);

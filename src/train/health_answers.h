@@ -1,0 +1,43 @@
+// A few short answers of the student, asked at every held-out measurement with the same prompts and seeds: does it
+// still answer?
+//
+// Prompts are those of the first held-out examples. Draws come from streams of their own, so nothing that training
+// draws is shifted, and the same weights give the same answers. One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "dataset/example.h"
+#include "exchange/engine.h"
+#include "train/health.h"
+#include "train/train_options.h"
+
+namespace retort::model {
+class Decoder;
+}
+
+namespace retort::train {
+
+// The longest answer: enough to see emptiness, copying (12 tokens) and loops (24), and soon done.
+inline constexpr std::size_t kHealthAnswerTokens = 48;
+
+class HealthAnswers {
+ public:
+  // options.health_answers of them. `sampling`: as the teacher's answers were drawn; its limit and seed aren't read.
+  HealthAnswers(std::span<const dataset::Example> held_out, const TrainOptions& options,
+                const SamplingOptions& sampling, std::span<const TokenId> end_ids, std::size_t context_tokens);
+
+  bool empty() const { return prompts_.empty(); }
+  // Error: the engine's.
+  Result<OwnAnswers> measure(const model::Decoder& student) const;
+
+ private:
+  std::vector<std::vector<TokenId>> prompts_;
+  AnswerFigures teacher_;
+  SamplingOptions sampling_;
+  std::vector<TokenId> end_ids_;
+};
+
+}  // namespace retort::train
