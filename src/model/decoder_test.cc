@@ -520,7 +520,8 @@ TEST_F(FileTest, LoadingSomeLayersEqualsCutting) {
   ASSERT_TRUE(whole);
   const std::vector<std::int64_t> layers = {1};
   const auto cut = whole->keep_layers(layers);
-  const auto loaded = Decoder::from_gguf(file, {ComputeType::kFloat32, layers});
+  const auto loaded =
+      Decoder::from_gguf(file, {.compute = ComputeType::kFloat32, .backend = Backend::kKernels, .layers = layers});
   ASSERT_TRUE(cut);
   ASSERT_TRUE(loaded);
   EXPECT_EQ(cut->config(), loaded->config());

@@ -118,7 +118,7 @@ TEST(ObjectiveTensors, TrainingTakesTheSameStepsWithoutKernels) {
   options.micro_batch_tokens = 32;
   options.max_length = 32;
   options.learning_rate = 3e-3;
-  const StepPlan plan(examples, options);
+  StepPlan plan(examples, options);
   const model::Decoder elsewhere = teacher.clone(model::ComputeType::kFloat32, model::Backend::kTensors);
   const SystemClock clock;
   StepRunner kernels(teacher, student.clone(model::ComputeType::kFloat32), options, clock);
