@@ -1,4 +1,5 @@
-// A copy of a model file in another type, for benchmarks that give both sides the same file: convert_model MODEL TYPE TARGET
+// A copy of a model file in another type, for benchmarks that give both sides the same file: convert_model MODEL TYPE
+// TARGET
 #include <iostream>
 
 #include "gguf/file.h"

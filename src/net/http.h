@@ -39,7 +39,7 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 200;
-  // Without those that the server writes itself: Content-Length, Transfer-Encoding, Connection, Date.
+  // Without those that the server writes itself: Content-Length, Transfer-Encoding, Connection.
   Headers headers;
   std::string body;
 };
