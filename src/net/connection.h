@@ -36,7 +36,9 @@ struct HttpServer::Core {
 
   ServerOptions options;
   Handler handler;
-  boost::asio::io_context io{1};
+  // Not told that one thread runs it: then what the handler itself posts could be overtaken by what another thread
+  // posts after it, and a Reply's functions would run in another order than they were called in.
+  boost::asio::io_context io;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
   boost::asio::ip::tcp::acceptor acceptor{io};
   boost::asio::steady_timer accept_again{io};

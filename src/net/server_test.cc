@@ -103,6 +103,14 @@ class EchoServer {
     });
     if (request.path == "/drop") return;
     if (request.path == "/throw") throw std::runtime_error("a mistake");
+    if (request.path == "/handover") {
+      reply->begin({.status = 200, .headers = {}, .body = "one"});
+      std::thread([&] {
+        reply->write("two");
+        reply->finish();
+      }).join();
+      return;
+    }
     if (request.path == "/keep" || request.path == "/stream") {
       if (request.path == "/stream") reply->begin({.status = 200, .headers = {}, .body = "one"});
       const std::lock_guard lock(mutex);
@@ -198,6 +206,13 @@ TEST(ServerTest, StreamsInChunks) {
   EXPECT_EQ(client.hear("0\r\n\r\n"), "0\r\n\r\n");
   client.say(kPost);
   EXPECT_THAT(client.hear("=hello"), EndsWith("=hello")) << "the connection is kept";
+}
+
+TEST(ServerTest, AReplyKeepsTheOrderOfItsCallsAcrossThreads) {
+  EchoServer echo;
+  Client client(echo.server->port());
+  client.say("GET /handover HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.hear("\r\n0\r\n\r\n"), EndsWith("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
 }
 
 TEST(ServerTest, AnOldClientGetsTheStreamUntilTheEnd) {
