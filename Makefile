@@ -34,6 +34,7 @@ quickstart: build ## distil a 135M teacher on this machine, with report: runs/qu
 	$(BUILD)/bin/retort run $(RECIPE)
 
 test: configure ## build everything and run all tests
+	@scripts/clients.sh
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS) -R '$(TESTS)'
 

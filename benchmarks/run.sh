@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -40,8 +40,13 @@ for bench in "${chosen[@]}"; do
     tools=$(python3 -B scripts/parts.py path llama-tools)/bin
     python3 -B benchmarks/rollouts.py --program "$build/bin/rollout_bench" --peer "$tools/llama-batched-bench" --model "$model" --threads "$(nproc)" --out "$out"
     ;;
+  serve)
+    python3 -B scripts/parts.py ensure llama-tools
+    tools=$(python3 -B scripts/parts.py path llama-tools)/bin
+    python3 -B benchmarks/serve.py --program "$build/bin/retort" --convert "$build/bin/convert_model" --peer "$tools/llama-batched-bench" --model "$model" --threads "$(nproc)" --out "$out"
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve)" >&2
     exit 2
     ;;
   esac

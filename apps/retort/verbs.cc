@@ -15,6 +15,7 @@ RETORT_VERB(export);
 RETORT_VERB(report);
 RETORT_VERB(chat);
 RETORT_VERB(generate);
+RETORT_VERB(serve);
 RETORT_VERB(tokenize);
 RETORT_VERB(score);
 RETORT_VERB(objective);
@@ -38,6 +39,7 @@ std::span<const Verb> verbs() {
       {"report", "write a run's report.html again", kTorch, &register_report},
       {"chat", "talk to a model", kLight, &register_chat},
       {"generate", "complete a prompt", kLight, &register_generate},
+      {"serve", "answer over HTTP as OpenAI's API does", kLight, &register_serve},
       {"tokenize", "print the token ids of standard input", kLight, &register_tokenize},
       {"score", "print the log-probability of each token of standard input", kTorch, &register_score},
       {"objective", "compute a training objective on given logits, beside an FP64 reference", kTorch,

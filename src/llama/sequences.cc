@@ -23,12 +23,8 @@ std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b
 
 }  // namespace
 
-Sequences::Sequences(Session& session) : session_(session), slots_(session.parallel()) {
-  // Copying moves copy_bytes at some 4 GB/s, computing takes 2 * parameters FLOPs a token at some 300 GFLOP/s.
-  const double tokens = static_cast<double>(session.copy_bytes()) / 4e9 /
-                        (2.0 * static_cast<double>(std::max<std::uint64_t>(session.parameters(), 1)) / 3e11);
-  copy_pays_from_ = static_cast<std::size_t>(std::clamp(tokens, 4.0, 4096.0));
-}
+Sequences::Sequences(Session& session)
+    : session_(session), slots_(session.parallel()), copy_pays_from_(session.copy_pays_from()) {}
 
 void Sequences::forget() {
   session_.clear();

@@ -243,4 +243,11 @@ void Session::copy(std::size_t from, std::size_t to) {
                       -1, -1);
 }
 
+std::size_t Session::copy_pays_from() const {
+  // Copying moves copy_bytes at some 4 GB/s, computing takes 2 * parameters FLOPs a token at some 300 GFLOP/s.
+  const double tokens = static_cast<double>(copy_bytes_) / 4e9 /
+                        (2.0 * static_cast<double>(std::max<std::uint64_t>(parameters_, 1)) / 3e11);
+  return static_cast<std::size_t>(std::clamp(tokens, 4.0, 4096.0));
+}
+
 }  // namespace retort::llama

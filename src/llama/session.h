@@ -56,7 +56,7 @@ class Session {
   void clear();
   // Forgets a sequence from a position on.
   void truncate(std::size_t sequence, std::size_t position);
-  // Makes `to` hold what `from` holds. Copies copy_bytes().
+  // Makes `to` hold what `from` holds. Moves as many bytes as a sequence's whole context takes.
   void copy(std::size_t from, std::size_t to);
 
   std::size_t vocabulary() const { return vocabulary_; }
@@ -65,8 +65,8 @@ class Session {
   std::size_t batch_tokens() const { return batch_tokens_; }
   std::size_t max_outputs() const { return max_outputs_; }
   int threads() const { return threads_; }
-  std::uint64_t parameters() const { return parameters_; }
-  std::uint64_t copy_bytes() const { return copy_bytes_; }
+  // From how many tokens on copy() is cheaper than computing them.
+  std::size_t copy_pays_from() const;
 
  private:
   struct ModelDeleter {
