@@ -195,6 +195,7 @@ Result<StageResult> run_train(StageContext& context) {
   helpers.answer_sampling.top_p = collected.top_p;
   helpers.answer_sampling.top_k = static_cast<std::int32_t>(collected.top_k);
   helpers.answer_sampling.min_p = collected.min_p;
+  helpers.answer_sampling.max_tokens = static_cast<std::int32_t>(collected.max_tokens);
   helpers.text = own_text;
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;

@@ -193,17 +193,21 @@ std::vector<HealthWarning> warnings(const OwnAnswers& answers) {
     return "The student " + std::string(what) + " " + percent(own) + " of its answers, the teacher " +
            percent(teachers) + ".";
   };
-  if (student.empty > teacher.empty + kEmptyMargin) {
+  const auto above = [&](double own, double teachers, double margin) {
+    const double more = (own - teachers) * static_cast<double>(student.answers);
+    return own > teachers + margin && more > kFewestAnswers - 0.5;
+  };
+  if (above(student.empty, teacher.empty, kEmptyMargin)) {
     all.push_back({"empties", of_answers("empties: it ends at once in", student.empty, teacher.empty) +
                                   " Lower train.learning_rate, or train.on_policy_share where it learns from itself."});
   } else if (teacher.tokens >= kShortTokens && student.tokens < kShortShare * teacher.tokens) {
     all.push_back({"short", "The student grows short: its answers have " + number(student.tokens, 0) +
                                 " tokens where the teacher's have " + number(teacher.tokens, 0) + "."});
   }
-  if (student.copied > teacher.copied + kCopiedMargin) {
+  if (above(student.copied, teacher.copied, kCopiedMargin)) {
     all.push_back({"copies", of_answers("copies: it repeats a run of the prompt in", student.copied, teacher.copied)});
   }
-  if (student.looping > teacher.looping + kLoopingMargin) {
+  if (above(student.looping, teacher.looping, kLoopingMargin)) {
     all.push_back({"loops", of_answers("loops in", student.looping, teacher.looping)});
   }
   return all;

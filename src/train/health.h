@@ -81,6 +81,7 @@ struct LastAnswer {
 LastAnswer last_answer(const dataset::Example& example, std::span<const TokenId> end_ids, std::size_t limit);
 
 // When a warning is due. Shares are of answers, above the teacher's own share.
+inline constexpr double kFewestAnswers = 2;  // so many answers more than the teacher's, whatever the share
 inline constexpr double kEmptyMargin = 0.2;
 inline constexpr double kCopiedMargin = 0.3;
 inline constexpr double kLoopingMargin = 0.5;

@@ -1,5 +1,6 @@
 #include "train/health_answers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/random.h"
@@ -11,13 +12,15 @@ HealthAnswers::HealthAnswers(std::span<const dataset::Example> held_out, const T
                              const SamplingOptions& sampling, std::span<const TokenId> end_ids,
                              std::size_t context_tokens)
     : sampling_(sampling), end_ids_(end_ids.begin(), end_ids.end()) {
-  sampling_.max_tokens = static_cast<std::int32_t>(kHealthAnswerTokens);
+  std::size_t limit = kHealthAnswerTokens;
+  if (sampling.max_tokens > 0) limit = std::min(limit, static_cast<std::size_t>(sampling.max_tokens));
+  sampling_.max_tokens = static_cast<std::int32_t>(limit);
   sampling_.seed = derive_seed(static_cast<std::uint64_t>(options.seed), "train.health_answers");
   std::vector<TokenCompletion> teachers;
   for (const dataset::Example& example : held_out) {
     if (prompts_.size() >= static_cast<std::size_t>(options.health_answers)) break;
-    LastAnswer last = last_answer(example, end_ids_, kHealthAnswerTokens);
-    if (last.prompt.empty() || last.prompt.size() + kHealthAnswerTokens > context_tokens) continue;
+    LastAnswer last = last_answer(example, end_ids_, limit);
+    if (last.prompt.empty() || last.prompt.size() + limit > context_tokens) continue;
     prompts_.push_back(std::move(last.prompt));
     teachers.push_back(std::move(last.answer));
   }

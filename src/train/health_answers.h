@@ -20,12 +20,13 @@ class Decoder;
 
 namespace retort::train {
 
-// The longest answer: enough to see emptiness, copying (12 tokens) and loops (24), and soon done.
+// The longest answer, unless the teacher's were cut earlier: enough to see emptiness, copying (12 tokens) and loops
+// (24), and soon done.
 inline constexpr std::size_t kHealthAnswerTokens = 48;
 
 class HealthAnswers {
  public:
-  // options.health_answers of them. `sampling`: as the teacher's answers were drawn; its limit and seed aren't read.
+  // options.health_answers of them. `sampling`: as the teacher's answers were drawn and cut; its seed isn't read.
   HealthAnswers(std::span<const dataset::Example> held_out, const TrainOptions& options,
                 const SamplingOptions& sampling, std::span<const TokenId> end_ids, std::size_t context_tokens);
 

@@ -244,6 +244,18 @@ TEST(HealthAnswers, SeesAStudentThatEndsCopiesOrLoops) {
   EXPECT_THAT(kinds(warnings(loops)), ElementsAre("loops"));
 }
 
+// Both are cut at the same length, the teacher's own where that is less.
+TEST(HealthAnswers, AreCutLikeTheTeachers) {
+  SamplingOptions sampling;
+  sampling.max_tokens = 10;
+  const HealthAnswers asked(counting_examples(3), options_for_health(), sampling, std::vector<TokenId>{kEnd}, 128);
+  const auto answers = asked.measure(scripted_student([](TokenId id) { return (id + 1) % 30; }));
+  ASSERT_TRUE(answers);
+  EXPECT_EQ(answers->student.tokens, 10);
+  EXPECT_EQ(answers->teacher.tokens, 10);
+  EXPECT_EQ(answers->teacher.ended, 0);
+}
+
 TEST(HealthWarnings, ComeAtTheirThresholds) {
   OwnAnswers answers;
   answers.student = answers.teacher = {10, 30, 0.8, 0, 0, 0, 0.9};
@@ -259,6 +271,9 @@ TEST(HealthWarnings, ComeAtTheirThresholds) {
   answers.student.copied += 0.1;
   answers.student.looping += 0.1;
   EXPECT_THAT(kinds(warnings(answers)), ElementsAre("empties", "copies", "loops"));
+  answers.student.answers = 3;  // one answer of three proves nothing
+  EXPECT_THAT(kinds(warnings(answers)), ElementsAre("short", "loops"));
+  answers.student.answers = 10;
   answers.teacher = answers.student;  // the teacher does it too
   EXPECT_THAT(warnings(answers), IsEmpty());
 
