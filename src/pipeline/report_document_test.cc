@@ -232,8 +232,8 @@ TEST(ReportDocument, DrawsTheHealthWhileItTrained) {
   }
   EXPECT_THAT(titles, testing::ElementsAre("Entropy", "Calibration error", "Agreement", "KL by place in the answer",
                                            "Ending where the teacher ended", "Ending elsewhere",
-                                           "Perplexity on the teacher's answers", "Length of its own answers",
-                                           "What its own answers do", "Variety of its own answers"));
+                                           "Perplexity on the teacher's answers", "Own answers: length",
+                                           "Own answers: what they do", "Own answers: variety"));
   const auto html = report::render_html(document);
   ASSERT_TRUE(html) << html.error().message;
   EXPECT_THAT(*html, HasSubstr("chart small"));

@@ -33,7 +33,7 @@ struct Curve {
 };
 
 // Curves without a point are left out; a chart without a curve is none.
-void add_chart(Json& blocks, const char* title, const std::string& description, const char* unit, bool from_zero,
+void add_chart(Json& blocks, const std::string& title, const std::string& description, const char* unit, bool from_zero,
                std::vector<Curve> curves) {
   Json series = Json::array();
   for (Curve& curve : curves) {
@@ -109,7 +109,7 @@ void add_place_charts(Json& blocks, const RunFacts& facts) {
 }
 
 // The student's own answers, from `answers` of a line, over the trained tokens.
-void add_answer_charts(Json& blocks, const RunFacts& facts,
+void add_answer_charts(Json& blocks, const RunFacts& facts, const std::string& whose,
                        const std::function<Json(const std::function<double(const OwnAnswers&)>&)>& curve,
                        const std::string& which) {
   const auto of = [&](double train::AnswerFigures::*member, bool teacher) {
@@ -118,16 +118,16 @@ void add_answer_charts(Json& blocks, const RunFacts& facts,
   using Figures = train::AnswerFigures;
   Json length = of(&Figures::tokens, false);
   if (length.empty() || facts.metrics.empty()) return;
-  add_chart(blocks, "Length of its own answers", which, "tokens", true,
+  add_chart(blocks, whose + ": length", which, "tokens", true,
             {{"student", std::move(length), "student"}, {"teacher", of(&Figures::tokens, true), "teacher", true}});
-  add_chart(blocks, "What its own answers do",
-            "Shares that end by themselves, have no word, repeat twelve words of their prompt, or loop.",
+  add_chart(blocks, whose + ": what they do",
+            "Shares that end by themselves, have no word, repeat twelve tokens of their prompt, or loop.",
             "share of answers", true,
             {{"end by themselves", of(&Figures::ended, false)},
              {"empty", of(&Figures::empty, false)},
              {"copy the prompt", of(&Figures::copied, false)},
              {"loop", of(&Figures::looping, false)}});
-  add_chart(blocks, "Variety of its own answers", "Different pairs of tokens among all pairs.", "share", true,
+  add_chart(blocks, whose + ": variety", "Different pairs of tokens among all pairs.", "share", true,
             {{"student", of(&Figures::distinct_bigrams, false), "student"},
              {"teacher", of(&Figures::distinct_bigrams, true), "teacher", true}});
 }
@@ -145,7 +145,7 @@ Json while_training_section(const RunFacts& facts) {
     if (line.health && line.health->answers) asked = line.health->answers->student.answers;
   }
   add_answer_charts(
-      blocks, facts,
+      blocks, facts, "Own answers",
       [&](const std::function<double(const OwnAnswers&)>& read) {
         return health_curve(facts, [&read](const StudentHealth& health) {
           return health.answers ? std::optional(read(*health.answers)) : std::nullopt;
@@ -154,7 +154,7 @@ Json while_training_section(const RunFacts& facts) {
       "Mean of " + std::to_string(asked) +
           " short answers to held-out prompts; the teacher's own, cut at the same length.");
   add_answer_charts(
-      blocks, facts,
+      blocks, facts, "Rollouts",
       [&](const std::function<double(const OwnAnswers&)>& read) {
         Json points = Json::array();
         for (const MetricFacts& line : facts.metrics) {
@@ -162,7 +162,7 @@ Json while_training_section(const RunFacts& facts) {
         }
         return points;
       },
-      "Rollouts, by round: what it answered to training prompts and then learnt from.");
+      "By round: what it answered to training prompts and then learnt from.");
   Json data = Json::array(), own = Json::array();
   for (const MetricFacts& line : facts.metrics) {
     if (line.data_kl) data.push_back({line.tokens, *line.data_kl});

@@ -76,7 +76,7 @@ tr.emphasis th,tr.emphasis td{font-weight:650;background:var(--shade)}
 .plot .whisker{fill:none;stroke:var(--ink);stroke-width:1.4}
 .plot .group{font-weight:600;fill:var(--soft);font-size:12px}
 .plot.narrow{display:none}.small .plot.narrow{display:block}.small .legend{display:flex}
-.chart.small{display:inline-block;vertical-align:top;width:50%;box-sizing:border-box;padding-right:22px}
+.chart.small{display:inline-block;vertical-align:top;width:calc(50% - 4px);box-sizing:border-box;padding-right:22px}
 .legend{display:none;list-style:none;margin:0 0 8px;padding:0;flex-wrap:wrap;gap:2px 16px;font-size:13px;color:var(--soft)}
 .legend .swatch{display:inline-block;width:20px;border-top:3px solid var(--c);vertical-align:middle;margin-right:6px}
 .legend .dashed .swatch{border-top-style:dashed}.legend .faint .swatch{opacity:.45}
