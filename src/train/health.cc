@@ -210,6 +210,7 @@ std::vector<HealthWarning> warnings(const OwnAnswers& answers) {
   if (above(student.looping, teacher.looping, kLoopingMargin)) {
     all.push_back({"loops", of_answers("loops in", student.looping, teacher.looping)});
   }
+  for (HealthWarning& warning : all) warning.of_answers = true;
   return all;
 }
 

@@ -94,8 +94,9 @@ inline constexpr double kEarlyEndProbability = 0.01;  // and this more
 inline constexpr double kForgottenTimes = 1.2;        // perplexity on the user's text, of what it was before training
 
 struct HealthWarning {
-  std::string kind;      // "empties", "short", "copies", "loops", "entropy", "ends_early", "forgets"
-  std::string sentence;  // with the figures
+  std::string kind;         // "empties", "short", "copies", "loops", "entropy", "ends_early", "forgets"
+  std::string sentence;     // with the figures
+  bool of_answers = false;  // judged by the student's own answers, which aren't asked for at every measurement
 };
 std::vector<HealthWarning> warnings(const OwnAnswers& answers);
 // `before`: of the student before any step; may be null.

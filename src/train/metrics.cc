@@ -107,8 +107,9 @@ std::vector<StandingWarning> standing_warnings(std::span<const StepMetrics> line
   std::vector<StandingWarning> all;
   const StudentHealth* before = !lines.empty() && lines.front().health_before ? &*lines.front().health_before : nullptr;
   for (const StepMetrics& line : lines) {
-    if (line.health) {
-      for (StandingWarning& standing : all) standing.gone = true;  // unless this line says it again
+    const bool answers = line.rollouts || (line.health && line.health->answers);
+    for (StandingWarning& standing : all) {  // unless this line says it again
+      if (standing.warning.of_answers ? answers : line.health.has_value()) standing.gone = true;
     }
     for (HealthWarning& warning : warnings(line, before)) {
       const auto known = std::find_if(all.begin(), all.end(), [&](const StandingWarning& standing) {

@@ -187,7 +187,7 @@ class Training {
                               static_cast<std::size_t>(config.context));
     }
     if (position_.step == 0) {
-      RETORT_ASSIGN(const HeldOutFigures before, measure(runner, held_out));
+      RETORT_ASSIGN(const HeldOutFigures before, measure(runner, held_out, true));
       position_.held_out_kl_before = before.kl;
       health_before_ = before.health;
     }
@@ -429,10 +429,10 @@ class Training {
     progress_.note(text);
   }
 
-  // The held-out figures, with the student's own answers on the rank that leads.
-  Result<HeldOutFigures> measure(StepRunner& runner, const HeldOut& held_out) {
+  // The held-out figures; `ask`: with the student's own answers, on the rank that leads.
+  Result<HeldOutFigures> measure(StepRunner& runner, const HeldOut& held_out, bool ask) {
     RETORT_ASSIGN(HeldOutFigures figures, held_out.measure(runner));
-    if (figures.health && health_answers_ && !health_answers_->empty()) {
+    if (ask && figures.health && health_answers_ && !health_answers_->empty()) {
       // Logits that aren't finite can't be drawn from; the next step stops at them and says more.
       const auto answers = health_answers_->measure(runner.student());
       if (answers) figures.health->answers = *answers;
@@ -489,7 +489,8 @@ class Training {
     const bool last = index + 1 == plan_.steps().size();
     const bool due = options_.held_out_every > 0 && position_.step % options_.held_out_every == 0;
     if (!held_out.empty() && (last || due)) {
-      RETORT_ASSIGN(const HeldOutFigures figures, measure(runner, held_out));
+      const bool ask = last || position_.step % (kHealthAnswersEvery * options_.held_out_every) == 0;
+      RETORT_ASSIGN(const HeldOutFigures figures, measure(runner, held_out, ask));
       held_out_kl_ = figures.kl;
       line.held_out_kl = held_out_kl_;
       line.health = figures.health;

@@ -260,11 +260,13 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                 .help = "Size of the fixed part of the held-out exchanges that is measured while training.",
                 .minimum = 1,
                 .maximum = 1 << 24})
-          .add("health_answers", &O::health_answers,
-               {.help = "Short answers the student is asked for at every held-out measurement, to warn early when it "
-                        "empties, copies or loops; the same prompts and draws each time. 0: none.",
-                .minimum = 0,
-                .maximum = 1024})
+          .add(
+              "health_answers", &O::health_answers,
+              {.help =
+                   "Short answers the student is asked for at every second held-out measurement, to warn early when it "
+                   "empties, copies or loops; the same prompts and draws each time. 0: none.",
+               .minimum = 0,
+               .maximum = 1024})
           .add("head_rows", &O::head_rows,
                {.unit = "rows",
                 .help = "Rows of logits that exist at a time; each takes 4 bytes a word of the vocabulary in bf16.",

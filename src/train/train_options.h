@@ -57,7 +57,7 @@ struct TrainOptions {
   std::int64_t keep_checkpoints = 1;      // the last so many
   std::int64_t held_out_every = 25;       // steps; 0: only at the end
   std::int64_t held_out_tokens = 4096;    // the fixed subset that is measured while training
-  std::int64_t health_answers = 8;        // answers of the student at every held-out measurement; 0: none
+  std::int64_t health_answers = 8;        // short answers of the student at every second measurement
   std::int64_t head_rows = 512;           // rows of logits that exist at a time
   std::int64_t teacher_states_mb = 1024;  // memory for the teacher's states, kept between passes; 0: none
   std::string compute = "auto";           // "auto", "bf16" or "fp32"
