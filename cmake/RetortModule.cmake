@@ -54,7 +54,7 @@ function(retort_module name)
       target_compile_options(${test} PRIVATE -fPIC)
     endif()
     add_test(NAME ${name} COMMAND ${test})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT "${retort_test_environment}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 900 ENVIRONMENT "${retort_test_environment};OMP_WAIT_POLICY=passive")
   endif()
 endfunction()
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "evaluate/bootstrap.h"
 #include "evaluate/compare.h"
 #include "evaluate/health_sums.h"
+#include "evaluate/own_answers.h"
 #include "exchange/engine.h"
 
 namespace retort::evaluate {
@@ -39,6 +41,7 @@ struct AnswerHealth {
       0;              // different pairs of tokens among all pairs of all answers (Li et al., arXiv 1510.03055)
   double empty = 0;   // share of answers without a token before the end
   double copied = 0;  // share that copy their prompt (exchange/repetition.h)
+  std::optional<OwnAnswers> judged;  // by the teacher; absent where nobody asked it
 };
 
 struct Health {

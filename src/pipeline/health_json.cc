@@ -23,7 +23,14 @@ using evaluate::Health;
 using evaluate::PartKl;
 
 Json answers_json(const AnswerHealth& answers) {
-  return {{"distinct_bigrams", answers.distinct_bigrams}, {"empty", answers.empty}, {"copied", answers.copied}};
+  Json json = {{"distinct_bigrams", answers.distinct_bigrams}, {"empty", answers.empty}, {"copied", answers.copied}};
+  if (answers.judged) {
+    json["judged"] = {{"tokens", answers.judged->tokens},
+                      {"teacher_nats", to_json(answers.judged->teacher_nats)},
+                      {"model_nats", to_json(answers.judged->model_nats)},
+                      {"kl_nats", to_json(answers.judged->kl_nats)}};
+  }
+  return json;
 }
 
 Result<AnswerHealth> answers_from_json(const Json& json, const std::string& what) {
@@ -31,6 +38,16 @@ Result<AnswerHealth> answers_from_json(const Json& json, const std::string& what
   RETORT_ASSIGN(answers.distinct_bigrams, member<double>(json, "distinct_bigrams", what));
   RETORT_ASSIGN(answers.empty, member<double>(json, "empty", what));
   RETORT_ASSIGN(answers.copied, member<double>(json, "copied", what));
+  if (!json.contains("judged")) return answers;  // of an older version
+  const Json& judged = json["judged"];
+  evaluate::OwnAnswers& own = answers.judged.emplace();
+  RETORT_ASSIGN(own.tokens, member<std::int64_t>(judged, "tokens", what));
+  for (const auto& [name, estimate] : {std::pair{"teacher_nats", &evaluate::OwnAnswers::teacher_nats},
+                                       std::pair{"model_nats", &evaluate::OwnAnswers::model_nats},
+                                       std::pair{"kl_nats", &evaluate::OwnAnswers::kl_nats}}) {
+    RETORT_ASSIGN(const Json value, member<Json>(judged, name, what));
+    RETORT_ASSIGN(own.*estimate, estimate_from_json(value, what));
+  }
   return answers;
 }
 

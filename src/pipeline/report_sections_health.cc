@@ -66,6 +66,11 @@ Json comparison_table(const Health& health) {
       percent_text(student.distinct_bigrams));
   row("Own answers: empty", percent_text(teacher.empty), percent_text(student.empty));
   row("Own answers: copy a run of the prompt", percent_text(teacher.copied), percent_text(student.copied));
+  if (teacher.judged && student.judged) {
+    row("Own answers: how much they surprise the teacher, nats per token", entropy(teacher.judged->teacher_nats),
+        entropy(student.judged->teacher_nats));
+    row("Own answers: KL from the teacher there, nats per token", "0", entropy(student.judged->kl_nats));
+  }
   return {
       {"type", "table"},
       {"columns",

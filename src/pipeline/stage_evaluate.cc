@@ -148,6 +148,29 @@ Result<Answers> measure_answers(Evaluation& evaluation, const MeasuredModels& mo
   return answers;
 }
 
+// What the teacher thinks of what it and the student wrote.
+Result<void> judge(Evaluation& evaluation, const MeasuredModels& models, const Answers& answers,
+                   evaluate::Health& health) {
+  StageContext& context = evaluation.context;
+  if (answers.student.empty()) return {};
+  std::size_t longest = 0;
+  for (const auto* written : {&answers.teacher, &answers.student}) {
+    for (std::size_t i = 0; i < written->size(); ++i) {
+      longest = std::max(longest, answers.prompts[i].size() + (*written)[i].ids.size());
+    }
+  }
+  const std::size_t context_tokens = rounded_context(longest, context.teacher);
+  RETORT_ASSIGN(const auto teacher, open_engine(models.reference, context_tokens, 1));
+  RETORT_ASSIGN(const auto student, open_engine(models.student, context_tokens, 1));
+  RETORT_ASSIGN(health.teacher_answers.judged,
+                evaluate::judge_answers(*teacher, nullptr, answers.prompts, answers.teacher, evaluation.bootstrap,
+                                        context.progress, context.stop));
+  RETORT_ASSIGN(health.model_answers.judged,
+                evaluate::judge_answers(*teacher, student.get(), answers.prompts, answers.student, evaluation.bootstrap,
+                                        context.progress, context.stop));
+  return {};
+}
+
 Result<void> measure_text(Evaluation& evaluation, const MeasuredModels& models, Scorecard& card) {
   if (evaluation.options.text.empty()) return {};
   StageContext& context = evaluation.context;
@@ -241,6 +264,7 @@ Result<StageResult> run_evaluate(StageContext& context) {
                                             evaluation.bootstrap);
   details.health->teacher_answers = evaluate::measure_answers(answers.prompts, answers.teacher);
   details.health->model_answers = evaluate::measure_answers(answers.prompts, answers.student);
+  RETORT_TRY(judge(evaluation, models, answers, *details.health));
   for (const std::string& warning : evaluate::warnings(*details.health)) context.progress.note("warning: " + warning);
   const tokens::Tokenizer& tokenizer = context.teacher.format.tokenizer();
   const auto shown =
