@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "model/adapters.h"
 #include "model/torch_generator.h"
 
 namespace retort::model {
@@ -106,6 +107,39 @@ TEST(BlockTensors, GiveTheGradientsOfTheKernels) {
       }
     }
     EXPECT_GE(gradients[0].size(), 11U);
+    for (const auto& [name, gradient] : gradients[0]) {
+      ASSERT_TRUE(gradients[1][name].defined()) << name;
+      EXPECT_LT(distance(gradient, gradients[1][name]), 1e-4) << config.architecture << " " << name;
+    }
+  }
+}
+
+// Every adapter drawn, B too: what is left out somewhere must show.
+TEST(BlockTensors, HearAdaptersAsTheKernelsDo) {
+  for (const DecoderConfig& config : families()) {
+    Decoder kernels = drawn(config, ComputeType::kFloat32);
+    Decoder tensors = kernels.clone(ComputeType::kFloat32, Backend::kTensors);
+    const torch::Tensor input = torch::randn({20, 32});
+    const torch::Tensor incoming = torch::randn({20, 32});
+    std::vector<std::map<std::string, torch::Tensor>> gradients;
+    for (Decoder* decoder : {&kernels, &tensors}) {
+      decoder->add_adapters({.rank = 3, .lora_alpha = 5}, 1);
+      torch::manual_seed(6);
+      for (auto& [name, tensor] : decoder->named_adapters()) {
+        const torch::NoGradGuard no_gradient;
+        tensor.copy_(0.2 * torch::randn(tensor.sizes()));
+      }
+      torch::Tensor x = input.clone().set_requires_grad(true);
+      const torch::Tensor y = decoder->apply_block(1, x, decoder->layout(packed()));
+      torch::autograd::backward({y}, {incoming});
+      auto& own = gradients.emplace_back();
+      own["y"] = torch::cat({y.detach().narrow(0, 0, 11), y.detach().narrow(0, 13, 7)});
+      own["x"] = x.grad();
+      for (const NamedTensor& named : decoder->named_adapters()) {
+        if (named.name.starts_with("blk.1.")) own[named.name] = named.tensor.grad();
+      }
+    }
+    EXPECT_EQ(gradients[0].size(), 2U + 2 * 7);
     for (const auto& [name, gradient] : gradients[0]) {
       ASSERT_TRUE(gradients[1][name].defined()) << name;
       EXPECT_LT(distance(gradient, gradients[1][name]), 1e-4) << config.architecture << " " << name;
