@@ -211,12 +211,19 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
     if (stage.name == "evaluate") RETORT_TRY(write_scorecard(folder));
     if (stage.name == request.until) break;
   }
-  RETORT_ASSIGN(outcome.scorecard, write_scorecard(folder));
+  // What an earlier call made of another student isn't this call's.
+  const auto came_to = [&](const char* name) {
+    return std::any_of(outcome.stages.begin(), outcome.stages.end(),
+                       [&](const StageOutcome& stage) { return stage.name == name; });
+  };
+  if (came_to("evaluate")) {
+    RETORT_ASSIGN(outcome.scorecard, write_scorecard(folder));
+  }
   outcome.wall_s = folder.manifest().total_seconds();
   if (const StageRecord* train = folder.manifest().find("train"); train != nullptr && train->done) {
     RETORT_ASSIGN(outcome.training, read_json(folder, kTrainSummaryFile));
   }
-  if (const StageRecord* bundle = folder.manifest().find("bundle"); bundle != nullptr && bundle->done) {
+  if (came_to("bundle")) {
     RETORT_ASSIGN(const std::vector<ExportedFile> files, read_exported_files(folder));
     for (const ExportedFile& file : files) {
       if (file.shipped) outcome.model = folder.of("bundle") / std::filesystem::path(file.path).filename();

@@ -76,9 +76,9 @@ class PipelineTest : public testing::Test {
     return recipe::Recipe::parse(yaml, "test.yaml", recipe_schema(), overrides);
   }
   Result<RunOutcome> run_it(const std::vector<std::string>& overrides = {}, Progress* progress = nullptr,
-                            std::stop_token stop = {}) {
+                            std::stop_token stop = {}, const std::string& until = "") {
     RETORT_ASSIGN(recipe::Recipe recipe, parse(overrides));
-    const RunRequest request{std::move(recipe), folder_ / "runs", folder_ / "cache", "", "retort run test.yaml"};
+    const RunRequest request{std::move(recipe), folder_ / "runs", folder_ / "cache", until, "retort run test.yaml"};
     return run(request, clock_, progress != nullptr ? *progress : silent_, stop);
   }
   std::vector<std::string> repeated(const RunOutcome& outcome) const {
@@ -142,6 +142,21 @@ TEST_F(PipelineTest, ADamagedOutputIsMadeAgain) {
   ASSERT_TRUE(again) << again.error().message;
   // The same curation comes out, so nothing after it is repeated.
   EXPECT_EQ(repeated(*again), (std::vector<std::string>{"curate"}));
+}
+
+// The evaluation and the files of the student before speak of that one alone.
+TEST_F(PipelineTest, TrainingAnewClaimsNothingOfTheStudentBefore) {
+  const auto whole = run_it();
+  ASSERT_TRUE(whole && whole->scorecard);
+  EXPECT_FALSE(whole->model.empty());
+  std::filesystem::remove_all(folder_ / "runs/test/evaluate");
+  const auto trained = run_it({"train.learning_rate=5e-3"}, nullptr, {}, "train");
+  ASSERT_TRUE(trained) << trained.error().message;
+  EXPECT_FALSE(trained->scorecard);
+  EXPECT_TRUE(trained->model.empty());
+  const auto again = run_it({"train.learning_rate=5e-3"});
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_TRUE(again->scorecard);
 }
 
 TEST_F(PipelineTest, StoppedTrainingGoesOnWithTheSameLosses) {
