@@ -34,6 +34,7 @@ for bench in "${chosen[@]}"; do
     ;;
   train)
     "$build/bin/retort" bench train --peers
+    "$build/bin/retort" bench train --signal sampled
     ;;
   rollouts)
     python3 -B scripts/parts.py ensure llama-tools
