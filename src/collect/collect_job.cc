@@ -44,11 +44,7 @@ std::uint64_t CollectJob::slot_seed(std::int64_t slot) const {
 }
 
 SamplingOptions CollectJob::sampling(std::uint64_t seed, std::int64_t max_tokens) const {
-  SamplingOptions result;
-  result.temperature = options_.temperature;
-  result.top_p = options_.top_p;
-  result.top_k = static_cast<std::int32_t>(options_.top_k);
-  result.min_p = options_.min_p;
+  SamplingOptions result = answer_sampling(options_);
   result.max_tokens = static_cast<std::int32_t>(max_tokens);
   result.seed = seed;
   return result;

@@ -2,6 +2,16 @@
 
 namespace retort::collect {
 
+SamplingOptions answer_sampling(const CollectOptions& options) {
+  SamplingOptions sampling;
+  sampling.temperature = options.temperature;
+  sampling.top_p = options.top_p;
+  sampling.top_k = static_cast<std::int32_t>(options.top_k);
+  sampling.min_p = options.min_p;
+  sampling.max_tokens = static_cast<std::int32_t>(options.max_tokens);
+  return sampling;
+}
+
 const recipe::OptionSet<CollectOptions>& collect_option_set() {
   static const auto set =
       recipe::OptionSet<CollectOptions>("collect", "What the teacher is asked for.")

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "exchange/exchange.h"
 #include "recipe/choices.h"
 #include "recipe/option_set.h"
 
@@ -39,6 +40,9 @@ struct TermsOptions {
   std::string accepted_by;
   std::string accepted_licence;
 };
+
+// How an answer is drawn and cut; the seed is the caller's.
+SamplingOptions answer_sampling(const CollectOptions& options);
 
 const recipe::OptionSet<CollectOptions>& collect_option_set();
 const recipe::OptionSet<TermsOptions>& terms_option_set();

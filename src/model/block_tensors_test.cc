@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "model/adapters.h"
 #include "model/torch_generator.h"
 

@@ -5,7 +5,12 @@
 
 #include <torch/types.h>
 
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 #include "model/row_kernels.h"
 
@@ -27,6 +32,18 @@ const T* values_of(const torch::Tensor& tensor) {
   } else {
     return reinterpret_cast<const T*>(tensor.const_data_ptr<at::BFloat16>());
   }
+}
+
+// Row `row` of a contiguous [rows, width] tensor as FP32; `scratch` holds it where it isn't.
+inline std::span<const float> floats_of_row(const torch::Tensor& rows, std::size_t row, std::vector<float>& scratch) {
+  const auto width = static_cast<std::size_t>(rows.size(1));
+  if (rows.scalar_type() == torch::kFloat32) return {values_of<float>(rows) + row * width, width};
+  const Bf16* values = values_of<Bf16>(rows) + row * width;
+  scratch.resize(width);
+  for (std::size_t i = 0; i < width; ++i) {
+    scratch[i] = std::bit_cast<float>(static_cast<std::uint32_t>(values[i].bits) << 16U);
+  }
+  return scratch;
 }
 
 }  // namespace retort::model

@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <bit>
 #include <memory>
 #include <string>
 #include <utility>
@@ -50,24 +49,13 @@ Result<void> check_request(const TokenRequest& request, const DecoderConfig& con
 
 // Draws the next token of each sequence from its row of logits, on all threads.
 std::vector<TokenId> draw(const torch::Tensor& logits, std::span<const std::unique_ptr<Sequence>> sequences) {
-  const auto vocabulary = static_cast<std::size_t>(logits.size(1));
   std::vector<TokenId> drawn(sequences.size());
   at::parallel_for(0, static_cast<std::int64_t>(sequences.size()), 1, [&](std::int64_t first, std::int64_t last) {
     Sampler sampler;
     std::vector<float> widened;
     for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
-      std::span<const float> row;
-      if (logits.scalar_type() == torch::kBFloat16) {
-        const Bf16* values = values_of<Bf16>(logits) + i * vocabulary;
-        widened.resize(vocabulary);
-        for (std::size_t j = 0; j < vocabulary; ++j) {
-          widened[j] = std::bit_cast<float>(static_cast<std::uint32_t>(values[j].bits) << 16U);
-        }
-        row = widened;
-      } else {
-        row = {values_of<float>(logits) + i * vocabulary, vocabulary};
-      }
-      drawn[i] = sampler.sample(row, sequences[i]->request.sampling, sequences[i]->random);
+      drawn[i] =
+          sampler.sample(floats_of_row(logits, i, widened), sequences[i]->request.sampling, sequences[i]->random);
     }
   });
   return drawn;

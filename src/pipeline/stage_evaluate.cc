@@ -108,13 +108,7 @@ struct Answers {
 // What each writes when nobody corrects it. The same prompts and seeds for all.
 Result<Answers> measure_answers(Evaluation& evaluation, const MeasuredModels& models, Scorecard& card) {
   StageContext& context = evaluation.context;
-  const auto collect = context.recipe.get(collect::collect_option_set());
-  SamplingOptions sampling;
-  sampling.temperature = collect.temperature;
-  sampling.top_p = collect.top_p;
-  sampling.top_k = static_cast<std::int32_t>(collect.top_k);
-  sampling.min_p = collect.min_p;
-  sampling.max_tokens = static_cast<std::int32_t>(collect.max_tokens);
+  SamplingOptions sampling = collect::answer_sampling(context.recipe.get(collect::collect_option_set()));
   sampling.seed = static_cast<std::uint64_t>(evaluation.options.seed);
   const std::size_t count = std::min(
       evaluation.exchanges.size(),

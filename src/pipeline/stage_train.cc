@@ -184,18 +184,13 @@ Result<StageResult> run_train(StageContext& context) {
   use(compute, context.local_ranks);
   train::TrainHelpers helpers;
   helpers.checks = {agreement.check()};
-  helpers.make_student_again = [&] { return start_student(context, teacher, examples); };  // chosen by now
+  helpers.make_student_again = [&context] { return student_again(context); };
   helpers.decode = [&context](std::span<const TokenId> ids) {
     return context.teacher.format.tokenizer().decode(ids, true);
   };
   RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
   helpers.end_ids = context.teacher.format.end_ids();
-  const auto collected = context.recipe.get(collect::collect_option_set());
-  helpers.answer_sampling.temperature = collected.temperature;
-  helpers.answer_sampling.top_p = collected.top_p;
-  helpers.answer_sampling.top_k = static_cast<std::int32_t>(collected.top_k);
-  helpers.answer_sampling.min_p = collected.min_p;
-  helpers.answer_sampling.max_tokens = static_cast<std::int32_t>(collected.max_tokens);
+  helpers.answer_sampling = collect::answer_sampling(context.recipe.get(collect::collect_option_set()));
   helpers.text = own_text;
   helpers.ranks = &context.ranks;
   if (rollouts) helpers.rollouts = &*rollouts;

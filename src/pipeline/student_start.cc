@@ -196,22 +196,28 @@ Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const 
   return config;
 }
 
-Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
-                                     const std::vector<dataset::Example>& examples) {
-  const auto options = context.recipe.get(student_option_set());
+Result<model::Decoder> student_again(const StageContext& context) {
   if (is_there(context.folder.of(kStartFile))) {
     RETORT_ASSIGN(const model::LoadedWeights start, model::load_weights(context.folder.of(kStartFile)));
     return model::Decoder::from_tensors(start.config, start.tensors, model::ComputeType::kFloat32);
   }
+  RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
+  return model::Decoder::from_gguf(
+      context.teacher.file,
+      {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
+}
+
+Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
+                                     const std::vector<dataset::Example>& examples) {
+  const auto options = context.recipe.get(student_option_set());
+  if (is_there(context.folder.of(kStartFile))) return student_again(context);
   const bool narrower = options.intermediate > 0 || options.kv_heads > 0;
   const auto sequences = sequences_of(examples, options.measured_tokens);
   const auto started = [&]() -> Result<model::Decoder> {
     if (options.fresh.any()) return fresh_student(context, options);
     if (options.from.empty()) {
-      RETORT_ASSIGN(const auto layers, layers_for(context, teacher, sequences));
-      return model::Decoder::from_gguf(
-          context.teacher.file,
-          {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
+      RETORT_TRY(layers_for(context, teacher, sequences));
+      return student_again(context);
     }
     RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, context.teacher));
     RETORT_ASSIGN(const model::Decoder whole,

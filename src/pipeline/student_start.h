@@ -45,6 +45,9 @@ Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const 
 Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
                                      const std::vector<dataset::Example>& examples);
 
+// That student once more, from what is on record; after start_student() alone.
+Result<model::Decoder> student_again(const StageContext& context);
+
 // How the student began, for its lineage: see exporter::Lineage::start.
 Result<Json> start_of_lineage(const recipe::Recipe& recipe);
 

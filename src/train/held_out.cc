@@ -4,12 +4,12 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <utility>
 
 #include "dataset/pack.h"
+#include "model/tensor_rows.h"
 #include "train/step_plan.h"
 
 namespace retort::train {
@@ -47,18 +47,6 @@ std::vector<std::uint32_t> indices_of(const Batch& batch) {
   return indices;
 }
 
-// A row as FP32; `scratch` holds it where it isn't.
-std::span<const float> floats_of(const at::Tensor& rows, std::size_t row, std::vector<float>& scratch) {
-  const auto width = static_cast<std::size_t>(rows.size(1));
-  if (rows.scalar_type() == at::kFloat) return {rows.const_data_ptr<float>() + row * width, width};
-  const Bf16* values = static_cast<const Bf16*>(rows.const_data_ptr()) + row * width;
-  scratch.resize(width);
-  for (std::size_t i = 0; i < width; ++i) {
-    scratch[i] = std::bit_cast<float>(static_cast<std::uint32_t>(values[i]) << 16U);
-  }
-  return scratch;
-}
-
 }  // namespace
 
 HeldOut::HeldOut(StepRunner& runner, std::span<const dataset::Example> examples, std::span<const dataset::Example> text,
@@ -86,8 +74,8 @@ evaluate::HealthSums HeldOut::compare(const Part& part, std::int64_t begin, cons
     std::vector<float> student_scratch, teacher_scratch;
     for (auto row = static_cast<std::size_t>(first); row < static_cast<std::size_t>(last); ++row) {
       tokens[row] = evaluate::compare_rows(part.indices[first_row + row], part.batch.targets[first_row + row],
-                                           floats_of(teacher, row, teacher_scratch),
-                                           floats_of(student, row, student_scratch), end_ids_);
+                                           model::floats_of_row(teacher, row, teacher_scratch),
+                                           model::floats_of_row(student, row, student_scratch), end_ids_);
     }
   });
   evaluate::HealthSums sums;

@@ -119,14 +119,14 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
     const auto first = static_cast<std::size_t>(begin);
     const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
+    void* logits = student.data_ptr();
     if (backend_ != model::Backend::kKernels) {
       sums += sparse_rows_by_tensors(data_.mix(), student, signal, first, chunk, tokens_in_step);
-      to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
-      continue;
+    } else if (dtype_ == at::kFloat) {
+      sums += data_.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step);
+    } else {
+      sums += data_.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
     }
-    void* logits = student.data_ptr();
-    sums += dtype_ == at::kFloat ? data_.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step)
-                                 : data_.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
     to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
   }
   return sums;

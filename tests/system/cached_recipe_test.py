@@ -1,9 +1,8 @@
 """recipes/cached.yaml at toy size on a tiny teacher: cache, train from it, refuse what doesn't fit."""
 
 import json
-import pathlib
 
-from program import Scenarios, make_toy_teacher, run, scratch, toy_arguments
+from program import check_recipe, run, toy_arguments
 
 RECIPE = "cached"
 
@@ -65,15 +64,4 @@ def check_refusals(scenarios, folder):
     scenarios.check("a student is trained from top-k", code == 0, errors)
 
 
-def main():
-    scenarios = Scenarios()
-    with scratch() as name:
-        folder = pathlib.Path(name)
-        make_toy_teacher(folder)
-        check_cache(scenarios, folder)
-        check_train(scenarios, folder)
-        check_refusals(scenarios, folder)
-    scenarios.end()
-
-
-main()
+check_recipe(check_cache, check_train, check_refusals)

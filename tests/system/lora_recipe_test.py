@@ -1,10 +1,9 @@
 """recipes/lora.yaml at toy size on a tiny teacher: adapters are trained, merged, kept, and everything else works beside them."""
 
 import json
-import pathlib
 import struct
 
-from program import Scenarios, make_toy_teacher, run, scratch, toy_arguments
+from program import check_recipe, run, toy_arguments
 
 SCALE = 1.0  # lora_alpha / lora_rank of the recipe
 PEFT = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -132,17 +131,4 @@ def check_refusals(scenarios, folder):
             scenarios.check(f"{title}: says '{word}'", word in errors, errors)
 
 
-def main():
-    scenarios = Scenarios()
-    with scratch() as name:
-        folder = pathlib.Path(name)
-        make_toy_teacher(folder)
-        check_plan(scenarios, folder)
-        check_run(scenarios, folder)
-        check_merged(scenarios, folder)
-        check_with_others(scenarios, folder)
-        check_refusals(scenarios, folder)
-    scenarios.end()
-
-
-main()
+check_recipe(check_plan, check_run, check_merged, check_with_others, check_refusals)

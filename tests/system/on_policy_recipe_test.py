@@ -1,10 +1,9 @@
 """recipes/on_policy.yaml at toy size on a tiny teacher: the student's own answers are kept as exchanges and learnt from."""
 
 import json
-import pathlib
 import sqlite3
 
-from program import Scenarios, make_toy_teacher, run, scratch, toy_arguments
+from program import check_recipe, run, toy_arguments
 
 SMALL = {"student__layers": "2", "train__rollout_tokens": "8", "train__rollout_every": "2", "train__on_policy_from": "0.3"}
 
@@ -54,15 +53,4 @@ def check_again(scenarios, folder):
     scenarios.check("a misspelt objective", code == 2 and "on_policy_objective" in errors, errors)
 
 
-def main():
-    scenarios = Scenarios()
-    with scratch() as name:
-        folder = pathlib.Path(name)
-        make_toy_teacher(folder)
-        check_plan(scenarios, folder)
-        check_run(scenarios, folder)
-        check_again(scenarios, folder)
-    scenarios.end()
-
-
-main()
+check_recipe(check_plan, check_run, check_again)

@@ -69,6 +69,17 @@ def make_toy_teacher(folder):
     (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
 
 
+def check_recipe(*checks):
+    """Each check(scenarios, folder) after the other, in one folder with a toy teacher."""
+    scenarios = Scenarios()
+    with scratch() as name:
+        folder = pathlib.Path(name)
+        make_toy_teacher(folder)
+        for check in checks:
+            check(scenarios, folder)
+    scenarios.end()
+
+
 def toy_arguments(verb, recipe, *more, **changes):
     """`verb recipes/RECIPE.yaml` at toy size; changes by keyword, a dot written as two underscores."""
     values = {**TOY, **{key.replace("__", "."): value for key, value in changes.items()}}
