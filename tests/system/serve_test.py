@@ -158,6 +158,8 @@ def draining(folder, checks, number):
             except ConnectionRefusedError:
                 refused = True
                 break
+            except ConnectionResetError:  # it was waiting to be accepted when the server stopped accepting
+                pass
             time.sleep(0.01)
         running = server.process.poll() is None
         parts += list(stream)
