@@ -69,12 +69,18 @@ class ConnectionReply final : public Reply {
     post([](Connection& connection, std::uint64_t request) { connection.cut(request); });
   }
   void on_gone(std::function<void()> gone) override {
-    if (connection_.expired()) {
+    const std::shared_ptr<Connection> connection = connection_.lock();
+    if (!connection) {
       gone();
       return;
     }
-    post([gone = std::move(gone)](Connection& connection, std::uint64_t request) mutable {
-      connection.on_gone(request, std::move(gone));
+    // Not post(): the connection may die before its turn comes, and then it must be told all the same.
+    asio::post(connection->executor(), [weak = connection_, request = request_, gone = std::move(gone)]() mutable {
+      if (const auto locked = weak.lock()) {
+        locked->on_gone(request, std::move(gone));
+      } else {
+        gone();
+      }
     });
   }
 
@@ -127,8 +133,6 @@ void Connection::close() {
   core_->leave(shared_from_this());
 }
 
-void Connection::lost() { close(); }
-
 void Connection::expect_request() {
   ++request_;
   state_ = State::kIdle;
@@ -178,7 +182,7 @@ void Connection::on_read(const boost::system::error_code& error, std::size_t byt
   reading_ = false;
   if (state_ == State::kClosed) return;
   if (error) {
-    lost();
+    close();
     return;
   }
   buffer_.commit(bytes);
@@ -334,7 +338,7 @@ void Connection::write(std::uint64_t request, const std::string& piece) {
   if (!answering(request) || state_ != State::kStreaming || piece.empty() || head_only_) return;
   queue(chunked_ ? chunk_of(piece) : piece);
   if (unsent_ > core_->options.max_unsent_bytes) {
-    lost();
+    close();
     return;
   }
   flush();
@@ -390,7 +394,7 @@ void Connection::flush() {
   }
   write_deadline_.expires_after(core_->options.write_timeout);
   write_deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    if (!error && self->writing_ && self->write_deadline_.expiry() <= std::chrono::steady_clock::now()) self->lost();
+    if (!error && self->writing_ && self->write_deadline_.expiry() <= std::chrono::steady_clock::now()) self->close();
   });
   socket_.async_write_some(buffers, [self = shared_from_this()](const boost::system::error_code& error,
                                                                 std::size_t bytes) { self->on_written(error, bytes); });
@@ -401,7 +405,7 @@ void Connection::on_written(const boost::system::error_code& error, std::size_t 
   write_deadline_.cancel();
   if (state_ == State::kClosed) return;
   if (error) {
-    lost();
+    close();
     return;
   }
   unsent_ -= bytes;

@@ -20,6 +20,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "net/server.h"
 
@@ -32,6 +33,9 @@ struct HttpServer::Core {
 
   void accept();
   void leave(const std::shared_ptr<Connection>& connection);
+  // No more callers; those there are.
+  std::vector<std::shared_ptr<Connection>> stop_accepting();
+  void count_connections();
   HttpResponse error_response(int status, std::string_view sentence) const;
 
   ServerOptions options;
@@ -93,7 +97,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_written(const boost::system::error_code& error, std::size_t bytes);
   void answered();
   void linger();
-  void lost();
   std::string head(const HttpResponse& response, bool chunked) const;
   bool answering(std::uint64_t request) const {
     return request == request_ && (state_ == State::kHandling || state_ == State::kStreaming);

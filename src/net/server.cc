@@ -42,21 +42,28 @@ void HttpServer::Core::accept() {
     }
     const auto connection = std::make_shared<Connection>(self.lock(), std::move(socket));
     connections.insert(connection);
-    {
-      const std::lock_guard lock(mutex);
-      count = connections.size();
-    }
+    count_connections();
     connection->start();
     accept();
   });
 }
 
+std::vector<std::shared_ptr<Connection>> HttpServer::Core::stop_accepting() {
+  draining = true;
+  boost::system::error_code ignored;
+  acceptor.close(ignored);
+  accept_again.cancel();
+  return {connections.begin(), connections.end()};
+}
+
+void HttpServer::Core::count_connections() {
+  const std::lock_guard lock(mutex);
+  count = connections.size();
+}
+
 void HttpServer::Core::leave(const std::shared_ptr<Connection>& connection) {
   connections.erase(connection);
-  {
-    const std::lock_guard lock(mutex);
-    count = connections.size();
-  }
+  count_connections();
   changed.notify_all();
   accept();
 }
@@ -107,12 +114,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
 
 HttpServer::~HttpServer() {
   asio::post(core_->io, [core = core_.get()] {
-    core->draining = true;
-    boost::system::error_code ignored;
-    core->acceptor.close(ignored);
-    core->accept_again.cancel();
-    const std::vector<std::shared_ptr<Connection>> all(core->connections.begin(), core->connections.end());
-    for (const auto& connection : all) connection->close();
+    for (const auto& connection : core->stop_accepting()) connection->close();
     core->work.reset();
   });
   core_->thread.join();
@@ -129,12 +131,7 @@ std::size_t HttpServer::connections() const {
 
 void HttpServer::drain() {
   asio::post(core_->io, [core = core_.get()] {
-    core->draining = true;
-    boost::system::error_code ignored;
-    core->acceptor.close(ignored);
-    core->accept_again.cancel();
-    const std::vector<std::shared_ptr<Connection>> all(core->connections.begin(), core->connections.end());
-    for (const auto& connection : all) connection->drain();
+    for (const auto& connection : core->stop_accepting()) connection->drain();
     {
       const std::lock_guard lock(core->mutex);
       core->drain_begun = true;
