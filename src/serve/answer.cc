@@ -1,7 +1,6 @@
 #include "serve/answer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/json.h"

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMostStops = 16;
 constexpr std::int64_t kMostChoices = 128;
 constexpr std::size_t kMostPrompts = 2048;
+constexpr std::size_t kMostAnswers = 4096;  // prompts times n: what an engine lets wait by default
 constexpr std::int64_t kMostTokens = std::numeric_limits<std::int32_t>::max();
 
 std::string number_text(double value) { return canonical_json(Json(value)); }
@@ -129,7 +130,9 @@ class Members {
   std::optional<ApiError> error_;
 };
 
-bool is_empty(const Json& value) { return value.empty(); }
+bool is_empty(const Json& value) {
+  return value.is_string() ? value.get_ref<const std::string&>().empty() : value.empty();
+}
 
 // The text of a message: a string, or a list of text parts.
 std::string content_of(Members& message, const std::string& key) {
@@ -246,17 +249,30 @@ void parse_prompt(Members& members, GenerationRequest& request) {
 void parse_stop(Members& members, GenerationRequest& request) {
   const Json* stop = members.find("stop");
   if (stop == nullptr) return;
-  const std::vector<Json> list = stop->is_array() ? stop->get<std::vector<Json>>() : std::vector<Json>{*stop};
-  if (list.size() > kMostStops) {
-    return members.complain("stop", "'stop' holds " + std::to_string(list.size()) + " texts; expected at most " +
+  const auto add = [&](const Json& text) {
+    if (!text.is_string()) {
+      members.wrong_type("stop", text, "a text or a list of texts");
+      return false;
+    }
+    const auto& value = text.get_ref<const std::string&>();
+    if (value.empty()) {
+      members.complain("stop", "'stop' holds an empty text, which would stop every answer at once.");
+      return false;
+    }
+    request.stop.push_back(value);
+    return true;
+  };
+  // Never copied: a copy of JSON goes down a level at a time on the stack, and how deep is the caller's to say.
+  if (!stop->is_array()) {
+    add(*stop);
+    return;
+  }
+  if (stop->size() > kMostStops) {
+    return members.complain("stop", "'stop' holds " + std::to_string(stop->size()) + " texts; expected at most " +
                                         std::to_string(kMostStops) + ".");
   }
-  for (const Json& text : list) {
-    if (!text.is_string()) return members.wrong_type("stop", text, "a text or a list of texts");
-    if (text.get<std::string>().empty()) {
-      return members.complain("stop", "'stop' holds an empty text, which would stop every answer at once.");
-    }
-    request.stop.push_back(text.get<std::string>());
+  for (const Json& text : *stop) {
+    if (!add(text)) return;
   }
 }
 
@@ -335,8 +351,10 @@ void refuse_unsupported(Members& members, const GenerationRequest& request) {
   const auto says_none = [](const Json& value) { return value == "none" || value == "auto"; };
   for (const char* key : {"tools", "functions"}) members.only(key, is_empty);
   for (const char* key : {"tool_choice", "function_call"}) members.only(key, says_none);
-  members.only("response_format",
-               [](const Json& value) { return value.is_object() && value.value("type", Json()) == "text"; });
+  members.only("response_format", [](const Json& value) {
+    const auto type = value.is_object() ? value.find("type") : value.end();
+    return type != value.end() && *type == "text";
+  });
   members.only("modalities", Json::array({"text"}));
   members.only("audio", is_empty);
   members.only("web_search_options", is_empty);
@@ -370,6 +388,11 @@ ApiResult<GenerationRequest> parse_request(Endpoint endpoint, std::string_view b
     members.boolean("parse_special", request.parse_special);
   }
   parse_sampling(members, request);
+  if (const std::size_t answers = request.prompts.size() * static_cast<std::size_t>(request.n);
+      answers > kMostAnswers) {
+    members.complain("n", "'prompt' and 'n' ask for " + std::to_string(answers) + " answers; expected at most " +
+                              std::to_string(kMostAnswers) + " in one request.");
+  }
   parse_max_tokens(members, request);
   parse_stop(members, request);
   parse_logprobs(members, request);

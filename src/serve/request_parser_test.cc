@@ -39,6 +39,28 @@ TEST(RequestParserTest, DefaultsAreThoseOfTheApi) {
   EXPECT_EQ(parsed(Endpoint::kCompletions, completion_with({})).sampling.max_tokens, 16);
 }
 
+// A copy of such a value would run out of stack.
+TEST(RequestParserTest, DeepValuesAreRefusedLikeOthers) {
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  const std::string begin = R"({"model": "m", "messages": [{"role": "user", "content": "hi"}], )";
+  for (const std::string& more : {R"("stop": )" + deep, R"("response_format": {"type": )" + deep + "}"}) {
+    EXPECT_FALSE(parse_request(Endpoint::kChat, begin + more + "}"));
+  }
+}
+
+TEST(RequestParserTest, AnEmptySuffixAsksForNothing) {
+  parsed(Endpoint::kCompletions, completion_with({{"suffix", ""}}));
+  EXPECT_FALSE(parse_request(Endpoint::kCompletions, completion_with({{"suffix", "x"}}).dump()));
+}
+
+TEST(RequestParserTest, PromptsTimesAnswersHaveABound) {
+  const std::vector<std::string> prompts(64, "a");
+  parsed(Endpoint::kCompletions, completion_with({{"prompt", prompts}, {"n", 64}}));
+  const auto refused = parse_request(Endpoint::kCompletions, completion_with({{"prompt", prompts}, {"n", 65}}).dump());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("4160 answers; expected at most 4096"));
+}
+
 TEST(RequestParserTest, EveryMemberArrives) {
   const GenerationRequest chat = parsed(
       Endpoint::kChat,

@@ -49,8 +49,6 @@ class ResponseWriter {
   Json chunk(const ChoicePart& part) const;
   Json usage_chunk(const Usage& usage) const;
 
-  const std::string& id() const { return id_; }
-
  private:
   Json envelope(bool streamed) const;
   Json choice(const ChoicePart& part, bool streamed) const;

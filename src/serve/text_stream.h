@@ -5,16 +5,16 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace retort::serve {
 
 class TextStream {
  public:
-  // None of the stop strings is empty.
-  explicit TextStream(std::vector<std::string> stop = {}) : stop_(std::move(stop)) {}
+  // None of the stop strings is empty; they are borrowed for the stream's life.
+  explicit TextStream(std::span<const std::string> stop = {}) : stop_(stop) {}
 
   // The next bytes. True: a stop string is complete; its text and what follows will never be shown, and the stream has
   // ended.
@@ -33,7 +33,7 @@ class TextStream {
  private:
   std::string take_until(std::size_t end);
 
-  std::vector<std::string> stop_;
+  std::span<const std::string> stop_;
   std::string held_;        // pushed and not taken; cut where a stop string begins
   std::size_t taken_ = 0;   // bytes before held_
   std::size_t pushed_ = 0;  // without what a stop string cut off

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "base/text.h"
 
 namespace retort::serve {
@@ -13,8 +15,8 @@ struct Shown {
 };
 
 // The text cut at the given places, everything shown checked on the way.
-Shown show(const std::vector<std::string>& pieces, std::vector<std::string> stop) {
-  TextStream stream(std::move(stop));
+Shown show(const std::vector<std::string>& pieces, const std::vector<std::string>& stop) {
+  TextStream stream(stop);
   Shown shown;
   for (const std::string& piece : pieces) {
     shown.stopped = stream.push(piece);
@@ -48,7 +50,8 @@ TEST(TextStreamTest, EverySplitPointShowsTheSame) {
 }
 
 TEST(TextStreamTest, NoPartOfAStopStringIsEverShown) {
-  TextStream stream({"abcd", "cx"});
+  const std::vector<std::string> stops = {"abcd", "cx"};
+  TextStream stream(stops);
   EXPECT_FALSE(stream.push("12ab"));
   EXPECT_EQ(stream.take(), "12");
   EXPECT_FALSE(stream.push("c"));
@@ -59,7 +62,8 @@ TEST(TextStreamTest, NoPartOfAStopStringIsEverShown) {
 }
 
 TEST(TextStreamTest, TheEarliestOfTwoStopsCounts) {
-  TextStream stream({"zz", "b"});
+  const std::vector<std::string> stops = {"zz", "b"};
+  TextStream stream(stops);
   EXPECT_TRUE(stream.push("abzz"));
   EXPECT_EQ(stream.finish(), "a");
 }
