@@ -58,7 +58,9 @@ class Server:
         while selector.get_map():
             for key, _ in selector.select():
                 heard = key.data
-                heard += key.fileobj.recv(1 << 16)
+                piece = key.fileobj.recv(1 << 16)
+                assert piece, f"the server closed a stream: {bytes(heard[-500:])}"
+                heard += piece
                 if heard.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"):
                     assert b'"completion_tokens":%d,' % answer in heard, heard[-500:]
                     selector.unregister(key.fileobj)
