@@ -64,6 +64,33 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                {.help =
                     "System message for self-generated prompts and for rows without one. Empty: what the chat template "
                     "itself adds."})
+          .add("samples_per_prompt", &CollectOptions::samples_per_prompt,
+               {.unit = "answers",
+                .help = "How many answers to ask for each prompt of a file, each with a seed of its own.",
+                .minimum = 1,
+                .maximum = 1024})
+          .add(
+              "concurrency", &CollectOptions::concurrency,
+              {.unit = "requests",
+               .help = "Of a served teacher: how many requests are in flight at most. How many pay is found by trying.",
+               .minimum = 1,
+               .maximum = 4096})
+          .add("limits", &CollectOptions::limits,
+               {.help = "Of a served teacher: how much is asked of it in a minute, over all its endpoints. Limits that "
+                        "its answers tell are kept too. Absent: as fast as it answers."})
+          .add("budget", &CollectOptions::budget,
+               {.help =
+                    "A cap in dollars, tokens (input and output) or requests that is never passed: the worst case of "
+                    "a request is reserved before it is sent, and the collection stops where the next would not "
+                    "fit. Absent: none."})
+          .add("prices", &CollectOptions::prices,
+               {.help = "Of a served teacher: dollars for a million tokens of input and of output. A cap in dollars "
+                        "needs both."})
+          .add("timeout_s", &CollectOptions::timeout_s,
+               {.unit = "seconds",
+                .help = "Of a served teacher: an answer that takes longer is given up and asked again.",
+                .minimum = 0.1,
+                .maximum = 86400})
           .add("attempts", &CollectOptions::attempts,
                {.unit = "draws",
                 .help =
@@ -71,6 +98,11 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .minimum = 1,
                 .maximum = 100})
           .check([](const CollectOptions& options, recipe::Problems& problems) {
+            if (options.budget.usd > 0 && !(options.prices.input_per_mtok && options.prices.output_per_mtok)) {
+              problems.add("collect.budget",
+                           "caps dollars, but collect.prices doesn't say what a million tokens cost; expected both "
+                           "input_per_mtok and output_per_mtok");
+            }
             if (options.self_generated() && options.count == 0) {
               problems.add("collect.count",
                            "is 0; expected how many exchanges the teacher shall write itself, because "
@@ -101,3 +133,54 @@ const recipe::OptionSet<TermsOptions>& terms_option_set() {
 }
 
 }  // namespace retort::collect
+
+namespace retort::recipe {
+namespace {
+
+using collect::BudgetOptions;
+using collect::LimitOptions;
+using collect::PriceOptions;
+
+const MapShape<LimitOptions>& limit_shape() {
+  static const auto shape = MapShape<LimitOptions>()
+                                .add("requests_per_minute", &LimitOptions::requests_per_minute, {.minimum = 0})
+                                .add("tokens_per_minute", &LimitOptions::tokens_per_minute, {.minimum = 0});
+  return shape;
+}
+
+const MapShape<BudgetOptions>& budget_shape() {
+  static const auto shape = MapShape<BudgetOptions>()
+                                .add("usd", &BudgetOptions::usd, {.minimum = 0})
+                                .add("tokens", &BudgetOptions::tokens, {.minimum = 0})
+                                .add("requests", &BudgetOptions::requests, {.minimum = 0});
+  return shape;
+}
+
+const MapShape<PriceOptions>& price_shape() {
+  static const auto shape = MapShape<PriceOptions>()
+                                .add("input_per_mtok", &PriceOptions::input_per_mtok, {.minimum = 0})
+                                .add("output_per_mtok", &PriceOptions::output_per_mtok, {.minimum = 0});
+  return shape;
+}
+
+}  // namespace
+
+std::string Codec<LimitOptions>::type_name(const OptionText&) { return limit_shape().type_name(); }
+Parsed<LimitOptions> Codec<LimitOptions>::parse(const Node& node, const OptionText&) {
+  return limit_shape().parse(node);
+}
+Node Codec<LimitOptions>::write(const LimitOptions& value) { return limit_shape().write(value); }
+
+std::string Codec<BudgetOptions>::type_name(const OptionText&) { return budget_shape().type_name(); }
+Parsed<BudgetOptions> Codec<BudgetOptions>::parse(const Node& node, const OptionText&) {
+  return budget_shape().parse(node);
+}
+Node Codec<BudgetOptions>::write(const BudgetOptions& value) { return budget_shape().write(value); }
+
+std::string Codec<PriceOptions>::type_name(const OptionText&) { return price_shape().type_name(); }
+Parsed<PriceOptions> Codec<PriceOptions>::parse(const Node& node, const OptionText&) {
+  return price_shape().parse(node);
+}
+Node Codec<PriceOptions>::write(const PriceOptions& value) { return price_shape().write(value); }
+
+}  // namespace retort::recipe

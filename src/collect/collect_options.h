@@ -2,13 +2,38 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "exchange/exchange.h"
 #include "recipe/choices.h"
+#include "recipe/map_shape.h"
 #include "recipe/option_set.h"
 
 namespace retort::collect {
+
+// Rates that a served teacher may be asked at, over all endpoints; 0: as fast as it answers.
+struct LimitOptions {
+  std::int64_t requests_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;  // input and output together
+  bool operator==(const LimitOptions&) const = default;
+};
+
+// A cap that is never passed: what is settled and what is reserved together stay below it. 0: none.
+struct BudgetOptions {
+  double usd = 0;
+  std::int64_t tokens = 0;
+  std::int64_t requests = 0;
+  bool any() const { return usd > 0 || tokens > 0 || requests > 0; }
+  bool operator==(const BudgetOptions&) const = default;
+};
+
+// US dollars for a million tokens. Absent: not known, which a cap in money refuses.
+struct PriceOptions {
+  std::optional<double> input_per_mtok;
+  std::optional<double> output_per_mtok;
+  bool operator==(const PriceOptions&) const = default;
+};
 
 struct CollectOptions {
   // Where prompts come from: the word `self_generated` (the teacher writes the user's turn too), or a file with its
@@ -27,6 +52,15 @@ struct CollectOptions {
   std::uint64_t seed = 1;
   // System message for self-generated prompts and for rows that have none; empty: what the template itself adds.
   std::string system;
+  // Answers to each prompt, each from a seed of its own.
+  std::int64_t samples_per_prompt = 1;
+  // Of a served teacher. Requests in flight at most; how many there are is found by trying.
+  std::int64_t concurrency = 64;
+  LimitOptions limits;
+  BudgetOptions budget;
+  PriceOptions prices;
+  // Of a served teacher: an answer that takes longer is given up and asked again.
+  double timeout_s = 600;
   // Draws of a self-generated user's turn before its slot is given up.
   std::int64_t attempts = 4;
 
@@ -48,3 +82,17 @@ const recipe::OptionSet<CollectOptions>& collect_option_set();
 const recipe::OptionSet<TermsOptions>& terms_option_set();
 
 }  // namespace retort::collect
+
+namespace retort::recipe {
+#define RETORT_COLLECT_CODEC(type)                                       \
+  template <>                                                            \
+  struct Codec<type> {                                                   \
+    static std::string type_name(const OptionText& text);                \
+    static Parsed<type> parse(const Node& node, const OptionText& text); \
+    static Node write(const type& value);                                \
+  }
+RETORT_COLLECT_CODEC(collect::LimitOptions);
+RETORT_COLLECT_CODEC(collect::BudgetOptions);
+RETORT_COLLECT_CODEC(collect::PriceOptions);
+#undef RETORT_COLLECT_CODEC
+}  // namespace retort::recipe

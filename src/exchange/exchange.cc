@@ -21,8 +21,11 @@ struct Named {
 
 constexpr std::array<Named<Role>, 4> kRoles = {
     {{Role::kSystem, "system"}, {Role::kUser, "user"}, {Role::kAssistant, "assistant"}, {Role::kTool, "tool"}}};
-constexpr std::array<Named<FinishReason>, 3> kFinishReasons = {
-    {{FinishReason::kEnd, "end"}, {FinishReason::kLength, "length"}, {FinishReason::kUnknown, "unknown"}}};
+constexpr std::array<Named<FinishReason>, 5> kFinishReasons = {{{FinishReason::kEnd, "end"},
+                                                                {FinishReason::kLength, "length"},
+                                                                {FinishReason::kToolCalls, "tool_calls"},
+                                                                {FinishReason::kFiltered, "filtered"},
+                                                                {FinishReason::kUnknown, "unknown"}}};
 constexpr std::array<Named<SpanKind>, 5> kSpanKinds = {{{SpanKind::kScaffold, "scaffold"},
                                                         {SpanKind::kSystem, "system"},
                                                         {SpanKind::kUser, "user"},
@@ -58,6 +61,38 @@ Json to_json(const TokenizedConversation& tokens) {
   return {{"ids", tokens.ids}, {"spans", std::move(spans)}, {"tokenizer", tokens.tokenizer_fingerprint.hex()}};
 }
 
+// Members that are only written when there is something, so that exchanges without them keep their ids.
+struct TextMember {
+  const char* key;
+  std::string Message::*of_message;
+  std::string Completion::*of_completion;
+};
+constexpr std::array<TextMember, 3> kMessageTexts = {{{"tool_calls", &Message::tool_calls, nullptr},
+                                                      {"tool_call_id", &Message::tool_call_id, nullptr},
+                                                      {"name", &Message::name, nullptr}}};
+constexpr std::array<TextMember, 3> kCompletionTexts = {{{"reasoning", nullptr, &Completion::reasoning},
+                                                         {"tool_calls", nullptr, &Completion::tool_calls},
+                                                         {"logprobs", nullptr, &Completion::logprobs}}};
+
+Json to_json(const Completion& completion) {
+  Json json = {{"text", completion.text}, {"finish_reason", std::string(name_of(completion.finish_reason))}};
+  for (const TextMember& text : kCompletionTexts) {
+    if (!(completion.*text.of_completion).empty()) json[text.key] = completion.*text.of_completion;
+  }
+  return json;
+}
+
+Json to_json(const ServedBy& served) {
+  return {{"api", served.api},
+          {"endpoint", served.endpoint},
+          {"model", served.model},
+          {"answered_as", served.answered_as},
+          {"request_id", served.request_id},
+          {"input_tokens", served.input_tokens},
+          {"output_tokens", served.output_tokens},
+          {"reasoning_tokens", served.reasoning_tokens}};
+}
+
 Json to_json(const Provenance& provenance) {
   Json json = {{"generated_by", std::string(name_of(provenance.generated_by))},
                {"prompt_source", provenance.prompt_source},
@@ -70,6 +105,7 @@ Json to_json(const Provenance& provenance) {
                      {"template", provenance.model->template_digest.hex()},
                      {"run_as", provenance.model->run_as}};
   }
+  if (provenance.served) json["served"] = to_json(*provenance.served);
   if (provenance.sampling) json["sampling"] = retort::to_json(*provenance.sampling);
   Json derived = Json::array();
   for (const Digest& digest : provenance.derived_from) derived.push_back(digest.hex());
@@ -128,6 +164,19 @@ Result<Provenance> provenance_from_json(const Json& json) {
     RETORT_ASSIGN(identity.run_as, member<std::string>(model, "run_as", kWhat));
     provenance.model = std::move(identity);
   }
+  if (json.contains("served")) {
+    const Json& from = json["served"];
+    ServedBy served;
+    RETORT_ASSIGN(served.api, member<std::string>(from, "api", kWhat));
+    RETORT_ASSIGN(served.endpoint, member<std::string>(from, "endpoint", kWhat));
+    RETORT_ASSIGN(served.model, member<std::string>(from, "model", kWhat));
+    RETORT_ASSIGN(served.answered_as, member<std::string>(from, "answered_as", kWhat));
+    RETORT_ASSIGN(served.request_id, member<std::string>(from, "request_id", kWhat));
+    RETORT_ASSIGN(served.input_tokens, member<std::int64_t>(from, "input_tokens", kWhat));
+    RETORT_ASSIGN(served.output_tokens, member<std::int64_t>(from, "output_tokens", kWhat));
+    RETORT_ASSIGN(served.reasoning_tokens, member<std::int64_t>(from, "reasoning_tokens", kWhat));
+    provenance.served = std::move(served);
+  }
   if (json.contains("sampling")) {
     const Json& sampling = json["sampling"];
     SamplingOptions options;
@@ -161,12 +210,25 @@ Result<Exchange> exchange_from_json(const Json& json) {
     Message message;
     RETORT_ASSIGN(message.role, role_from_name(role));
     RETORT_ASSIGN(message.content, member<std::string>(entry, "content", kWhat));
+    for (const TextMember& text : kMessageTexts) {
+      if (entry.contains(text.key)) {
+        RETORT_ASSIGN(message.*text.of_message, member<std::string>(entry, text.key, kWhat));
+      }
+    }
     exchange.prompt.messages.push_back(std::move(message));
   }
   RETORT_ASSIGN(const Json completion, member<Json>(json, "completion", kWhat));
   RETORT_ASSIGN(exchange.completion.text, member<std::string>(completion, "text", kWhat));
   RETORT_ASSIGN(const std::string finish, member<std::string>(completion, "finish_reason", kWhat));
   RETORT_ASSIGN(exchange.completion.finish_reason, finish_reason_from_name(finish));
+  for (const TextMember& text : kCompletionTexts) {
+    if (completion.contains(text.key)) {
+      RETORT_ASSIGN(exchange.completion.*text.of_completion, member<std::string>(completion, text.key, kWhat));
+    }
+  }
+  if (json.contains("tools")) {
+    RETORT_ASSIGN(exchange.prompt.tools, member<std::string>(json, "tools", kWhat));
+  }
   RETORT_ASSIGN(const Json tokens, member<Json>(json, "tokens", kWhat));
   RETORT_ASSIGN(exchange.tokens, tokens_from_json(tokens));
   RETORT_ASSIGN(const Json provenance, member<Json>(json, "provenance", kWhat));
@@ -190,7 +252,11 @@ Result<GeneratedBy> generated_by_from_name(std::string_view name) {
 }
 
 Json to_json(const Message& message) {
-  return {{"role", std::string(name_of(message.role))}, {"content", message.content}};
+  Json json = {{"role", std::string(name_of(message.role))}, {"content", message.content}};
+  for (const TextMember& text : kMessageTexts) {
+    if (!(message.*text.of_message).empty()) json[text.key] = message.*text.of_message;
+  }
+  return json;
 }
 
 Json to_json(const SamplingOptions& options) {
@@ -202,16 +268,20 @@ Json to_json(const SamplingOptions& options) {
           {"seed", options.seed}};
 }
 
-Digest prompt_digest(const Prompt& prompt) { return sha256(canonical_json(messages_to_json(prompt.messages))); }
+Digest prompt_digest(const Prompt& prompt) {
+  const Json messages = messages_to_json(prompt.messages);
+  if (prompt.tools.empty()) return sha256(canonical_json(messages));
+  return sha256(canonical_json({{"messages", messages}, {"tools", prompt.tools}}));
+}
 
 std::string to_canonical_bytes(const Exchange& exchange) {
-  return canonical_json({{"version", kFormatVersion},
-                         {"prompt", messages_to_json(exchange.prompt.messages)},
-                         {"completion",
-                          {{"text", exchange.completion.text},
-                           {"finish_reason", std::string(name_of(exchange.completion.finish_reason))}}},
-                         {"tokens", to_json(exchange.tokens)},
-                         {"provenance", to_json(exchange.provenance)}});
+  Json json = {{"version", kFormatVersion},
+               {"prompt", messages_to_json(exchange.prompt.messages)},
+               {"completion", to_json(exchange.completion)},
+               {"tokens", to_json(exchange.tokens)},
+               {"provenance", to_json(exchange.provenance)}};
+  if (!exchange.prompt.tools.empty()) json["tools"] = exchange.prompt.tools;
+  return canonical_json(json);
 }
 
 Digest exchange_id(const Exchange& exchange) { return sha256(to_canonical_bytes(exchange)); }

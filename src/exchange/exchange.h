@@ -25,12 +25,19 @@ Result<Role> role_from_name(std::string_view name);
 struct Message {
   Role role = Role::kUser;
   std::string content;  // UTF-8
+  // Carried whole where a conversation has them: the calls of an assistant's turn as a canonical JSON array in the form
+  // of the OpenAI API, which call a tool's turn answers, and the name of who speaks. Empty: none.
+  std::string tool_calls = {};
+  std::string tool_call_id = {};
+  std::string name = {};
   bool operator==(const Message&) const = default;
 };
 
 // What is asked: the messages up to and with the last one that isn't the answer.
 struct Prompt {
   std::vector<Message> messages;
+  // The tools that may be called, as a canonical JSON array in the form of the OpenAI API. Empty: none.
+  std::string tools = {};
   bool operator==(const Prompt&) const = default;
 };
 
@@ -38,9 +45,11 @@ struct Prompt {
 Digest prompt_digest(const Prompt& prompt);
 
 enum class FinishReason : std::uint8_t {
-  kEnd,      // the model ended its turn itself
-  kLength,   // cut at the token limit
-  kUnknown,  // came from a file that doesn't say
+  kEnd,        // the model ended its turn itself
+  kLength,     // cut at the token limit
+  kToolCalls,  // ended with calls of tools
+  kFiltered,   // cut by the provider's filter
+  kUnknown,    // came from a file that doesn't say
 };
 std::string_view name_of(FinishReason reason);
 Result<FinishReason> finish_reason_from_name(std::string_view name);
@@ -48,6 +57,11 @@ Result<FinishReason> finish_reason_from_name(std::string_view name);
 struct Completion {
   std::string text;  // UTF-8, without the end token
   FinishReason finish_reason = FinishReason::kUnknown;
+  // What an API gives besides; empty where it doesn't. Reasoning is text; the others are canonical JSON arrays: calls
+  // as in Message, and a token's {"token", "logprob", ["top": [[TEXT, LOGPROB] ...]]} each, in nats.
+  std::string reasoning = {};
+  std::string tool_calls = {};
+  std::string logprobs = {};
   bool operator==(const Completion&) const = default;
 };
 
@@ -96,6 +110,20 @@ struct ModelIdentity {
   bool operator==(const ModelIdentity&) const = default;
 };
 
+// Which service answered: enough to ask it about the request. Never a key.
+struct ServedBy {
+  std::string api;          // "openai.chat", "openai.completions", "openai.responses", "anthropic.messages"
+  std::string endpoint;     // URL without credentials
+  std::string model;        // as it was asked for
+  std::string answered_as;  // the model's name in the answer
+  std::string request_id;   // the service's own; empty: none given
+  // As the service counts them; reasoning tokens are part of the output tokens.
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t reasoning_tokens = 0;
+  bool operator==(const ServedBy&) const = default;
+};
+
 enum class GeneratedBy : std::uint8_t {
   kTeacher,
   kFile,
@@ -107,7 +135,8 @@ Result<GeneratedBy> generated_by_from_name(std::string_view name);
 struct Provenance {
   GeneratedBy generated_by = GeneratedBy::kTeacher;
   std::string prompt_source;           // "self_generated", or the file's name
-  std::optional<ModelIdentity> model;  // absent when the answer came from a file
+  std::optional<ModelIdentity> model;  // absent when the answer came from a file or a service
+  std::optional<ServedBy> served;      // present when it came from a service
   std::optional<SamplingOptions> sampling;
   std::string code_version;  // of Retort
   std::string created_at;    // ISO 8601, UTC

@@ -62,10 +62,10 @@ const recipe::OptionSet<RunOptions>& run_option_set() {
                {.help = "Name of the run: its folder is runs/NAME. Letters, digits, '-', '_' and '.'.",
                 .required = true})
           .add("teacher", &RunOptions::teacher,
-               {.help = "The model to learn from: the path of a GGUF file of the Llama, Qwen2 or Qwen3 "
-                        "architecture, or a name of the catalogue such as smollm2-135m-instruct.",
-                .required = true,
-                .not_empty = true})
+               {.help = "The model to learn from: the path of a GGUF file of the Llama, Qwen2 or Qwen3 architecture, a "
+                        "name of the catalogue such as smollm2-135m-instruct, or a model behind an API "
+                        "(docs/COLLECTING.md), whose key stays in the environment or a file.",
+                .required = true})
           .check([](const RunOptions& options, recipe::Problems& problems) {
             if (!is_folder_name(options.name)) {
               problems.add("name", "is '" + options.name +

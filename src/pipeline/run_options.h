@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "collect/teacher_options.h"
 #include "recipe/choices.h"
 #include "recipe/codec.h"
 #include "recipe/option_set.h"
@@ -16,8 +17,8 @@ namespace retort::pipeline {
 
 // Top-level keys.
 struct RunOptions {
-  std::string name;     // of the run's folder: runs/NAME
-  std::string teacher;  // a GGUF file, or a name of the catalogue
+  std::string name;  // of the run's folder: runs/NAME
+  collect::TeacherOptions teacher;
 };
 const recipe::OptionSet<RunOptions>& run_option_set();
 
