@@ -91,6 +91,28 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .help = "Of a served teacher: an answer that takes longer is given up and asked again.",
                 .minimum = 0.1,
                 .maximum = 86400})
+          .add("patience_s", &CollectOptions::patience_s,
+               {.unit = "seconds",
+                .help = "Of a served teacher: when it only fails for so long, the collection stops; the same command "
+                        "goes on later.",
+                .minimum = 0,
+                .maximum = 86400})
+          .add("stream", &CollectOptions::stream,
+               {.help = "Of a served teacher: answers come piece by piece, so that one which stands still is noticed "
+                        "before its time is over. The answers are the same."})
+          .add("logprobs", &CollectOptions::logprobs,
+               {.unit = "tokens",
+                .help =
+                    "Of a served teacher: keep the log-probability of each sampled token, and of so many most likely "
+                    "ones at each place; 0: of the sampled ones alone. null: none. A teacher that doesn't give them "
+                    "is refused before anything is asked.",
+                .minimum = 0,
+                .maximum = 20})
+          .add(
+              "durability", &CollectOptions::durability,
+              {.help = "What an answer survives once it counts. process: this program being killed; power: the machine "
+                       "losing power, at the price of a disk flush for each group of answers.",
+               .choices = {"process", "power"}})
           .add("attempts", &CollectOptions::attempts,
                {.unit = "draws",
                 .help =

@@ -61,6 +61,13 @@ struct CollectOptions {
   PriceOptions prices;
   // Of a served teacher: an answer that takes longer is given up and asked again.
   double timeout_s = 600;
+  // No answer at all for so long, with failures: the collection stops, and goes on at the next call.
+  double patience_s = 300;
+  bool stream = false;
+  // Keep the log-probabilities of the sampled tokens, and of so many most likely ones at each place. Absent: none.
+  std::optional<std::int64_t> logprobs;
+  // What an answer survives once it counts: "process" (a kill), or "power" (an fsync for each transaction).
+  std::string durability = "process";
   // Draws of a self-generated user's turn before its slot is given up.
   std::int64_t attempts = 4;
 

@@ -41,14 +41,15 @@ const MapShape<TeacherTermsOptions>& terms_shape() {
 }
 
 const MapShape<TeacherOptions>& teacher_shape() {
-  static const auto shape = MapShape<TeacherOptions>()
-                                .add("api", &TeacherOptions::api, {.choices = {"gguf", "openai", "anthropic"}})
-                                .add("file", &TeacherOptions::file)
-                                .add("endpoints", &TeacherOptions::endpoints)
-                                .add("model", &TeacherOptions::model)
-                                .add("route", &TeacherOptions::route)
-                                .add("organisation", &TeacherOptions::organisation)
-                                .add("terms", &TeacherOptions::terms);
+  static const auto shape =
+      MapShape<TeacherOptions>()
+          .add("api", &TeacherOptions::api, {.choices = {"gguf", "openai", "openai_responses", "anthropic"}})
+          .add("file", &TeacherOptions::file)
+          .add("endpoints", &TeacherOptions::endpoints)
+          .add("model", &TeacherOptions::model)
+          .add("route", &TeacherOptions::route)
+          .add("organisation", &TeacherOptions::organisation)
+          .add("terms", &TeacherOptions::terms);
   return shape;
 }
 

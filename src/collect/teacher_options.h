@@ -52,7 +52,7 @@ struct TeacherTermsOptions {
 };
 
 struct TeacherOptions {
-  std::string api = "gguf";  // gguf: a file on this machine; openai, anthropic: a model behind an API
+  std::string api = "gguf";  // gguf: a file of this machine; openai, openai_responses, anthropic: behind an API
   // The GGUF file, or a name of the catalogue. With an API: the same model's file when it is at hand too, so that the
   // student can be cut from it and shown its probabilities.
   std::string file;

@@ -63,9 +63,11 @@ class Database {
   // The single text a query gives.
   Result<std::string> text(std::string_view sql) const;
 
-  // Runs `body` in a transaction that no other writer can interrupt; rolled back when it fails.
+  // Runs `body` in a transaction that no other writer can interrupt; rolled back when it fails. Within another one it
+  // is part of that.
   template <class Body>
   Result<void> transaction(Body&& body) const {
+    if (sqlite3_get_autocommit(connection_.get()) == 0) return body();
     RETORT_TRY(run("BEGIN IMMEDIATE"));
     Result<void> done = body();
     if (done) done = run("COMMIT");

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "store/database.h"
+#include "store/store_state.h"
 
 namespace retort::store {
 
@@ -93,11 +94,6 @@ Result<void> make_or_check(const Database& database) {
 
 }  // namespace
 
-struct ExchangeStore::State {
-  Database database;
-  bool read_only = false;
-};
-
 ExchangeStore::ExchangeStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ExchangeStore::~ExchangeStore() = default;
 ExchangeStore::ExchangeStore(ExchangeStore&&) noexcept = default;
@@ -148,8 +144,10 @@ Result<std::vector<Digest>> ExchangeStore::add(std::span<const NewExchange> exch
   std::vector<Digest> ids;
   ids.reserve(exchanges.size());
   const Result<void> done = state_->database.transaction([&]() -> Result<void> {
-    RETORT_ASSIGN(Statement insert, state_->database.prepare(kInsertExchange));
-    RETORT_ASSIGN(Statement answer, state_->database.prepare(kInsertSlot));
+    RETORT_ASSIGN(Statement* const prepared, state_->prepared(state_->insert_exchange, kInsertExchange));
+    RETORT_ASSIGN(Statement* const for_slot, state_->prepared(state_->insert_slot, kInsertSlot));
+    Statement& insert = *prepared;
+    Statement& answer = *for_slot;
     for (const NewExchange& item : exchanges) {
       const std::string bytes = to_canonical_bytes(item.exchange);
       const Digest id = sha256(bytes);
@@ -179,13 +177,16 @@ Result<void> ExchangeStore::skip(const Slot& slot, std::string_view note) {
 }
 
 Result<std::string> ExchangeStore::bytes(const Digest& id) const {
-  RETORT_ASSIGN(Statement select, state_->database.prepare("SELECT bytes FROM exchanges WHERE id = ?1"));
+  RETORT_ASSIGN(Statement* const prepared,
+                state_->prepared(state_->select_bytes, "SELECT bytes FROM exchanges WHERE id = ?1"));
+  Statement& select = *prepared;
   RETORT_ASSIGN(const bool found, select.bind_blob(1, view_of(id)).step());
   if (!found) {
     return caller_error("The store '" + path().string() + "' has no exchange " + id.hex() +
                         ". Expected the store of the run that names it.");
   }
   std::string bytes(select.blob(0));
+  select.reset();
   if (sha256(bytes) != id) {
     return caller_error(
         "The exchange " + id.hex() + " in the store '" + path().string() +
@@ -219,13 +220,33 @@ Result<std::vector<Digest>> ExchangeStore::ids() const {
 }
 
 Result<void> ExchangeStore::for_each(const std::function<Result<void>(const Digest&, const Exchange&)>& visit) const {
-  RETORT_ASSIGN(const std::vector<Digest> all, ids());
-  for (const Digest& id : all) {
-    RETORT_ASSIGN(const Exchange exchange, get(id));
-    RETORT_TRY(visit(id, exchange));
+  // In pages: a visitor may write to the store, and nothing is held that grows with it.
+  constexpr std::int64_t kPage = 256;
+  std::int64_t last = 0;
+  while (true) {
+    RETORT_ASSIGN(Statement select, state_->database.prepare("SELECT sequence, id FROM exchanges WHERE sequence > ?1 "
+                                                             "ORDER BY sequence LIMIT ?2"));
+    select.bind(1, last).bind(2, kPage);
+    std::vector<Digest> page;
+    while (true) {
+      RETORT_ASSIGN(const bool row, select.step());
+      if (!row) break;
+      last = select.integer(0);
+      page.push_back(digest_of_blob(select.blob(1)));
+    }
+    if (page.empty()) return {};
+    for (const Digest& id : page) {
+      RETORT_ASSIGN(const Exchange exchange, get(id));
+      RETORT_TRY(visit(id, exchange));
+    }
   }
-  return {};
 }
+
+Result<void> ExchangeStore::together(const std::function<Result<void>()>& body) {
+  return state_->database.transaction(body);
+}
+
+Result<void> ExchangeStore::survive_power_loss() { return state_->database.run("PRAGMA synchronous = FULL"); }
 
 Result<std::optional<SlotEntry>> ExchangeStore::find(const Slot& slot) const {
   RETORT_ASSIGN(Statement select,
@@ -244,6 +265,18 @@ Result<std::vector<SlotEntry>> ExchangeStore::slots(std::string_view job) const 
     RETORT_ASSIGN(const bool row, select.step());
     if (!row) return entries;
     entries.push_back(entry_of(select));
+  }
+}
+
+Result<void> ExchangeStore::for_each_slot(std::string_view job,
+                                          const std::function<Result<void>(const SlotEntry&)>& visit) const {
+  RETORT_ASSIGN(Statement select,
+                state_->database.prepare("SELECT slot, exchange, note FROM slots WHERE job = ?1 ORDER BY slot"));
+  select.bind_text(1, job);
+  while (true) {
+    RETORT_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    RETORT_TRY(visit(entry_of(select)));
   }
 }
 

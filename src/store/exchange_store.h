@@ -67,6 +67,10 @@ class ExchangeStore {
   Result<Digest> add(const Exchange& exchange, const std::optional<Slot>& slot = std::nullopt);
   // The same for many in one transaction, all or none. Ids in the order given.
   Result<std::vector<Digest>> add(std::span<const NewExchange> exchanges);
+  // All that `body` adds here and in the store's Ledger, in one transaction: all or nothing.
+  Result<void> together(const std::function<Result<void>()>& body);
+  // From now on a transaction survives the loss of power too: an fsync each.
+  Result<void> survive_power_loss();
   // Records that a slot is done although nothing usable came.
   Result<void> skip(const Slot& slot, std::string_view note);
 
@@ -86,6 +90,9 @@ class ExchangeStore {
   // All entries of a job, by ascending slot number.
   Result<std::vector<SlotEntry>> slots(std::string_view job) const;
 
+  // Visits the entries of a job by ascending slot number, without holding them all.
+  Result<void> for_each_slot(std::string_view job, const std::function<Result<void>(const SlotEntry&)>& visit) const;
+
   // Digests everything again, checks SQLite's own structure and that slots point at exchanges that exist.
   Result<VerifyReport> verify() const;
   // Moves the journal into the file and syncs it to disk, so that the file alone is complete.
@@ -95,6 +102,7 @@ class ExchangeStore {
 
  private:
   struct State;
+  friend class Ledger;
   explicit ExchangeStore(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -1,0 +1,50 @@
+#include "collect/spending.h"
+
+#include <cmath>
+
+namespace retort::collect {
+namespace {
+
+// Dollars for a million tokens are thousands of nano-dollars for one.
+constexpr double kNanoUsdPerToken = 1e9 / 1e6;
+constexpr double kNanoUsd = 1e9;
+
+}  // namespace
+
+store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, std::int64_t output_tokens) {
+  const double input = prices.input_per_mtok.value_or(0) * static_cast<double>(input_tokens);
+  const double output = prices.output_per_mtok.value_or(0) * static_cast<double>(output_tokens);
+  return static_cast<store::NanoUsd>(std::ceil((input + output) * kNanoUsdPerToken));
+}
+
+Spending::Spending(const CollectOptions& options, const store::Totals& before)
+    : budget_(options.budget),
+      prices_(options.prices),
+      requests_(before.attempts),
+      settled_tokens_(before.input_tokens + before.output_tokens),
+      reserved_tokens_(before.reserved_tokens),
+      settled_nano_usd_(before.nano_usd),
+      reserved_nano_usd_(before.reserved_nano_usd) {}
+
+bool Spending::fits(const provider::WorstCase& worst) const {
+  if (budget_.requests > 0 && requests_ + 1 > budget_.requests) return false;
+  if (budget_.tokens > 0 && settled_tokens_ + reserved_tokens_ + worst.total() > budget_.tokens) return false;
+  if (budget_.usd <= 0) return true;
+  const store::NanoUsd cap = static_cast<store::NanoUsd>(std::floor(budget_.usd * kNanoUsd));
+  return settled_nano_usd_ + reserved_nano_usd_ + cost(worst.input, worst.output) <= cap;
+}
+
+void Spending::reserve(const provider::WorstCase& worst) {
+  ++requests_;
+  reserved_tokens_ += worst.total();
+  reserved_nano_usd_ += cost(worst.input, worst.output);
+}
+
+void Spending::settle(const provider::WorstCase& worst, std::int64_t input_tokens, std::int64_t output_tokens) {
+  reserved_tokens_ -= worst.total();
+  reserved_nano_usd_ -= cost(worst.input, worst.output);
+  settled_tokens_ += input_tokens + output_tokens;
+  settled_nano_usd_ += cost(input_tokens, output_tokens);
+}
+
+}  // namespace retort::collect

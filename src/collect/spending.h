@@ -1,0 +1,43 @@
+// A cap that is never passed: what is settled, what is reserved, and whether one more fits. Pure; one thread.
+#pragma once
+
+#include <cstdint>
+
+#include "collect/collect_options.h"
+#include "provider/forecast.h"
+#include "store/ledger.h"
+
+namespace retort::collect {
+
+// What so many tokens cost, rounded up to a billionth of a dollar. Without prices: 0.
+store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, std::int64_t output_tokens);
+
+class Spending {
+ public:
+  // `before`: what the ledger says of earlier calls; their open reservations count at their worst case.
+  Spending(const CollectOptions& options, const store::Totals& before);
+
+  // Whether a request of this worst case stays within every cap.
+  bool fits(const provider::WorstCase& worst) const;
+  void reserve(const provider::WorstCase& worst);
+  // A reservation ends with what it did cost.
+  void settle(const provider::WorstCase& worst, std::int64_t input_tokens, std::int64_t output_tokens);
+
+  store::NanoUsd cost(std::int64_t input_tokens, std::int64_t output_tokens) const {
+    return price_of(prices_, input_tokens, output_tokens);
+  }
+  store::NanoUsd spent_nano_usd() const { return settled_nano_usd_; }
+  store::NanoUsd reserved_nano_usd() const { return reserved_nano_usd_; }
+  bool capped() const { return budget_.any(); }
+
+ private:
+  BudgetOptions budget_;
+  PriceOptions prices_;
+  std::int64_t requests_ = 0;
+  std::int64_t settled_tokens_ = 0;
+  std::int64_t reserved_tokens_ = 0;
+  store::NanoUsd settled_nano_usd_ = 0;
+  store::NanoUsd reserved_nano_usd_ = 0;
+};
+
+}  // namespace retort::collect

@@ -1,0 +1,221 @@
+#include "net/curl_transport.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "base/text.h"
+#include "base/version.h"
+
+namespace retort::net {
+namespace {
+
+Trouble trouble_of(CURLcode code) {
+  switch (code) {
+    case CURLE_OK: return Trouble::kNone;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_PROXY: return Trouble::kConnect;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR: return Trouble::kTls;
+    case CURLE_OPERATION_TIMEDOUT: return Trouble::kTimeout;
+    case CURLE_WEIRD_SERVER_REPLY: return Trouble::kProtocol;
+    default: return Trouble::kCut;
+  }
+}
+
+struct EndHandle {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+};
+struct EndList {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+struct EndMulti {
+  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+};
+
+// One call on its handle. Pinned: libcurl holds its address.
+struct Transfer {
+  std::unique_ptr<CURL, EndHandle> handle;
+  std::unique_ptr<curl_slist, EndList> fields;
+  std::uint64_t tag = 0;
+  HttpCall call;
+  HttpOutcome outcome;
+  bool too_large = false;
+  bool head_is_whole = false;  // libcurl takes the end of a connection inside it for the head's end
+};
+
+std::size_t take_body(char* bytes, std::size_t, std::size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  if (transfer.outcome.body.size() + count > transfer.call.max_body_bytes) {
+    transfer.too_large = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  transfer.outcome.body.append(bytes, count);
+  return count;
+}
+
+std::size_t take_header(char* bytes, std::size_t, std::size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const std::string_view line(bytes, count);
+  // Of several answers (100, then 200) the last one counts.
+  if (line.starts_with("HTTP/")) {
+    transfer.outcome.headers = {};
+    transfer.head_is_whole = false;
+    return count;
+  }
+  if (trim(line).empty()) transfer.head_is_whole = true;
+  const std::size_t colon = line.find(':');
+  if (colon != std::string_view::npos) {
+    transfer.outcome.headers.add(to_lower_ascii(line.substr(0, colon)), std::string(trim(line.substr(colon + 1))));
+  }
+  return count;
+}
+
+// libcurl's own global state, once a process.
+void begin_curl() {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+}
+
+}  // namespace
+
+struct CurlTransport::State {
+  std::unique_ptr<CURLM, EndMulti> multi;
+  std::unordered_map<CURL*, std::unique_ptr<Transfer>> running;
+  std::vector<std::unique_ptr<CURL, EndHandle>> idle;  // handles to use again
+  std::string ca_file;
+
+  void prepare(Transfer& transfer) const;
+  void collect_finished(std::vector<FinishedCall>& finished);
+};
+
+CurlTransport::CurlTransport(std::size_t connections_per_host) : state_(std::make_unique<State>()) {
+  begin_curl();
+  state_->multi.reset(curl_multi_init());
+  RETORT_CHECK(state_->multi != nullptr);
+  const long connections = static_cast<long>(std::max<std::size_t>(1, connections_per_host));
+  curl_multi_setopt(state_->multi.get(), CURLMOPT_MAX_HOST_CONNECTIONS, connections);
+  curl_multi_setopt(state_->multi.get(), CURLMOPT_MAXCONNECTS, connections);
+  curl_multi_setopt(state_->multi.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+  if (const char* file = std::getenv("SSL_CERT_FILE")) state_->ca_file = file;
+}
+
+CurlTransport::~CurlTransport() { abandon(); }
+
+void CurlTransport::State::prepare(Transfer& transfer) const {
+  CURL* handle = transfer.handle.get();
+  const HttpCall& call = transfer.call;
+  const auto milliseconds = [](double seconds) { return static_cast<long>(std::clamp(seconds, 0.001, 1e6) * 1000); };
+  curl_easy_setopt(handle, CURLOPT_PRIVATE, &transfer);
+  curl_easy_setopt(handle, CURLOPT_URL, call.url.c_str());
+  curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  curl_easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "");
+  curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 1L);
+  curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, 2L);
+  if (!ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, ca_file.c_str());
+  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(call.connect_timeout_s));
+  curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, milliseconds(call.timeout_s));
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, std::max(1L, static_cast<long>(call.idle_timeout_s)));
+  curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, &take_body);
+  curl_easy_setopt(handle, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &take_header);
+  curl_easy_setopt(handle, CURLOPT_HEADERDATA, &transfer);
+  curl_slist* fields = nullptr;
+  for (const Headers::Field& field : call.headers.fields()) {
+    fields = curl_slist_append(fields, (field.name + ": " + field.value).c_str());
+  }
+  // A body is sent at once: waiting for 100-continue costs a second where a server doesn't know it.
+  fields = curl_slist_append(fields, "Expect:");
+  fields = curl_slist_append(fields, ("User-Agent: retort/" + std::string(kVersion)).c_str());
+  transfer.fields.reset(fields);
+  curl_easy_setopt(handle, CURLOPT_HTTPHEADER, fields);
+  if (call.method == "POST") {
+    curl_easy_setopt(handle, CURLOPT_POST, 1L);
+    curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size()));
+    curl_easy_setopt(handle, CURLOPT_POSTFIELDS, call.body.data());
+  } else if (call.method == "GET") {
+    curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
+  } else {
+    curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, call.method.c_str());
+  }
+}
+
+void CurlTransport::start(std::uint64_t tag, HttpCall call) {
+  auto transfer = std::make_unique<Transfer>();
+  transfer->tag = tag;
+  transfer->call = std::move(call);
+  if (state_->idle.empty()) {
+    transfer->handle.reset(curl_easy_init());
+  } else {
+    transfer->handle = std::move(state_->idle.back());
+    state_->idle.pop_back();
+    curl_easy_reset(transfer->handle.get());
+  }
+  RETORT_CHECK(transfer->handle != nullptr);
+  state_->prepare(*transfer);
+  CURL* handle = transfer->handle.get();
+  RETORT_CHECK(curl_multi_add_handle(state_->multi.get(), handle) == CURLM_OK);
+  state_->running.emplace(handle, std::move(transfer));
+}
+
+void CurlTransport::State::collect_finished(std::vector<FinishedCall>& finished) {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    CURL* handle = message->easy_handle;
+    const CURLcode code = message->data.result;
+    curl_multi_remove_handle(multi.get(), handle);
+    auto found = running.find(handle);
+    RETORT_CHECK(found != running.end());
+    const std::unique_ptr<Transfer> transfer = std::move(found->second);
+    running.erase(found);
+    HttpOutcome& outcome = transfer->outcome;
+    long status = 0;
+    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(handle, CURLINFO_TOTAL_TIME, &outcome.seconds);
+    outcome.status = static_cast<int>(status);
+    outcome.trouble = transfer->too_large ? Trouble::kTooLarge : trouble_of(code);
+    if (outcome.trouble == Trouble::kNone && !transfer->head_is_whole) outcome.trouble = Trouble::kCut;
+    if (outcome.trouble != Trouble::kNone) {
+      outcome.trouble_text = code == CURLE_OK ? "the connection ended inside the headers" : curl_easy_strerror(code);
+    }
+    finished.push_back({transfer->tag, std::move(outcome)});
+    idle.push_back(std::move(transfer->handle));
+  }
+}
+
+std::vector<FinishedCall> CurlTransport::wait(double seconds) {
+  std::vector<FinishedCall> finished;
+  int still_running = 0;
+  curl_multi_perform(state_->multi.get(), &still_running);
+  state_->collect_finished(finished);
+  if (!finished.empty()) return finished;
+  curl_multi_poll(state_->multi.get(), nullptr, 0, static_cast<int>(std::clamp(seconds, 0.0, 3600.0) * 1000), nullptr);
+  curl_multi_perform(state_->multi.get(), &still_running);
+  state_->collect_finished(finished);
+  return finished;
+}
+
+void CurlTransport::abandon() {
+  for (auto& [handle, transfer] : state_->running) curl_multi_remove_handle(state_->multi.get(), handle);
+  state_->running.clear();
+}
+
+}  // namespace retort::net

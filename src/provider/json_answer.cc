@@ -1,0 +1,66 @@
+#include "provider/json_answer.h"
+
+#include "base/text.h"
+#include "provider/dialect.h"
+
+namespace retort::provider {
+
+std::string text_or_empty(const Json& object, const char* key) {
+  const Json& found = part_of(object, key);
+  return found.is_string() ? found.get<std::string>() : std::string();
+}
+
+std::int64_t count_or_zero(const Json& object, const char* key) {
+  const Json& found = part_of(object, key);
+  if (!found.is_number_integer()) return 0;
+  return std::max<std::int64_t>(0, found.get<std::int64_t>());
+}
+
+const Json& part_of(const Json& object, const char* key) {
+  static const Json none;
+  if (!object.is_object()) return none;
+  const auto found = object.find(key);
+  return found == object.end() ? none : *found;
+}
+
+Failure malformed(const std::string& what) { return world_error("The answer is malformed: " + what + "."); }
+
+std::string header_text(const net::HttpOutcome& outcome, std::string_view name) {
+  return std::string(outcome.headers.find(name).value_or(""));
+}
+
+bool is_event_stream(const net::HttpOutcome& outcome) {
+  return to_lower_ascii(header_text(outcome, "content-type")).starts_with("text/event-stream");
+}
+
+Result<Json> json_body(const net::HttpOutcome& outcome) {
+  const std::string type = to_lower_ascii(header_text(outcome, "content-type"));
+  if (!type.starts_with("application/json")) {
+    return malformed("its content type is '" + type.substr(0, 60) + "', not JSON");
+  }
+  Json json = Json::parse(outcome.body, nullptr, false);
+  if (json.is_discarded()) return malformed("it is not JSON");
+  if (!json.is_object()) return malformed("it is not a JSON object");
+  // Some servers say 200 and mean an error.
+  if (part_of(json, "error").is_object()) return malformed("it holds an error: " + api_error(outcome.body).message);
+  return json;
+}
+
+Result<void> for_each_event(const net::HttpOutcome& outcome,
+                            const std::function<Result<void>(const std::string& type, const Json& data)>& visit) {
+  for (const net::SseEvent& event : net::parse_sse(outcome.body)) {
+    if (trim(event.data) == "[DONE]") {
+      RETORT_TRY(visit(event.type, Json()));
+      continue;
+    }
+    const Json data = Json::parse(event.data, nullptr, false);
+    if (!data.is_object()) return malformed("an event of the stream is not a JSON object");
+    if (part_of(data, "error").is_object()) {
+      return malformed("the stream ended with an error: " + api_error(event.data).message);
+    }
+    RETORT_TRY(visit(event.type, data));
+  }
+  return {};
+}
+
+}  // namespace retort::provider
