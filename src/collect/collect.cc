@@ -17,20 +17,23 @@ namespace {
 // Everything that decides what a slot's answer is. The type the teacher computes in is left out: a probe may choose
 // another after a restart, and the answers are as good.
 std::string job_name(const tokens::ChatFormat& format, const Source& source, const CollectOptions& options,
-                     const std::string& file_digest) {
-  const Json parts = {{"version", 1},
-                      {"model", source.model.file_digest.hex()},
-                      {"template", format.template_digest().hex()},
-                      {"tokenizer", format.tokenizer().fingerprint().hex()},
-                      {"prompts", file_digest},
-                      {"max_tokens", options.max_tokens},
-                      {"max_user_tokens", options.self_generated() ? options.max_user_tokens : 0},
-                      {"temperature", options.temperature},
-                      {"top_p", options.top_p},
-                      {"top_k", options.top_k},
-                      {"min_p", options.min_p},
-                      {"seed", options.seed},
-                      {"system", options.system}};
+                     const std::string& file_digest, const std::optional<Digest>& altered) {
+  Json parts = {{"version", 1},
+                {"model", source.model.file_digest.hex()},
+                {"template", format.template_digest().hex()},
+                {"tokenizer", format.tokenizer().fingerprint().hex()},
+                {"prompts", file_digest},
+                {"max_tokens", options.max_tokens},
+                {"max_user_tokens", options.self_generated() ? options.max_user_tokens : 0},
+                {"temperature", options.temperature},
+                {"top_p", options.top_p},
+                {"top_k", options.top_k},
+                {"min_p", options.min_p},
+                {"seed", options.seed},
+                {"system", options.system}};
+  // Written only where they matter, so that collections without them keep their name.
+  if (options.samples_per_prompt > 1) parts["samples_per_prompt"] = options.samples_per_prompt;
+  if (altered) parts["altered"] = altered->hex();
   return "collect-" + sha256(canonical_json(parts)).hex();
 }
 
@@ -46,19 +49,11 @@ Result<void> check_options(const CollectOptions& options) {
   return {};
 }
 
-void add_system(std::vector<PromptRow>& rows, const std::string& system) {
-  if (system.empty()) return;
-  for (PromptRow& row : rows) {
-    std::vector<Message>& messages = row.prompt.messages;
-    if (messages.front().role != Role::kSystem) messages.insert(messages.begin(), Message{Role::kSystem, system});
-  }
-}
-
 // Room for prompt and answer is checked for every row before the first is asked.
 Result<void> check_lengths(const Work& work, const tokens::ChatFormat& format, std::size_t context_tokens,
                            std::int64_t max_tokens) {
   for (const std::int64_t slot : work.slots) {
-    const PromptRow& row = work.rows[static_cast<std::size_t>(slot)];
+    const PromptRow& row = work.row_of(slot);
     const std::string where = work.prompt_source + ", line " + std::to_string(row.line);
     const auto ids = format.prompt_ids(row.prompt);
     if (!ids) return with_context(ids.error(), where);
@@ -78,10 +73,17 @@ Result<Exchange> exchange_of(const PromptRow& row, const tokens::ChatFormat& for
   Exchange exchange;
   exchange.prompt = row.prompt;
   exchange.completion = {*row.answer, FinishReason::kUnknown};
+  exchange.completion.tool_calls = row.answer_tool_calls;
+  const std::string where = prompt_source + ", line " + std::to_string(row.line);
+  // Tools are refused in the words of the template, not lost.
+  if (!row.prompt.tools.empty()) {
+    const auto refused = format.prompt_ids(row.prompt);
+    if (!refused) return with_context(refused.error(), where);
+  }
   std::vector<Message> messages = row.prompt.messages;
-  messages.push_back({Role::kAssistant, *row.answer});
+  messages.push_back({Role::kAssistant, *row.answer, row.answer_tool_calls});
   auto tokens = format.render(messages, false);
-  if (!tokens) return with_context(tokens.error(), prompt_source + ", line " + std::to_string(row.line));
+  if (!tokens) return with_context(tokens.error(), where);
   exchange.tokens = std::move(*tokens);
   exchange.provenance.generated_by = GeneratedBy::kFile;
   exchange.provenance.prompt_source = prompt_source;
@@ -106,7 +108,7 @@ Result<std::int64_t> store_answered(Work& work, const tokens::ChatFormat& format
     return {};
   };
   for (const std::int64_t slot : work.slots) {
-    const PromptRow& row = work.rows[static_cast<std::size_t>(slot)];
+    const PromptRow& row = work.row_of(slot);
     if (!row.answer) {
       to_ask.push_back(slot);
       continue;
@@ -146,23 +148,24 @@ Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatForm
                                const CollectOptions& options, store::ExchangeStore& store, const Clock& clock,
                                Progress& progress, std::stop_token stop) {
   RETORT_TRY(check_options(options));
+  CollectSummary summary;
   Work work;
   work.prompt_source = "self_generated";
+  work.plan = SlotPlan(options, options.count);
   work.total = options.count;
   std::string file_digest = "self_generated";
   if (!options.self_generated()) {
-    RETORT_ASSIGN(const PromptFormat prompt_format, prompt_format_from_name(options.prompts_format()));
-    RETORT_ASSIGN(const std::string text, read_file(options.prompts_file()));
-    RETORT_ASSIGN(work.rows, parse_prompts(text, options.prompts_file(), prompt_format));
-    file_digest = sha256(text).hex();
-    add_system(work.rows, options.system);
+    RETORT_ASSIGN(TakenPrompts taken, take_prompts(options));
+    RETORT_ASSIGN(const Digest digest, sha256_file(options.prompts_file()));
+    file_digest = digest.hex();
+    work.rows = std::move(taken.rows);
+    summary.intake = std::move(taken.intake);
     work.prompt_source = std::filesystem::path(options.prompts_file()).filename().string();
-    const auto rows = static_cast<std::int64_t>(work.rows.size());
-    work.total = options.count == 0 ? rows : std::min(options.count, rows);
+    work.plan = SlotPlan(options, static_cast<std::int64_t>(work.rows.size()));
+    work.total = work.plan.slots();
   }
-  work.job = job_name(format, source, options, file_digest);
+  work.job = job_name(format, source, options, file_digest, summary.intake.altered);
 
-  CollectSummary summary;
   RETORT_ASSIGN(const std::vector<store::SlotEntry> entries, store.slots(work.job));
   std::vector<bool> done(static_cast<std::size_t>(work.total));
   for (const store::SlotEntry& entry : entries) {
@@ -170,19 +173,25 @@ Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatForm
     done[static_cast<std::size_t>(entry.slot)] = true;
     ++(entry.exchange ? summary.reused : summary.slots_given_up);
   }
+  std::int64_t unused = 0;  // further samples of rows that came with their answer
   for (std::int64_t slot = 0; slot < work.total; ++slot) {
-    if (!done[static_cast<std::size_t>(slot)]) work.slots.push_back(slot);
+    if (done[static_cast<std::size_t>(slot)]) continue;
+    if (work.rows.empty() || work.plan.is_used(slot, work.row_of(slot).answer.has_value())) {
+      work.slots.push_back(slot);
+    } else {
+      ++unused;
+    }
   }
 
   if (!options.self_generated() && !work.slots.empty()) {
     RETORT_ASSIGN(summary.from_file, store_answered(work, format, source, store, clock, stop));
     RETORT_TRY(check_lengths(work, format, generator.context_tokens(), options.max_tokens));
   }
-  work.done = work.total - static_cast<std::int64_t>(work.slots.size());
+  work.done = work.total - unused - static_cast<std::int64_t>(work.slots.size());
   if (!work.slots.empty()) {
     CollectJob job(work, format, source, options, store, clock, progress);
     if (options.self_generated()) RETORT_TRY(job.prepare_self_generation(generator.context_tokens()));
-    progress.begin("collect", static_cast<double>(work.total), "exchanges");
+    progress.begin("collect", static_cast<double>(work.total - unused), "exchanges");
     progress.advance(static_cast<double>(work.done), "");
     const Result<void> generated = generator.generate(job, stop);
     job.report(summary);

@@ -1,9 +1,9 @@
 // Asks a teacher for exchanges, many at a time, and never twice for the same thing.
 //
-// A run of collect() has numbered slots: slot i is row i of the prompt file, or the i-th self-generated exchange
-// (Magpie, arXiv 2406.08464: the teacher samples the user's turn from its own template, then the answer). Slot i draws
-// from a seed of its own, so that what it asks doesn't depend on the others. A finished exchange is in the store before
-// the next is asked, with a note of its slot: the same call after a kill -9 asks only what is missing.
+// A run of collect() has numbered slots: a sample of a row of the prompt file (slot_plan.h), or the i-th self-generated
+// exchange (Magpie, arXiv 2406.08464: the teacher samples the user's turn from its own template, then the answer). Each
+// draws from a seed of its own, so that what it asks doesn't depend on the others. A finished exchange is in the store
+// before the next is asked, with a note of its slot: the same call after a kill -9 asks only what is missing.
 //
 // Collect knows no engine: TokenGenerator keeps its batch full from here. One thread; progress and clock are called
 // from it.
@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "collect/collect_options.h"
+#include "collect/prompt_intake.h"
 #include "exchange/engine.h"
 #include "exchange/exchange.h"
 #include "store/exchange_store.h"
@@ -54,11 +55,13 @@ struct CollectSummary {
   std::int64_t truncated_answers = 0;  // cut at max_tokens
   std::int64_t user_tokens = 0;        // sampled by the teacher
   std::int64_t answer_tokens = 0;
-  Phase full;  // while there was always another request to fill the batch
-  Phase tail;  // while the last ones finished
+  PromptIntake intake;  // of a prompt file: what was left out and masked
+  Phase full;           // while there was always another request to fill the batch
+  Phase tail;           // while the last ones finished
 };
 
-// Errors: kCaller for a broken prompt file (which line), a prompt longer than the context (which line, both lengths),
+// Errors: kCaller for a broken prompt file (which line), a conversation with tools, which a model file's template isn't
+// given (which line), a prompt longer than the context (which line, both lengths),
 // self_generated without a count, options out of range; kWorld from the store; kInterrupted when stopped, with
 // everything finished kept.
 Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatFormat& format, const Source& source,

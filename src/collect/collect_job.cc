@@ -39,10 +39,6 @@ Result<void> CollectJob::prepare_self_generation(std::size_t context_tokens) {
   return {};
 }
 
-std::uint64_t CollectJob::slot_seed(std::int64_t slot) const {
-  return derive_seed(options_.seed, "collect", static_cast<std::uint64_t>(slot));
-}
-
 SamplingOptions CollectJob::sampling(std::uint64_t seed, std::int64_t max_tokens) const {
   SamplingOptions result = answer_sampling(options_);
   result.max_tokens = static_cast<std::int32_t>(max_tokens);
@@ -61,8 +57,8 @@ void CollectJob::ask_user(std::int64_t slot, std::int64_t attempt) {
   pending.slot = slot;
   pending.turn = Turn::kUser;
   pending.attempt = attempt;
-  pending.sampling =
-      sampling(derive_seed(slot_seed(slot), "user", static_cast<std::uint64_t>(attempt)), options_.max_user_tokens);
+  pending.sampling = sampling(derive_seed(work_.plan.slot_seed(slot), "user", static_cast<std::uint64_t>(attempt)),
+                              options_.max_user_tokens);
   enqueue(std::move(pending), user_prefix_, user_end_ids_);
 }
 
@@ -71,7 +67,7 @@ void CollectJob::ask_answer(std::int64_t slot, Prompt prompt, TokenizedConversat
   pending.slot = slot;
   pending.turn = Turn::kAnswer;
   pending.prompt = std::move(prompt);
-  pending.sampling = sampling(derive_seed(slot_seed(slot), "answer"), options_.max_tokens);
+  pending.sampling = sampling(work_.plan.answer_seed(slot), options_.max_tokens);
   std::vector<TokenId> prompt_ids = tokens.ids;
   pending.tokens = std::move(tokens);
   enqueue(std::move(pending), std::move(prompt_ids), format_.end_ids());
@@ -83,7 +79,7 @@ std::optional<TokenRequest> CollectJob::next() {
     if (work_.rows.empty()) {
       ask_user(slot, 0);
     } else {
-      const PromptRow& row = work_.rows[static_cast<std::size_t>(slot)];
+      const PromptRow& row = work_.row_of(slot);
       auto tokens = format_.render(row.prompt.messages, true);
       if (!tokens) {
         failure_ = with_context(tokens.error(), work_.prompt_source + ", line " + std::to_string(row.line)).value();

@@ -15,6 +15,7 @@
 #include "base/progress.h"
 #include "collect/collect.h"
 #include "collect/prompts.h"
+#include "collect/slot_plan.h"
 #include "exchange/engine.h"
 
 namespace retort::collect {
@@ -25,8 +26,10 @@ struct Work {
   std::vector<std::int64_t> slots;  // to ask, ascending
   std::vector<PromptRow> rows;      // of the prompt file; empty: self-generated
   std::string prompt_source;
+  SlotPlan plan;          // which row a slot asks, and its seeds
   std::int64_t done = 0;  // slots finished before
   std::int64_t total = 0;
+  const PromptRow& row_of(std::int64_t slot) const { return rows[static_cast<std::size_t>(plan.row_of(slot))]; }
 };
 
 class CollectJob final : public GenerationJob {
@@ -59,7 +62,6 @@ class CollectJob final : public GenerationJob {
   };
 
   SamplingOptions sampling(std::uint64_t seed, std::int64_t max_tokens) const;
-  std::uint64_t slot_seed(std::int64_t slot) const;
   void ask_user(std::int64_t slot, std::int64_t attempt);
   void ask_answer(std::int64_t slot, Prompt prompt, TokenizedConversation tokens);
   void enqueue(Pending pending, std::vector<TokenId> prompt_ids, std::vector<TokenId> end_ids);

@@ -15,15 +15,19 @@ SamplingOptions answer_sampling(const CollectOptions& options) {
 const recipe::OptionSet<CollectOptions>& collect_option_set() {
   static const auto set =
       recipe::OptionSet<CollectOptions>("collect", "What the teacher is asked for.")
-          .add(
-              "prompts", &CollectOptions::prompts,
-              {.help =
-                   "Where prompts come from. `self_generated`: the teacher writes the user's turn itself, from its own "
-                   "chat template (Magpie, arXiv 2406.08464), so that no data is needed. A file: JSON lines with "
-                   "`messages` or `prompt`, or plain lines; rows that end with an assistant's turn are used as they "
-                   "are.",
-               .choices = {"self_generated"},
-               .formats = {"auto", "jsonl", "lines"}})
+          .add("prompts", &CollectOptions::prompts,
+               {.help =
+                    "Where prompts come from. `self_generated`: the teacher writes the user's turn itself, from its "
+                    "own chat template (Magpie, arXiv 2406.08464), so that no data is needed. A file "
+                    "(docs/formats/prompts.md): JSON rows with `messages`, `prompt` or ShareGPT's `conversations`, a "
+                    "column of a CSV or TSV file, or plain lines; rows that end with an assistant's turn are used as "
+                    "they are. skip_broken leaves out rows that can't be read, and counts them."})
+          .add("personal_data", &CollectOptions::personal_data,
+               {.help = "What becomes of e-mail addresses, phone numbers, IP addresses, card and account numbers, "
+                        "keys, tokens and passwords in the prompts and answers of a file. mask: each is replaced by a "
+                        "word such as [EMAIL]; drop: its row is left out; keep: asked and stored as it stands. All "
+                        "are counted.",
+                .choices = {"mask", "drop", "keep"}})
           .add("count", &CollectOptions::count,
                {.unit = "exchanges",
                 .help = "How many exchanges to collect. 0: every row of the prompt file.",
@@ -124,6 +128,16 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
               problems.add("collect.budget",
                            "caps dollars, but collect.prices doesn't say what a million tokens cost; expected both "
                            "input_per_mtok and output_per_mtok");
+            }
+            if (options.self_generated() && options.samples_per_prompt > 1) {
+              problems.add("collect.samples_per_prompt",
+                           "is more than 1, but self_generated prompts are drawn anew for each exchange; expected 1, "
+                           "or prompts from a file");
+            }
+            if (!options.self_generated() && options.samples_per_prompt > 1 && options.temperature == 0) {
+              problems.add("collect.samples_per_prompt",
+                           "is more than 1, but at temperature 0 all answers to a prompt are the same; expected 1, or "
+                           "a temperature above 0");
             }
             if (options.self_generated() && options.count == 0) {
               problems.add("collect.count",

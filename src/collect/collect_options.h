@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "collect/prompt_source.h"
 #include "exchange/exchange.h"
-#include "recipe/choices.h"
 #include "recipe/map_shape.h"
 #include "recipe/option_set.h"
 
@@ -36,9 +36,10 @@ struct PriceOptions {
 };
 
 struct CollectOptions {
-  // Where prompts come from: the word `self_generated` (the teacher writes the user's turn too), or a file with its
-  // format: "jsonl" (rows with `messages` or `prompt`), "lines", or "auto" (by the file's name or first character).
-  recipe::WordOrFile prompts{.word = "self_generated", .file = {}, .format = {}};
+  // Where prompts come from: the word `self_generated` (the teacher writes the user's turn too), or a file.
+  PromptSource prompts;
+  // Personal data and secrets in the prompts of a file: "mask", "drop" (the row), "keep".
+  std::string personal_data = "mask";
   // Exchanges to collect. 0: every row of the file; self-generated prompts need a number.
   std::int64_t count = 280;
   // An answer is cut here.
@@ -73,7 +74,6 @@ struct CollectOptions {
 
   bool self_generated() const { return !prompts.is_file(); }
   const std::string& prompts_file() const { return prompts.file; }
-  const std::string& prompts_format() const { return prompts.format; }
 };
 
 // Who accepted which licence, for teachers whose file doesn't say or whose licence needs a permission.

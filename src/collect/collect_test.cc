@@ -97,7 +97,8 @@ class CollectTest : public ::testing::Test {
   }
   void use_file(const std::string& name, std::string_view text) {
     ASSERT_TRUE(write_file(folder_ / name, text));
-    options_.prompts = {.word = {}, .file = (folder_ / name).string(), .format = "auto"};
+    options_.prompts = PromptSource{};
+    options_.prompts.file = (folder_ / name).string();
     options_.count = 0;
   }
 

@@ -68,7 +68,7 @@ TEST(PromptsTest, AnEmptyFileIsRefused) {
   EXPECT_THAT(refused(""), HasSubstr("empty"));
   EXPECT_THAT(refused("\n  \n", PromptFormat::kLines), HasSubstr("empty"));
   EXPECT_FALSE(read_prompts("/nonexistent/prompts.jsonl", PromptFormat::kAuto));
-  EXPECT_FALSE(prompt_format_from_name("csv"));
+  EXPECT_FALSE(prompt_format_from_name("parquet"));
 }
 
 }  // namespace

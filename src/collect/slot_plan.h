@@ -20,6 +20,7 @@ namespace retort::collect {
 
 class SlotPlan {
  public:
+  SlotPlan() = default;  // no slots
   // `rows`: of the file, without those left out. options.count caps the slots; 0: all of them.
   SlotPlan(const CollectOptions& options, std::int64_t rows)
       : seed_(options.seed), samples_(std::max<std::int64_t>(1, options.samples_per_prompt)), slots_(rows * samples_) {
@@ -49,9 +50,9 @@ class SlotPlan {
   std::uint64_t answer_seed(std::int64_t slot) const { return derive_seed(slot_seed(slot), "answer"); }
 
  private:
-  std::uint64_t seed_;
-  std::int64_t samples_;
-  std::int64_t slots_;
+  std::uint64_t seed_ = 0;
+  std::int64_t samples_ = 1;
+  std::int64_t slots_ = 0;
 };
 
 }  // namespace retort::collect

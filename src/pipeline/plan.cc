@@ -7,7 +7,8 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "collect/collect_options.h"
-#include "collect/prompts.h"
+#include "collect/prompt_intake.h"
+#include "collect/slot_plan.h"
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "llama/speed.h"
@@ -53,22 +54,28 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const Teacher& teacher) {
     result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
     return result;
   }
-  RETORT_ASSIGN(const collect::PromptFormat format, collect::prompt_format_from_name(collect.prompts_format()));
-  RETORT_ASSIGN(const std::vector<collect::PromptRow> rows, collect::read_prompts(collect.prompts_file(), format));
   double tokens = 0;
-  for (const collect::PromptRow& row : rows) {
-    if (collect.count > 0 && result.exchanges >= collect.count) break;
-    ++result.exchanges;
+  std::int64_t row_number = 0;
+  const auto samples = [&](bool answered) {
+    const collect::SlotPlan plan(collect, row_number + 1);  // as far as this row
+    return static_cast<std::int64_t>(plan.slots_of(row_number, answered).size());
+  };
+  RETORT_TRY(collect::for_each_taken_prompt(collect, [&](const collect::PromptRow& row) -> Result<void> {
+    const std::int64_t asked = samples(row.answer.has_value());
+    ++row_number;
+    if (asked == 0) return {};
+    result.exchanges += asked;
     RETORT_ASSIGN(const std::vector<TokenId> ids, teacher.format.prompt_ids(row.prompt));
-    tokens += static_cast<double>(ids.size());
+    double answer_tokens = answer;
     if (row.answer) {
       RETORT_ASSIGN(const std::vector<TokenId> answer_ids, teacher.format.tokenizer().encode(*row.answer));
-      tokens += static_cast<double>(answer_ids.size());
+      answer_tokens = static_cast<double>(answer_ids.size());
     } else {
-      tokens += answer;
-      result.sampled_tokens += answer;
+      result.sampled_tokens += answer * static_cast<double>(asked);
     }
-  }
+    tokens += (static_cast<double>(ids.size()) + answer_tokens) * static_cast<double>(asked);
+    return {};
+  }));
   result.tokens_per_exchange = tokens / static_cast<double>(std::max<std::int64_t>(1, result.exchanges));
   return result;
 }

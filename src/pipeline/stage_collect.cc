@@ -8,7 +8,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "collect/collect.h"
-#include "collect/prompts.h"
+#include "collect/prompt_intake.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
 #include "pipeline/stage.h"
@@ -58,6 +58,24 @@ Result<ChosenType> choose_type(StageContext& context) {
   return chosen;
 }
 
+Json to_json(const collect::PromptIntake& intake) {
+  Json kinds = Json::object();
+  for (const collect::PersonalData kind : collect::kPersonalData) {
+    if (intake.personal_data.of(kind) > 0) kinds[std::string(name_of(kind))] = intake.personal_data.of(kind);
+  }
+  Json skipped = Json::array();
+  for (const collect::BrokenRow& row : intake.file.first_skipped) {
+    skipped.push_back({{"line", row.line}, {"why", row.why}});
+  }
+  return {{"rows", intake.file.rows},
+          {"skipped", intake.file.skipped},
+          {"first_skipped", std::move(skipped)},
+          {"personal_data", std::move(kinds)},
+          {"personal_data_words", intake.personal_data.words()},
+          {"rows_with_personal_data", intake.rows_with_personal_data},
+          {"rows_dropped", intake.rows_dropped}};
+}
+
 Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source) {
   const auto phase = [](const collect::Phase& p) { return Json{{"tokens", p.sampled_tokens}, {"seconds", p.seconds}}; };
   return {{"prompt_source", prompt_source},
@@ -72,7 +90,8 @@ Json to_json(const collect::CollectSummary& summary, const std::string& prompt_s
           {"user_tokens", summary.user_tokens},
           {"answer_tokens", summary.answer_tokens},
           {"full", phase(summary.full)},
-          {"tail", phase(summary.tail)}};
+          {"tail", phase(summary.tail)},
+          {"prompt_file", to_json(summary.intake)}};
 }
 
 }  // namespace
@@ -101,11 +120,11 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
     }
     return needed;
   }
-  RETORT_ASSIGN(const collect::PromptFormat format, collect::prompt_format_from_name(options.prompts_format()));
-  RETORT_ASSIGN(const std::vector<collect::PromptRow> rows, collect::read_prompts(options.prompts_file(), format));
   std::size_t longest = 0;
-  for (const collect::PromptRow& row : rows) {
-    if (options.count > 0 && &row - rows.data() >= options.count) break;
+  std::int64_t seen = 0;
+  // The whole file is read, so that a broken row is told before anything is asked, also one beyond collect.count.
+  RETORT_TRY(collect::for_each_taken_prompt(options, [&](const collect::PromptRow& row) -> Result<void> {
+    if (options.count > 0 && seen++ >= options.count) return {};
     const auto ids = teacher.format.prompt_ids(row.prompt);
     const std::string where = options.prompts_file() + ", line " + std::to_string(row.line);
     if (!ids) return with_context(ids.error(), where);
@@ -117,7 +136,8 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
                           ". Shorten it, or lower collect.max_tokens.");
     }
     longest = std::max(longest, needed);
-  }
+    return {};
+  }));
   return longest;
 }
 

@@ -36,6 +36,12 @@ SpanKind span_kind(Role role) {
   return SpanKind::kScaffold;
 }
 
+Failure tools_refused(const std::string& what) {
+  return caller_error(what +
+                      ", which Retort doesn't yet write with a model file's chat template. Leave it out, or ask a "
+                      "teacher behind an API (teacher: {api: openai, ...}), which is sent it whole.");
+}
+
 bool inside_input(std::span<const InputRange> inputs, std::size_t begin, std::size_t end) {
   return std::any_of(inputs.begin(), inputs.end(),
                      [&](const InputRange& input) { return begin < input.end && input.begin < end; });
@@ -240,6 +246,9 @@ Result<std::string> ChatFormat::render_text(std::span<const Message> messages, b
 
 Result<TokenizedConversation> ChatFormat::render(std::span<const Message> messages, bool add_generation_prompt) const {
   if (messages.empty()) return caller_error("A conversation needs at least one message.");
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (!messages[i].tool_calls.empty()) return tools_refused("Message " + std::to_string(i + 1) + " calls tools");
+  }
   std::vector<std::size_t> breaks;
   RETORT_ASSIGN(const RenderedText whole, state_->rendered(messages, add_generation_prompt, breaks));
   RETORT_ASSIGN(const auto placed, state_->encode_rendered(whole.text, whole.inputs, breaks));
@@ -247,6 +256,7 @@ Result<TokenizedConversation> ChatFormat::render(std::span<const Message> messag
 }
 
 Result<std::vector<TokenId>> ChatFormat::prompt_ids(const Prompt& prompt) const {
+  if (!prompt.tools.empty()) return tools_refused("The prompt offers tools to be called");
   RETORT_ASSIGN(TokenizedConversation conversation, render(prompt.messages, true));
   return std::move(conversation.ids);
 }
