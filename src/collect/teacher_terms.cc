@@ -1,5 +1,7 @@
 #include "collect/teacher_terms.h"
 
+#include <variant>
+
 #include "base/clock.h"
 
 namespace retort::collect {
@@ -28,6 +30,24 @@ terms::Query terms_query(const TeacherOptions& teacher, const TermsOptions& acce
   query.authorisation = authorisation_of(options.authorisation);
   query.today = iso_time(unix_ms).substr(0, 10);
   return query;
+}
+
+Result<terms::Declared> declared_by(const gguf::File& file) {
+  const gguf::Metadata& metadata = file.metadata();
+  terms::Declared declared;
+  RETORT_ASSIGN(declared.licence, metadata.get_or<std::string>("general.license", ""));
+  RETORT_ASSIGN(declared.licence_name, metadata.get_or<std::string>("general.license.name", ""));
+  RETORT_ASSIGN(declared.licence_link, metadata.get_or<std::string>("general.license.link", ""));
+  RETORT_ASSIGN(declared.model_name, metadata.get_or<std::string>("general.name", ""));
+  declared.other_names.push_back(file.path().stem().string());
+  for (const auto& [key, value] : metadata.entries()) {
+    const bool origin =
+        key.starts_with("general.base_model.") && (key.ends_with(".name") || key.ends_with(".repo_url"));
+    if (const auto* name = std::get_if<std::string>(&value); origin && name != nullptr) {
+      declared.other_names.push_back(*name);
+    }
+  }
+  return declared;
 }
 
 }  // namespace retort::collect

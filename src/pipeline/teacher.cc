@@ -10,20 +10,6 @@
 #include "train/train_options.h"
 
 namespace retort::pipeline {
-namespace {
-
-Result<terms::Declared> declared_by(const gguf::File& file) {
-  const gguf::Metadata& metadata = file.metadata();
-  terms::Declared declared;
-  RETORT_ASSIGN(declared.licence, metadata.get_or<std::string>("general.license", ""));
-  RETORT_ASSIGN(declared.licence_name, metadata.get_or<std::string>("general.license.name", ""));
-  RETORT_ASSIGN(declared.licence_link, metadata.get_or<std::string>("general.license.link", ""));
-  RETORT_ASSIGN(declared.model_name, metadata.get_or<std::string>("general.name", ""));
-  return declared;
-}
-
-}  // namespace
-
 Result<Teacher> open_teacher(const std::string& path_or_name, terms::Query query,
                              const std::filesystem::path& cache_folder) {
   RETORT_ASSIGN(const std::filesystem::path path, catalogue::find_model(path_or_name, cache_folder));
@@ -31,7 +17,7 @@ Result<Teacher> open_teacher(const std::string& path_or_name, terms::Query query
   RETORT_ASSIGN(model::DecoderConfig config, model::decoder_config(file));
   RETORT_TRY(file.check_finite());
   RETORT_ASSIGN(tokens::ChatFormat format, tokens::ChatFormat::load(file));
-  RETORT_ASSIGN(const terms::Declared declared, declared_by(file));
+  RETORT_ASSIGN(const terms::Declared declared, collect::declared_by(file));
   std::string name = declared.model_name.empty() ? path.stem().string() : declared.model_name;
   if (query.model.empty()) query.model = name;
   query.declared = declared;

@@ -4,7 +4,6 @@
 #include <array>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/text.h"
 #include "terms/facts.h"
 
@@ -171,26 +170,37 @@ class Judge {
         licence);
   }
 
-  void find_parts() {
-    const std::string name = query_.model.empty() && query_.declared ? query_.declared->model_name : query_.model;
-    const Family* family = find_family(name);
-    if (family == nullptr && query_.declared) family = find_family(query_.declared->model_name);
-    multimodal_ = family != nullptr && family->multimodal;
-    const bool hosted = !trim(query_.route).empty() && !is_own_route(query_.route);
-    if (query_.declared) find_parts_of_file(family);
-    if (hosted) find_parts_of_route(family);
-    if (query_.declared || hosted) return;
-    if (family != nullptr) add_family(*family);
-    const bool accepted = add_accepted();
-    if (family != nullptr || accepted) return;
-    add_unknown(
-        model_text(query_) +
-            " is in no table of Retort. Find out under which terms it is; if it is yours, or its licence is known, " +
-            say_licence("<its licence, for example apache-2.0>"),
-        "no licence");
+  void find_families() {
+    std::vector<std::string> names = {query_.model};
+    if (query_.declared) {
+      names.push_back(query_.declared->model_name);
+      names.insert(names.end(), query_.declared->other_names.begin(), query_.declared->other_names.end());
+    }
+    for (const std::string& name : names) {
+      const Family* family = find_family(name);
+      if (family == nullptr || std::find(families_.begin(), families_.end(), family) != families_.end()) continue;
+      families_.push_back(family);
+      multimodal_ = multimodal_ || family->multimodal;
+    }
   }
 
-  void find_parts_of_file(const Family* family) {
+  void find_parts() {
+    find_families();
+    const bool hosted = !trim(query_.route).empty() && !is_own_route(query_.route);
+    if (query_.declared) find_parts_of_file();
+    if (hosted) find_parts_of_route();
+    if (query_.declared || hosted) return;
+    for (const Family* family : families_) add_family(*family);
+    const bool accepted = add_accepted();
+    if (!families_.empty() || accepted) return;
+    add_unknown(model_text(query_) +
+                    " is in no table of Retort. Find out under which terms it is; if it is yours, or its licence is "
+                    "known, " +
+                    say_licence("<its licence, for example apache-2.0>"),
+                "no licence");
+  }
+
+  void find_parts_of_file() {
     decision_.licence_link = query_.declared->licence_link;
     const std::string in_file = declared_text(*query_.declared);
     bool said = false;
@@ -201,23 +211,26 @@ class Judge {
     } else {
       said = add_accepted();
     }
-    // Metadata lies: the name counts beside it, and the stricter wins.
-    if (family != nullptr && (!said || !family->texts.empty())) return add_family(*family);
+    // Metadata lies: names count beside it, and the strictest wins. A name that leaves it open adds nothing to a word.
+    for (const Family* family : families_) {
+      if (!family->texts.empty()) add_family(*family);
+      said = said || !family->texts.empty();
+    }
     if (said) return;
+    if (!families_.empty()) return add_family(*families_.front());
     add_unknown(model_text(query_) +
                     " doesn't say under which licence it is (general.license is missing). Find out, and " +
                     say_licence("<its licence, for example apache-2.0>"),
                 "no licence");
   }
 
-  void find_parts_of_route(const Family* family) {
+  void find_parts_of_route() {
     const Provider* provider = find_provider(query_.route);
     if (provider == nullptr) {
-      add_unknown(
-          "The terms of the route '" + query_.route +
-              "' are in no table of Retort. Read whether they let outputs train another model. If it is an endpoint of "
-              "your own that serves open weights, write route: own.",
-          "route " + query_.route);
+      add_unknown("The terms of the route '" + query_.route +
+                      "' are in no table of Retort. Read whether they let outputs train another model. If it is an "
+                      "endpoint of your own that serves open weights, write route: own.",
+                  "route " + query_.route);
     } else {
       for (const std::string_view id : provider->texts) {
         const Text* text = find_text(id);
@@ -226,8 +239,11 @@ class Judge {
       }
     }
     // Who asks a maker's own API gets no weights, so the weights' licence isn't what binds.
-    if (family != nullptr && !(provider != nullptr && family->maker == provider->id)) return add_family(*family);
-    if (family == nullptr && (provider == nullptr || provider->hosts_others) && !add_accepted()) {
+    for (const Family* family : families_) {
+      if (provider == nullptr || family->maker != provider->id) add_family(*family);
+    }
+    const bool model_matters = provider == nullptr || provider->hosts_others;
+    if (families_.empty() && model_matters && !query_.declared && !add_accepted()) {
       add_unknown(model_text(query_) + " is in no table of Retort. Find out under which terms it is.", "no licence");
     }
   }
@@ -364,6 +380,7 @@ class Judge {
 
   const Query& query_;
   Decision decision_;
+  std::vector<const Family*> families_;  // by any of the model's names
   std::vector<Part> parts_;
   bool multimodal_ = false;
   int refusals_ = 0;
@@ -371,32 +388,7 @@ class Judge {
   std::string problem_;  // why the authorisation doesn't lift it
 };
 
-bool is_iso_date(std::string_view text) {
-  if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i != 4 && i != 7 && (text[i] < '0' || text[i] > '9')) return false;
-  }
-  const std::string_view month = text.substr(5, 2);
-  const std::string_view day = text.substr(8, 2);
-  return month >= "01" && month <= "12" && day >= "01" && day <= "31";
-}
-
 }  // namespace
-
-std::string problem_of(const Authorisation& authorisation, std::string_view today) {
-  if (trim(authorisation.by).empty()) return "it doesn't say who gave it (by)";
-  if (!Digest::from_hex(to_lower_ascii(authorisation.document))) {
-    return "its document is '" + authorisation.document + "', not a SHA-256 of 64 hexadecimal digits";
-  }
-  if (trim(authorisation.scope).empty()) return "it doesn't say what it permits (scope)";
-  if (authorisation.expires.empty()) return {};
-  if (!is_iso_date(authorisation.expires)) {
-    return "it expires on '" + authorisation.expires + "', which is no date like 2027-01-31";
-  }
-  if (!is_iso_date(today)) return "it expires on " + authorisation.expires + ", and today's date isn't known";
-  if (today > authorisation.expires) return "it expired on " + authorisation.expires;
-  return {};
-}
 
 Decision decide(const Query& query) { return Judge(query).judge(); }
 

@@ -146,8 +146,36 @@ Json to_json(const Decision& decision) {
               {"licence_name", decision.licence_name},
               {"licence_link", decision.licence_link},
               {"accepted_by", decision.accepted_by},
+              {"accepted_licence", decision.accepted_by.empty() ? "" : query.acceptance.licence},
               {"authorisation", decision.authorisation ? to_json(*decision.authorisation) : Json()},
               {"lifted", decision.lifted ? Json(name_of(*decision.lifted)) : Json()}};
+}
+
+Query query_from_json(const Json& decision) {
+  Query query;
+  if (!decision.is_object()) return query;
+  const auto flag = [&](const char* key) {
+    const auto found = decision.find(key);
+    return found != decision.end() && found->is_boolean() && found->get<bool>();
+  };
+  query.model = text_of(decision, "model");
+  query.route = text_of(decision, "route");
+  query.relation = relation_from_name(text_of(decision, "relation")).value_or(Relation::kOutputs);
+  query.purpose = purpose_from_name(text_of(decision, "purpose")).value_or(Purpose::kInternal);
+  query.distributed = flag("distributed");
+  query.commercial = flag("commercial");
+  query.region = text_of(decision, "region");
+  if (const auto users = decision.find("monthly_users"); users != decision.end() && users->is_number_integer()) {
+    query.monthly_users = users->get<std::int64_t>();
+  }
+  query.student = text_of(decision, "student");
+  query.acceptance = {text_of(decision, "accepted_by"), text_of(decision, "accepted_licence")};
+  if (const auto given = decision.find("authorisation"); given != decision.end() && given->is_object()) {
+    const auto licensor = given->find("from_licensor");
+    query.authorisation = {text_of(*given, "by"), text_of(*given, "document"), text_of(*given, "scope"),
+                           text_of(*given, "expires"), licensor != given->end() && *licensor == Json(true)};
+  }
+  return query;
 }
 
 std::vector<Obligation> obligations_from_json(const Json& decision) {

@@ -53,6 +53,7 @@ struct Declared {
   std::string licence_name = {};
   std::string licence_link = {};
   std::string model_name = {};
+  std::vector<std::string> other_names = {};  // of its file and of the models it was made from
   bool operator==(const Declared&) const = default;
 };
 
@@ -151,6 +152,10 @@ Result<Decision> admit(const Query& query);
 Json to_json(const Decision& decision);
 // What to_json() wrote. Obligations of an unknown kind, and the sentences of earlier versions, are read as notices.
 std::vector<Obligation> obligations_from_json(const Json& decision);
+
+// What was asked, as to_json() recorded it, to be decided again on another day: all but `declared` and `today`, which
+// the caller adds. What isn't there is a fresh Query's.
+Query query_from_json(const Json& decision);
 
 // Through whom an endpoint asks, by its URL: a known provider's route, "own" for this machine and private networks,
 // else the host itself, which no table knows.

@@ -25,8 +25,11 @@ Query query_of(const Json& ask) {
   query.route = text(ask, "route");
   if (ask.contains("declared")) {
     const Json& declared = ask["declared"];
-    query.declared =
-        Declared{text(declared, "licence"), text(declared, "licence_name"), {}, text(declared, "model_name")};
+    query.declared = Declared{text(declared, "licence"),
+                              text(declared, "licence_name"),
+                              {},
+                              text(declared, "model_name"),
+                              declared.value("other_names", std::vector<std::string>())};
   }
   query.relation = relation_from_name(ask.value("relation", "outputs")).value();
   query.purpose = purpose_from_name(ask.value("purpose", "internal")).value();
@@ -103,6 +106,13 @@ TEST(TermsTest, Scenarios) {
     // Pure: the same question has the same answer, to the byte.
     EXPECT_EQ(to_json(decide(query)).dump(), to_json(decision).dump());
     EXPECT_EQ(decide(query).record(), decision.record());
+    // What was recorded can be decided again.
+    Query again = query_from_json(to_json(decision));
+    again.declared = query.declared;
+    again.today = query.today;
+    if (query.acceptance.by.empty() == decision.accepted_by.empty() && query.terms_version.empty()) {
+      EXPECT_EQ(decide(again).record(), decision.record());
+    }
   }
 }
 
@@ -218,7 +228,7 @@ TEST(TermsTest, TheAuthorisationTravelsInTheRecord) {
 TEST(TermsTest, WhatStopsARunSaysWhatToWrite) {
   Query query;
   query.model = "Acme 7B";
-  query.declared = Declared{"other", "acme-1", "https://acme.example/l", "Acme 7B"};
+  query.declared = Declared{"other", "acme-1", "https://acme.example/l", "Acme 7B", {}};
   const auto stopped = admit(query);
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().fault, Fault::kCaller);
