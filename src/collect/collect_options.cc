@@ -155,16 +155,15 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
 
 const recipe::OptionSet<TermsOptions>& terms_option_set() {
   static const auto set =
-      recipe::OptionSet<TermsOptions>("terms", "Who answers for the use of a teacher whose licence Retort can't judge.")
+      recipe::OptionSet<TermsOptions>("terms", "Under which licence a teacher is that doesn't say so itself.")
           .add("accepted_by", &TermsOptions::accepted_by,
-               {.help =
-                    "The name of the person who read the teacher's licence and takes responsibility for this use. "
-                    "Recorded in every exchange and in the exported model. Needed when the file names no licence, one "
-                    "that Retort doesn't know, or one that permits this use only in part."})
-          .add(
-              "accepted_licence", &TermsOptions::accepted_licence,
-              {.help = "The licence that person read, as the file names it (\"apache-2.0\"), or its name when the file "
-                       "doesn't say."});
+               {.help = "The name of the person who says under which licence the teacher is, when its file or endpoint "
+                        "doesn't. "
+                        "Recorded in every exchange and in the exported model. It doesn't lift what that licence says: "
+                        "teacher.terms.authorisation does."})
+          .add("accepted_licence", &TermsOptions::accepted_licence,
+               {.help = "That licence, by its id (\"apache-2.0\") or name. One that Retort doesn't know needs an "
+                        "authorisation."});
   return set;
 }
 

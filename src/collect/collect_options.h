@@ -76,7 +76,7 @@ struct CollectOptions {
   const std::string& prompts_file() const { return prompts.file; }
 };
 
-// Who accepted which licence, for teachers whose file doesn't say or whose licence needs a permission.
+// Who says under which licence a teacher is that doesn't say so itself.
 struct TermsOptions {
   std::string accepted_by;
   std::string accepted_licence;

@@ -67,6 +67,7 @@ Json to_json(const Lineage& lineage) {
                {"training", lineage.training},
                {"terms", lineage.terms}};
   if (!lineage.start.empty()) json["start"] = lineage.start;
+  if (!lineage.duties.empty()) json["obligations"] = lineage.duties;
   return json;
 }
 
@@ -98,6 +99,9 @@ Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(lineage.recipe, digest_member(json, "recipe_sha256", what));
   RETORT_ASSIGN(lineage.training, member<Json>(json, "training", what));
   RETORT_ASSIGN(lineage.terms, member<Json>(json, "terms", what));
+  if (json.contains("obligations")) {
+    RETORT_ASSIGN(lineage.duties, member<Json>(json, "obligations", what));
+  }
   return lineage;
 }
 

@@ -43,6 +43,7 @@ struct Lineage {
   Digest recipe;                   // SHA-256 of the effective recipe's text
   Json training = Json::object();  // objective, tokens, …: kept, not read
   Json terms = Json::object();     // terms::to_json(Decision)
+  Json duties = Json::array();     // exporter::to_json(CarriedDuty…): what the terms ask, done and left; may be empty
   bool operator==(const Lineage&) const = default;
 };
 

@@ -181,9 +181,8 @@ Result<void> check_teachers(train::Ranks& ranks, const Teacher& teacher) {
 Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_TRY(check_until(request.until));
   const auto options = request.recipe.get(run_option_set());
-  RETORT_ASSIGN(
-      const Teacher teacher,
-      open_teacher(options.teacher.file, request.recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_ASSIGN(const Teacher teacher,
+                open_teacher(options.teacher.file, teacher_query(request.recipe, clock), request.cache_folder));
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> ranks, train::join_ranks(request.ranks));
   RETORT_TRY(check_teachers(*ranks, teacher));
   if (!ranks->leads()) {

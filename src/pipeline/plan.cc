@@ -129,7 +129,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
   const auto train_options = recipe.get(train::train_option_set());
   RETORT_ASSIGN(const Teacher teacher,
-                open_teacher(options.teacher.file, recipe.get(collect::terms_option_set()), request.cache_folder));
+                open_teacher(options.teacher.file, teacher_query(recipe, clock), request.cache_folder));
   RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, teacher));
   const std::filesystem::path folder = request.runs_folder / options.name;
   RETORT_ASSIGN(const auto kept, kept_stages(request, folder, teacher));

@@ -48,11 +48,13 @@ RunFacts example() {
   facts.teacher_layers = 30;
   facts.teacher_parameters = 134515008;
   facts.student_parameters = 99112512;
-  facts.terms = {{"verdict", "allowed_with_obligations"},
+  facts.terms = {{"decision", "allowed_with_obligations"},
                  {"licence", "apache-2.0"},
                  {"licence_name", "Apache License 2.0"},
-                 {"clause", "Derivatives may be made and distributed."},
-                 {"obligations", {"Keep the notices."}}};
+                 {"explanation", "Derivatives may be made and distributed."},
+                 {"authorisation", {{"by", "Ada Legal"}, {"scope", "one student"}, {"document", "ab12"}}},
+                 {"obligations", {{{"kind", "notice"}, {"value", "Keep the notices."}, {"when", "it is passed on"}}}}};
+  facts.duties = {{{"kind", "notice"}, {"state", "left_to_a_person"}, {"sentence", "Add the licence's text."}}};
   facts.teacher_reference = "the teacher's weights (Q4_1) expanded to F16";
   facts.prompt_source = "self_generated";
   facts.collected = 720;
@@ -139,6 +141,20 @@ TEST(ReportDocument, RendersWithEverySectionInOrder) {
   if (const char* path = std::getenv("RETORT_REPORT_EXAMPLE")) {
     ASSERT_TRUE(write_file(path, *html));
   }
+}
+
+TEST(ReportDocument, SaysWhatTheTermsAskAndWhatIsLeft) {
+  const std::string section = find_section(report_document(example()), "Provenance and terms").dump();
+  for (const char* words :
+       {"Apache License 2.0: allowed with obligations", "Ada Legal: one student", "SHA-256 ab12", "Keep the notices.",
+        "When it is passed on.", "Left to a person", "Add the licence's text."}) {
+    EXPECT_THAT(section, HasSubstr(words));
+  }
+  // As runs of before wrote it.
+  RunFacts old = example();
+  old.terms = {{"verdict", "allowed"}, {"licence", "mit"}, {"clause", "Anything goes."}, {"obligations", {"Keep it."}}};
+  const std::string before = find_section(report_document(old), "Provenance and terms").dump();
+  for (const char* words : {"mit: allowed", "Anything goes.", "Keep it."}) EXPECT_THAT(before, HasSubstr(words));
 }
 
 TEST(ReportDocument, TheVerdictComparesAtEqualTypeAndSaysWhatWasLost) {

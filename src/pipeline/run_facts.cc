@@ -135,6 +135,8 @@ Result<void> load_teacher(const std::filesystem::path& folder, RunFacts& facts) 
   RETORT_ASSIGN(facts.teacher_layers, member<std::int64_t>(json, "layers", kTeacherFile));
   RETORT_ASSIGN(facts.teacher_parameters, member<std::int64_t>(json, "parameters", kTeacherFile));
   RETORT_ASSIGN(facts.terms, member<Json>(json, "terms", kTeacherFile));
+  RETORT_ASSIGN(const Json lineage, read(folder, kLineageFile));
+  if (lineage.is_object()) facts.duties = lineage.value("obligations", Json::array());
   facts.teacher.run_as = facts.type_speeds.empty() ? facts.teacher_type : facts.type_speeds.front().type;
   return {};
 }

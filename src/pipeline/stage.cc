@@ -2,6 +2,7 @@
 
 #include "collect/collect_options.h"
 #include "evaluate/evaluate_options.h"
+#include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
 
 namespace retort::pipeline {
@@ -29,6 +30,19 @@ Result<Json> text_file(const recipe::Recipe& recipe) {
   return files;
 }
 
+// What the terms are judged by changes what is exported: the name, and what the files say. The default adds nothing, so
+// that runs made before there was more to say keep their keys.
+Result<Json> facts_of_terms(const recipe::Recipe& recipe) {
+  Json files = Json::object();
+  const auto teacher = recipe.get(run_option_set()).teacher;
+  if (!(teacher.terms == collect::TeacherTermsOptions()) || !teacher.route.empty()) {
+    using Codec = recipe::Codec<collect::TeacherTermsOptions>;
+    files["terms"] = recipe::to_yaml(Codec::write(teacher.terms));
+    files["route"] = teacher.route;
+  }
+  return files;
+}
+
 }  // namespace
 
 std::span<const Stage> stages() {
@@ -38,10 +52,10 @@ std::span<const Stage> stages() {
       {"curate", 1, {"curate"}, {"collect"}, Leftovers::kRemove, no_files, run_curate},
       {"dataset", 1, {"evaluate.held_out", "collect.seed"}, {"curate"}, Leftovers::kRemove, no_files, run_dataset},
       {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, student_source_digests, run_train},
-      {"export", 1, {"export", "name"}, {"dataset", "train"}, Leftovers::kRemove, no_files, run_export},
+      {"export", 2, {"export", "name", "terms"}, {"dataset", "train"}, Leftovers::kRemove, facts_of_terms, run_export},
       {"evaluate", 2, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
       {"bundle",
-       1,
+       2,
        {"export", "name", "terms"},
        {"curate", "dataset", "train", "export", "evaluate"},
        Leftovers::kRemove,

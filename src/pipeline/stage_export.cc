@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "dataset/dataset.h"
+#include "exporter/duties.h"
 #include "exporter/export_options.h"
 #include "exporter/lineage.h"
 #include "exporter/proof.h"
@@ -35,7 +36,9 @@ constexpr std::size_t kProofTokens = 128;
 Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& recipe_yaml) {
   const Teacher& teacher = context.teacher;
   exporter::Lineage lineage;
-  lineage.name = context.recipe.get(run_option_set()).name;
+  lineage.terms = terms::to_json(teacher.terms);
+  lineage.name = exporter::shipped_name(lineage.terms, context.recipe.get(run_option_set()).name);
+  lineage.duties = exporter::to_json(exporter::carry_out(lineage.terms, lineage.name));
   lineage.code_version = kVersion;
   lineage.teacher.name = teacher.name;
   lineage.teacher.file = teacher.file.path().filename().string();
@@ -62,7 +65,6 @@ Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& r
     RETORT_ASSIGN(const std::int64_t count, member<std::int64_t>(summary, key, kTrainSummaryFile));
     lineage.training[key] = count;
   }
-  lineage.terms = terms::to_json(teacher.terms);
   return lineage;
 }
 
@@ -130,20 +132,20 @@ std::string sentence(const std::vector<Proof>& proofs) {
 }  // namespace
 
 Result<StageResult> run_export(StageContext& context) {
-  const std::string name = context.recipe.get(run_option_set()).name;
   RETORT_ASSIGN(const gguf::TensorType quantised,
                 gguf::tensor_type_from_name(context.recipe.get(exporter::export_option_set()).quantize));
   const std::string recipe_yaml = context.recipe.effective_yaml();
   RETORT_TRY(write_file(context.folder.of(kExportRecipeFile), recipe_yaml));
   RETORT_ASSIGN(const exporter::Lineage lineage, lineage_of(context, recipe_yaml));
   RETORT_TRY(write_json(context.folder, kLineageFile, exporter::to_json(lineage)));
+  const std::string stem = exporter::file_stem(lineage.name);
 
   RETORT_ASSIGN(const exporter::Student student,
                 exporter::student_from_checkpoint(context.folder.of(kStudentWeightsFile)));
   std::vector<std::pair<gguf::TensorType, std::string>> files;
   for (const gguf::TensorType type : {gguf::TensorType::kF16, quantised}) {
     if (!files.empty() && type == gguf::TensorType::kF16) continue;  // quantize: F16 makes one file
-    files.emplace_back(type, "export/" + name + "-" + std::string(gguf::name_of(type)) + ".gguf");
+    files.emplace_back(type, "export/" + stem + "-" + std::string(gguf::name_of(type)) + ".gguf");
     RETORT_TRY(exporter::write_student(context.teacher.file, student, {lineage, recipe_yaml}, type,
                                        context.folder.of(files.back().second)));
   }
@@ -153,7 +155,7 @@ Result<StageResult> run_export(StageContext& context) {
                 cut ? exporter::student_from_teacher(context.teacher.file, lineage.layers)
                     : exporter::student_from_checkpoint(start));
   exporter::Lineage before_lineage = lineage;
-  before_lineage.name = name + " (untrained cut)";
+  before_lineage.name = lineage.name + " (untrained cut)";
   before_lineage.weights = context.teacher.digest;
   if (!cut) {
     RETORT_ASSIGN(before_lineage.weights, sha256_file(start));

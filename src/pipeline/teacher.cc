@@ -4,38 +4,39 @@
 
 #include "base/files.h"
 #include "catalogue/catalogue.h"
+#include "collect/teacher_terms.h"
 #include "gguf/writer.h"
+#include "pipeline/run_options.h"
+#include "train/train_options.h"
 
 namespace retort::pipeline {
-namespace {
-
-Result<terms::Declared> declared_by(const gguf::File& file) {
-  const gguf::Metadata& metadata = file.metadata();
-  terms::Declared declared;
-  RETORT_ASSIGN(declared.licence, metadata.get_or<std::string>("general.license", ""));
-  RETORT_ASSIGN(declared.licence_name, metadata.get_or<std::string>("general.license.name", ""));
-  RETORT_ASSIGN(declared.licence_link, metadata.get_or<std::string>("general.license.link", ""));
-  RETORT_ASSIGN(declared.model_name, metadata.get_or<std::string>("general.name", ""));
-  return declared;
-}
-
-}  // namespace
-
-Result<Teacher> open_teacher(const std::string& path_or_name, const collect::TermsOptions& terms_options,
+Result<Teacher> open_teacher(const std::string& path_or_name, terms::Query query,
                              const std::filesystem::path& cache_folder) {
   RETORT_ASSIGN(const std::filesystem::path path, catalogue::find_model(path_or_name, cache_folder));
   RETORT_ASSIGN(gguf::File file, gguf::File::open(path));
   RETORT_ASSIGN(model::DecoderConfig config, model::decoder_config(file));
   RETORT_TRY(file.check_finite());
   RETORT_ASSIGN(tokens::ChatFormat format, tokens::ChatFormat::load(file));
-  RETORT_ASSIGN(const terms::Declared declared, declared_by(file));
-  // The student starts as the teacher's own layers, learns from its text, and from its probabilities.
-  const terms::Purpose purpose{{terms::Use::kOutputs, terms::Use::kLogprobs, terms::Use::kWeights}};
-  RETORT_ASSIGN(terms::Decision decision,
-                terms::admit(declared, purpose, {terms_options.accepted_by, terms_options.accepted_licence}));
-  RETORT_ASSIGN(const Digest digest, sha256_file(path));
+  RETORT_ASSIGN(const terms::Declared declared, collect::declared_by(file));
   std::string name = declared.model_name.empty() ? path.stem().string() : declared.model_name;
+  if (query.model.empty()) query.model = name;
+  query.declared = declared;
+  RETORT_ASSIGN(terms::Decision decision, terms::admit(query));
+  RETORT_ASSIGN(const Digest digest, sha256_file(path));
   return Teacher{std::move(file), digest, std::move(config), std::move(format), std::move(decision), std::move(name)};
+}
+
+terms::Query teacher_query(const recipe::Recipe& recipe, const Clock& clock) {
+  const auto teacher = recipe.get(run_option_set()).teacher;
+  terms::Query query = collect::terms_query(teacher, recipe.get(collect::terms_option_set()), clock.unix_ms());
+  const auto student = recipe.get(student_option_set());
+  // A student cut from the teacher is made of its weights; any other learns from its text and its probabilities.
+  const bool cut = !teacher.file.empty() && student.from.empty() && !student.fresh.any();
+  const bool text_alone = teacher.file.empty() || recipe.get(train::train_option_set()).signal == "text";
+  query.relation = cut          ? terms::Relation::kWeights
+                   : text_alone ? terms::Relation::kOutputs
+                                : terms::Relation::kLogprobs;
+  return query;
 }
 
 std::filesystem::path converted_folder(const std::filesystem::path& cache_folder) { return cache_folder / "converted"; }

@@ -7,12 +7,13 @@
 #include <filesystem>
 #include <string>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
-#include "collect/collect_options.h"
 #include "exchange/exchange.h"
 #include "gguf/file.h"
 #include "model/decoder_config.h"
+#include "recipe/recipe.h"
 #include "terms/terms.h"
 #include "tokens/chat_format.h"
 
@@ -31,8 +32,12 @@ struct Teacher {
 
 // Errors (kCaller): no such model; not GGUF, damaged; an architecture or tensor that isn't supported; NaN in weights;
 // no chat template; terms that stop the run, with what to write in the recipe.
-Result<Teacher> open_teacher(const std::string& path_or_name, const collect::TermsOptions& terms,
+// `query`: what is asked of terms; what the file says of itself is filled in.
+Result<Teacher> open_teacher(const std::string& path_or_name, terms::Query query,
                              const std::filesystem::path& cache_folder);
+
+// What the recipe asks of terms: who, through whom, for what, and how much of the teacher goes into the student.
+terms::Query teacher_query(const recipe::Recipe& recipe, const Clock& clock);
 
 // The file's weights in another type, converted once and kept in the cache under the file's digest (the same copies
 // that llama::fastest_type makes).

@@ -95,9 +95,8 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   request.ranks = {};  // one process writes the file
   RETORT_TRY(run(request, clock, progress, stop));
   const auto run_options = request.recipe.get(run_option_set());
-  RETORT_ASSIGN(
-      const Teacher teacher,
-      open_teacher(run_options.teacher, request.recipe.get(collect::terms_option_set()), request.cache_folder));
+  RETORT_ASSIGN(const Teacher teacher,
+                open_teacher(run_options.teacher.file, teacher_query(request.recipe, clock), request.cache_folder));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, run_options.name, clock));
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> alone, train::join_ranks({}));
   StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop, *alone};

@@ -57,6 +57,12 @@ Result<void> write_all(const std::filesystem::path& folder) {
   unlicensed.license = "";
   RETORT_TRY(write_tiny_model(folder / "no_licence.gguf", unlicensed));
 
+  for (const char* licence : {"llama3", "llama3.1", "acme-1"}) {
+    TinyModelOptions licensed = options;
+    licensed.license = licence;
+    RETORT_TRY(write_tiny_model(folder / (std::string("under_") + licence + ".gguf"), licensed));
+  }
+
   RETORT_TRY(write_tiny_model(folder / "nan.gguf", options));
   RETORT_TRY(put_nan(folder / "nan.gguf"));
 
