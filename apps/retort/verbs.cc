@@ -8,6 +8,7 @@ namespace retort::app {
 #define RETORT_VERB(name) [[gnu::weak]] void register_##name(VerbSetup& verb)
 RETORT_VERB(run);
 RETORT_VERB(train);
+RETORT_VERB(collect);
 RETORT_VERB(plan);
 RETORT_VERB(cache);
 RETORT_VERB(evaluate);
@@ -32,6 +33,8 @@ std::span<const Verb> verbs() {
   constexpr bool kLight = false;
   static const std::vector<Verb> list = {
       {"run", "distil: carry out a recipe, or go on where it stopped", kTorch, &register_run},
+      {"collect", "ask the teacher of a recipe, and keep its answers; within budget and limits", kTorch,
+       &register_collect},
       {"train", "a recipe up to and including training", kTorch, &register_train},
       {"plan", "say what a run would do: time, memory, disk, tokens", kTorch, &register_plan},
       {"cache", "write what is kept of the teacher, so that training needs not run it", kTorch, &register_cache},

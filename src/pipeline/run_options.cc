@@ -24,6 +24,15 @@ bool is_folder_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
 
+void check_student_is_said(const recipe::Recipe& recipe, recipe::Problems& problems) {
+  const auto student = recipe.get(student_option_set());
+  const bool cut = student.layers.count() > 0 || student.intermediate > 0 || student.kv_heads > 0;
+  if (student.fresh.any() || cut || !student.from.empty()) return;
+  problems.add("student.layers",
+               "is absent, so the student would be the teacher itself; expected a number of layers, or one of "
+               "student.from, student.intermediate, student.kv_heads and student.fresh");
+}
+
 void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   const auto collect = recipe.get(collect::collect_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
@@ -126,29 +135,38 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                            "makes fresh weights, and another key of student takes them from a model; "
                            "expected one of both");
             }
-            if (!o.fresh.any() && !cut && o.from.empty()) {
-              problems.add("student.layers",
-                           "is absent, so the student would be the teacher itself; expected a number of layers, or one "
-                           "of student.from, student.intermediate, student.kv_heads and student.fresh");
-            }
           });
   return set;
 }
 
+namespace {
+
+std::shared_ptr<recipe::Schema> all_keys() {
+  auto made = std::make_shared<recipe::Schema>();
+  made->add(run_option_set())
+      .add(student_option_set())
+      .add(collect::collect_option_set())
+      .add(collect::terms_option_set())
+      .add(dataset::curate_option_set())
+      .add(train::train_option_set())
+      .add(exporter::export_option_set())
+      .add(evaluate::evaluate_option_set());
+  return made;
+}
+
+}  // namespace
+
 std::shared_ptr<const recipe::Schema> recipe_schema() {
   static const std::shared_ptr<const recipe::Schema> schema = [] {
-    auto made = std::make_shared<recipe::Schema>();
-    made->add(run_option_set())
-        .add(student_option_set())
-        .add(collect::collect_option_set())
-        .add(collect::terms_option_set())
-        .add(dataset::curate_option_set())
-        .add(train::train_option_set())
-        .add(exporter::export_option_set())
-        .add(evaluate::evaluate_option_set())
-        .check(check_across);
+    auto made = all_keys();
+    made->check(check_student_is_said).check(check_across);
     return made;
   }();
+  return schema;
+}
+
+std::shared_ptr<const recipe::Schema> collection_schema() {
+  static const std::shared_ptr<const recipe::Schema> schema = all_keys();
   return schema;
 }
 

@@ -43,6 +43,8 @@ const recipe::OptionSet<StudentOptions>& student_option_set();
 
 // Every key of every module, and the rules that span modules.
 std::shared_ptr<const recipe::Schema> recipe_schema();
+// Every key, but only the rules that concern collecting: `name`, `teacher` and `collect` are enough.
+std::shared_ptr<const recipe::Schema> collection_schema();
 
 }  // namespace retort::pipeline
 

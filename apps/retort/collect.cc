@@ -1,0 +1,115 @@
+// `retort collect`: ask the teacher for what a recipe wants collected, and keep it; nothing is trained.
+#include "base/text.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/remote_collection.h"
+#include "pipeline/run_options.h"
+#include "retort/recipe_flags.h"
+#include "retort/verb.h"
+
+namespace retort::app {
+namespace {
+
+struct CollectFlags {
+  RecipeFlags recipe;
+  std::string reconcile;  // "worst" or "nothing"
+};
+
+std::string dollars(store::NanoUsd nano) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "$%.4f", static_cast<double>(nano) / 1e9);
+  return text;
+}
+
+void tell(const pipeline::RemoteCollection& collection, const std::string& name, Context& context) {
+  const collect::RemoteSummary& summary = collection.summary;
+  const store::Totals& totals = summary.totals;
+  context.out << name << ": " << human_count(summary.committed) << " of " << human_count(summary.planned)
+              << " answers are kept (" << human_count(summary.asked) << " of them new, in "
+              << human_seconds(summary.seconds) << ").\n"
+              << "  requests   " << human_count(totals.attempts) << ", of which " << human_count(totals.answered)
+              << " were answered\n"
+              << "  tokens     " << human_count(totals.input_tokens) << " in, " << human_count(totals.output_tokens)
+              << " out\n";
+  if (totals.nano_usd > 0 || totals.reserved_nano_usd > 0) {
+    context.out << "  spent      " << dollars(totals.nano_usd) << "\n";
+  }
+  if (summary.given_up > 0) {
+    context.out << "  given up   " << human_count(summary.given_up) << " prompts that the service refuses\n";
+  }
+  if (totals.open_attempts > 0) {
+    context.out << "  unsettled  " << human_count(totals.open_attempts)
+                << " requests whose end was never heard; they count as " << human_count(totals.reserved_tokens)
+                << " tokens" << (totals.reserved_nano_usd > 0 ? ", " + dollars(totals.reserved_nano_usd) : "")
+                << " until `retort collect --reconcile` settles them\n";
+  }
+}
+
+// What ended the collection early, as the program ends with it.
+Result<void> ending(const collect::RemoteSummary& summary) {
+  if (summary.complete) return {};
+  if (summary.stopped == collect::Stopped::kSignal) return interrupted(summary.why);
+  return world_error(summary.why.empty() ? "The collection isn't complete." : summary.why);
+}
+
+Result<void> collect_over_api(const CollectFlags& flags, const recipe::Recipe& recipe, Context& context) {
+  if (!flags.reconcile.empty()) {
+    RETORT_ASSIGN(const std::int64_t lines, pipeline::reconcile(recipe, flags.recipe.runs_folder,
+                                                                flags.reconcile == "worst", context.clock));
+    if (context.json) {
+      context.emit({{"reconciled", lines}});
+    } else {
+      context.out << human_count(lines) << " requests were settled as "
+                  << (flags.reconcile == "worst" ? "what they can have cost at most.\n" : "never billed.\n");
+    }
+    return {};
+  }
+  RETORT_ASSIGN(const pipeline::RemoteCollection collection,
+                pipeline::collect_alone(recipe, flags.recipe.runs_folder, context.cache_folder, context.environment,
+                                        context.clock, context.progress, context.stop));
+  if (context.json) {
+    context.emit(collect::to_json(collection.summary));
+  } else {
+    tell(collection, recipe.get(pipeline::run_option_set()).name, context);
+  }
+  return ending(collection.summary);
+}
+
+Result<void> collect_here(CollectFlags& flags, Context& context) {
+  flags.recipe.until = "collect";
+  RETORT_ASSIGN(const std::optional<pipeline::RunOutcome> outcome, carry_out("collect", flags.recipe, context));
+  if (!outcome) return {};
+  const pipeline::StageOutcome& stage = outcome->stages.back();
+  if (context.json) {
+    context.emit({{"folder", outcome->folder.string()},
+                  {"complete", true},
+                  {"stopped", nullptr},
+                  {"seconds", stage.seconds},
+                  {"output_tokens", stage.tokens},
+                  {"summary", stage.summary}});
+  } else {
+    context.out << "Collected in " << (outcome->folder / "collect").string() << ": " << stage.summary << "\n";
+  }
+  return {};
+}
+
+}  // namespace
+
+void register_collect(VerbSetup& verb) {
+  const auto flags = std::make_shared<CollectFlags>();
+  add_recipe_flags(verb.app, flags->recipe);
+  verb.app
+      .add_option("--reconcile", flags->reconcile,
+                  "Settle requests whose end was never heard, after a look at the service's own records: as the worst "
+                  "case, or as nothing. Asks for nothing")
+      ->type_name("worst|nothing")
+      ->check(CLI::IsMember({"worst", "nothing"}));
+  verb.action = [flags](Context& context) -> Result<void> {
+    RETORT_ASSIGN(
+        const recipe::Recipe recipe,
+        recipe::Recipe::load(flags->recipe.recipe, pipeline::collection_schema(), flags->recipe.overrides));
+    if (recipe.get(pipeline::run_option_set()).teacher.served()) return collect_over_api(*flags, recipe, context);
+    return collect_here(*flags, context);
+  };
+}
+
+}  // namespace retort::app

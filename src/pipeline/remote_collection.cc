@@ -1,0 +1,93 @@
+#include "pipeline/remote_collection.h"
+
+#include <utility>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "collect/collect_options.h"
+#include "collect/teacher_terms.h"
+#include "net/curl_transport.h"
+#include "pipeline/run_files.h"
+#include "pipeline/run_options.h"
+#include "pipeline/stage.h"
+#include "store/ledger.h"
+
+namespace retort::pipeline {
+namespace {
+
+// What the prompts are: the file's bytes, and what makes what was taken differ from them.
+Result<std::string> digest_of(const collect::CollectOptions& options, const collect::PromptIntake& intake) {
+  RETORT_ASSIGN(const Digest file, sha256_file(options.prompts_file()));
+  return file.hex() + (intake.altered ? " " + intake.altered->hex() : "");
+}
+
+// A service gives its text, its log-probabilities where they are kept, and its weights where its file is cut too.
+Result<terms::Decision> admit(const recipe::Recipe& recipe, const Clock& clock) {
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  const auto options = recipe.get(collect::collect_option_set());
+  terms::Query query =
+      collect::terms_query(teacher, recipe.get(collect::terms_option_set()), clock.unix_ms());
+  query.relation = options.logprobs ? terms::Relation::kLogprobs : terms::Relation::kOutputs;
+  return terms::admit(query);
+}
+
+}  // namespace
+
+Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms, store::ExchangeStore& store,
+                                     const std::filesystem::path& cache_folder, const Environment& environment,
+                                     const Clock& clock, Progress& progress, std::stop_token stop) {
+  const auto options = recipe.get(collect::collect_option_set());
+  collect::RemoteSource source;
+  source.teacher = recipe.get(run_option_set()).teacher;
+  source.terms = terms;
+  RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
+  RETORT_ASSIGN(collect::TakenPrompts taken, collect::take_prompts(options));
+  RETORT_ASSIGN(const std::string digest, digest_of(options, taken.intake));
+  net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
+  const collect::RemotePrompts prompts{taken.rows, options.prompts_file(), digest};
+  RETORT_ASSIGN(collect::RemoteSummary summary,
+                collect::collect_remote(source, prompts, options, store, transport, cache_folder / "capabilities", clock,
+                                        progress, std::move(stop)));
+  return RemoteCollection{std::move(summary), std::move(taken.intake)};
+}
+
+Result<void> write_collection(const RunFolder& folder, const RemoteCollection& collection,
+                              const std::string& prompt_source) {
+  Json ids = Json::array();
+  for (const Digest& id : collection.summary.ids) ids.push_back(id.hex());
+  RETORT_TRY(write_json(folder, kCollectionFile, {{"format", "retort-collection"}, {"version", 1}, {"ids", ids}}));
+  Json summary = collect::to_json(collection.summary);
+  summary["prompt_source"] = prompt_source;
+  summary["exchanges"] = collection.summary.ids.size();
+  return write_json(folder, "collect/summary.json", summary);
+}
+
+Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
+                                       const std::filesystem::path& cache_folder, const Environment& environment,
+                                       const Clock& clock, Progress& progress, std::stop_token stop) {
+  RETORT_ASSIGN(const terms::Decision decision, admit(recipe, clock));
+  const RunOptions run = recipe.get(run_option_set());
+  const auto options = recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(const RunFolder folder, RunFolder::open(runs_folder, run.name, clock));
+  RETORT_TRY(make_folder(folder.of("collect")));
+  RETORT_TRY(write_file(folder.of("recipe.yaml"), recipe.effective_yaml(true)));
+  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(folder.of(kStoreFile)));
+  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), store, cache_folder, environment,
+                                                         clock, progress, std::move(stop)));
+  RETORT_TRY(store.checkpoint());
+  RETORT_TRY(write_collection(folder, collection, options.prompts_file()));
+  return collection;
+}
+
+Result<std::int64_t> reconcile(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
+                               bool as_worst_case, const Clock& clock) {
+  const RunOptions run = recipe.get(run_option_set());
+  RETORT_ASSIGN(const RunFolder folder, RunFolder::open(runs_folder, run.name, clock));
+  if (!is_there(folder.of(kStoreFile))) return std::int64_t{0};
+  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(folder.of(kStoreFile)));
+  RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
+  return ledger.reconcile(as_worst_case, clock.unix_ms());
+}
+
+}  // namespace retort::pipeline

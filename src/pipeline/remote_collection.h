@@ -1,0 +1,51 @@
+// Collecting from a teacher behind an API, as a stage of a run or by itself.
+//
+// By itself a recipe needs `name`, `teacher` and `collect` alone: what is collected today can be learnt from tomorrow,
+// by any student. The answers lie where the run's first stage would put them, and a later `retort run` of the same name
+// takes them up.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "collect/prompt_intake.h"
+#include "collect/remote_collect.h"
+#include "pipeline/run_folder.h"
+#include "recipe/recipe.h"
+#include "terms/terms.h"
+
+namespace retort::pipeline {
+
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+
+// What was collected over an API, and from which prompts.
+struct RemoteCollection {
+  collect::RemoteSummary summary;
+  collect::PromptIntake intake;
+};
+
+// Asks for what isn't in the run's store. Nothing but the store is written. Errors as of collect::collect_remote().
+Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms, store::ExchangeStore& store,
+                                     const std::filesystem::path& cache_folder, const Environment& environment,
+                                     const Clock& clock, Progress& progress, std::stop_token stop);
+
+// `recipe` by collection_schema() (run_options.h), its teacher behind an API. Opens and locks runs_folder/NAME, collects, and leaves
+// collect/collection.json and collect/summary.json. Errors also: terms that don't allow it, with what to do.
+Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
+                                       const std::filesystem::path& cache_folder, const Environment& environment,
+                                       const Clock& clock, Progress& progress, std::stop_token stop);
+
+// Settles what earlier calls reserved and never heard of; how many lines. `as_worst_case`: else as nothing.
+Result<std::int64_t> reconcile(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
+                               bool as_worst_case, const Clock& clock);
+
+// collect/collection.json and collect/summary.json.
+Result<void> write_collection(const RunFolder& folder, const RemoteCollection& collection,
+                              const std::string& prompt_source);
+
+}  // namespace retort::pipeline
