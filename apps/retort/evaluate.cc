@@ -111,12 +111,16 @@ Result<Rows> read_rows(Context& context, const Flags& flags, const Side& teacher
   std::size_t longest = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::string where = flags.prompts + ", line " + std::to_string(rows[i].line);
+    if (!rows[i].prompt.tools.empty()) {  // refused with a sentence, not lost
+      const auto refused = format.prompt_ids(rows[i].prompt);
+      if (!refused) return with_context(refused.error(), where);
+    }
     auto prompt = format.render(rows[i].prompt.messages, true);
     if (!prompt) return with_context(prompt.error(), where);
     result.prompts.push_back(prompt->ids);
     if (rows[i].answer) {
       std::vector<Message> messages = rows[i].prompt.messages;
-      messages.push_back({Role::kAssistant, *rows[i].answer});
+      messages.push_back({Role::kAssistant, *rows[i].answer, rows[i].answer_tool_calls});
       auto whole = format.render(messages, false);
       if (!whole) return with_context(whole.error(), where);
       // Earlier turns of the assistant belong to the prompt here: only the last answer is scored.
@@ -327,10 +331,12 @@ void register_evaluate(VerbSetup& verb) {
       ->type_name("MODEL")
       ->required();
   verb.app
-      .add_option("--prompts", flags->prompts, "Held-out rows: JSON lines with `messages` or `prompt`, or plain lines")
+      .add_option("--prompts", flags->prompts,
+                  "Held-out rows: JSON rows, CSV, TSV or plain lines (docs/formats/prompts.md)")
       ->type_name("FILE")
       ->required();
-  verb.app.add_option("--format", flags->format, "Of --prompts: auto, jsonl or lines")->capture_default_str();
+  verb.app.add_option("--format", flags->format, "Of --prompts: auto, jsonl, sharegpt, csv, tsv or lines")
+      ->capture_default_str();
   verb.app.add_option("--limit", flags->limit, "Use the first N rows; 0: all")->check(CLI::NonNegativeNumber);
   verb.app.add_option("--text", flags->text, "Also the perplexity of this text")->type_name("FILE");
   verb.app

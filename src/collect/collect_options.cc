@@ -30,7 +30,8 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .choices = {"mask", "drop", "keep"}})
           .add("count", &CollectOptions::count,
                {.unit = "exchanges",
-                .help = "How many exchanges to collect. 0: every row of the prompt file.",
+                .help = "How many exchanges to collect. 0: every row of the prompt file, as often as "
+                        "samples_per_prompt says.",
                 .minimum = 0,
                 .maximum = 100'000'000})
           .add("max_tokens", &CollectOptions::max_tokens,

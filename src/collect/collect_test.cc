@@ -13,6 +13,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "gguf/testing.h"
 
 namespace retort::collect {
@@ -321,6 +322,92 @@ TEST_F(CollectTest, FileRowsAreAnsweredOrTakenAsTheyAre) {
   ScriptedGenerator again = speaking();
   EXPECT_EQ(run(again, exchanges)->reused, 3);
   EXPECT_TRUE(again.requests.empty());
+}
+
+TEST_F(CollectTest, SeveralSamplesAPromptHaveSeedsOfTheirOwn) {
+  use_file("p.jsonl", R"({"prompt": "Hello"}
+{"prompt": "2+2?", "completion": "4"}
+{"prompt": "Bye"})");
+  options_.samples_per_prompt = 3;
+  auto exchanges = open_store();
+  ScriptedGenerator generator = speaking();
+  const auto summary = run(generator, exchanges);
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(summary->asked, 6);
+  EXPECT_EQ(summary->from_file, 1) << "there is nothing to sample";
+  ASSERT_EQ(summary->ids.size(), 7U);
+  std::set<std::uint64_t> seeds;
+  for (const TokenRequest& request : generator.requests) seeds.insert(request.sampling.seed);
+  EXPECT_EQ(seeds.size(), 6U);
+  EXPECT_EQ(exchanges.get(summary->ids[2])->prompt.messages[0].content, "Hello");
+  EXPECT_EQ(exchanges.get(summary->ids[3])->completion.text, "4");
+  EXPECT_EQ(exchanges.get(summary->ids[4])->prompt.messages[0].content, "Bye");
+  ScriptedGenerator again = speaking();
+  EXPECT_EQ(run(again, exchanges)->ids, summary->ids);
+  EXPECT_TRUE(again.requests.empty());
+}
+
+// The name of a collection decides what is asked again: those of one sample keep theirs.
+TEST_F(CollectTest, ACollectionOfOneSampleKeepsItsName) {
+  const std::string text = "{\"prompt\": \"Hello\"}\n";
+  use_file("p.jsonl", text);
+  auto exchanges = open_store();
+  ScriptedGenerator generator = speaking();
+  ASSERT_TRUE(run(generator, exchanges));
+  const Json parts = {{"version", 1},
+                      {"model", source_.model.file_digest.hex()},
+                      {"template", format_->template_digest().hex()},
+                      {"tokenizer", format_->tokenizer().fingerprint().hex()},
+                      {"prompts", sha256(text).hex()},
+                      {"max_tokens", 20},
+                      {"max_user_tokens", 0},
+                      {"temperature", 0.8},
+                      {"top_p", 0.95},
+                      {"top_k", 0},
+                      {"min_p", 0.0},
+                      {"seed", 1},
+                      {"system", ""}};
+  const auto slots = exchanges.slots("collect-" + sha256(canonical_json(parts)).hex());
+  ASSERT_TRUE(slots);
+  EXPECT_EQ(slots->size(), 1U);
+}
+
+TEST_F(CollectTest, WhatIsMaskedIsStoredNowhere) {
+  use_file("p.jsonl", R"({"prompt": "I am ada@example.com"}
+{"prompt": "Who?", "completion": "ada@example.com"}
+{"prompt": ada@example.com})");
+  options_.prompts.skip_broken = true;
+  {
+    auto exchanges = open_store();
+    ScriptedGenerator generator = speaking();
+    const auto summary = run(generator, exchanges);
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_EQ(summary->intake.personal_data.of(PersonalKind::kEmail), 2);
+    EXPECT_EQ(summary->intake.file.skipped, 1);
+    EXPECT_EQ(exchanges.get(summary->ids[0])->prompt.messages[0].content, "I am [EMAIL]");
+    EXPECT_EQ(exchanges.get(summary->ids[1])->completion.text, "[EMAIL]");
+    ASSERT_TRUE(exchanges.checkpoint());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    if (entry.path().filename() == "p.jsonl") continue;
+    EXPECT_EQ(read_file(entry.path())->find("ada@example"), std::string::npos) << entry.path();
+  }
+}
+
+TEST_F(CollectTest, ToolsAreRefusedWithTheirLineRatherThanLost) {
+  const std::string tools = R"("tools": [{"name": "weather"}])";
+  const std::string call = R"({"role": "assistant", "tool_calls": [{"function": {"name": "weather"}}]})";
+  auto exchanges = open_store();
+  ScriptedGenerator generator = speaking();
+  for (const std::string& row :
+       {"{\"prompt\": \"Rain?\", " + tools + "}", "{\"prompt\": \"Rain?\", \"completion\": \"No.\", " + tools + "}",
+        R"({"messages": [{"role": "user", "content": "Rain?"}, )" + call + "]}"}) {
+    use_file("p.jsonl", "{\"prompt\": \"fine\"}\n" + row);
+    const auto refused = run(generator, exchanges);
+    ASSERT_FALSE(refused) << row;
+    EXPECT_THAT(refused.error().message, AllOf(HasSubstr("line 2"), HasSubstr("tools"), HasSubstr("api")));
+  }
+  EXPECT_TRUE(generator.requests.empty());
 }
 
 TEST_F(CollectTest, ASystemMessageGoesBeforeRowsThatHaveNone) {

@@ -19,8 +19,8 @@ struct Kind {
   std::string_view many;
 };
 
-const Kind& kind_text(PersonalData kind) {
-  static constexpr std::array<Kind, kPersonalData.size()> kKinds = {
+const Kind& kind_text(PersonalKind kind) {
+  static constexpr std::array<Kind, kPersonalKinds.size()> kKinds = {
       {{"secret", "[SECRET]", "key, token or password", "keys, tokens and passwords"},
        {"email", "[EMAIL]", "e-mail address", "e-mail addresses"},
        {"iban", "[IBAN]", "IBAN", "IBANs"},
@@ -69,8 +69,8 @@ void mask_json(Json& value, PersonalDataCounts& counts) {
 
 }  // namespace
 
-std::string_view name_of(PersonalData kind) { return kind_text(kind).name; }
-std::string_view mask_of(PersonalData kind) { return kind_text(kind).mask; }
+std::string_view name_of(PersonalKind kind) { return kind_text(kind).name; }
+std::string_view mask_of(PersonalKind kind) { return kind_text(kind).mask; }
 
 PersonalDataCounts& PersonalDataCounts::operator+=(const PersonalDataCounts& other) {
   for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
@@ -85,7 +85,7 @@ std::int64_t PersonalDataCounts::total() const {
 
 std::string PersonalDataCounts::words() const {
   std::string text;
-  for (const PersonalData kind : kPersonalData) {
+  for (const PersonalKind kind : kPersonalKinds) {
     if (of(kind) == 0) continue;
     const Kind& known = kind_text(kind);
     text +=
@@ -121,20 +121,24 @@ std::vector<PersonalDataSpan> find_personal_data(std::string_view text) {
 }
 
 PersonalDataCounts mask_personal_data(std::string& text) {
+  // A mask may part two things that were written without a space, so that the second is found only now.
+  constexpr int kMostPasses = 8;
   PersonalDataCounts counts;
-  const std::vector<PersonalDataSpan> found = find_personal_data(text);
-  if (found.empty()) return counts;
-  std::string masked;
-  masked.reserve(text.size());
-  std::size_t from = 0;
-  for (const PersonalDataSpan& span : found) {
-    masked.append(text, from, span.begin - from);
-    masked += mask_of(span.kind);
-    counts.add(span.kind);
-    from = span.end;
+  for (int pass = 0; pass < kMostPasses; ++pass) {
+    const std::vector<PersonalDataSpan> found = find_personal_data(text);
+    if (found.empty()) break;
+    std::string masked;
+    masked.reserve(text.size());
+    std::size_t from = 0;
+    for (const PersonalDataSpan& span : found) {
+      masked.append(text, from, span.begin - from);
+      masked += mask_of(span.kind);
+      counts.add(span.kind);
+      from = span.end;
+    }
+    masked.append(text, from);
+    text = std::move(masked);
   }
-  masked.append(text, from);
-  text = std::move(masked);
   return counts;
 }
 

@@ -194,7 +194,7 @@ FormScanner::Found FormScanner::known_token(std::size_t i) const {
     while (end > begin && !is_word(text_[end - 1])) --end;  // the full stop or dash of a sentence
     const std::string_view rest = text_.substr(begin, end - begin);
     if (rest.size() < token.least || rest.size() > token.most || is_word(char_at(end))) continue;
-    if (token.mixed ? is_key_like(rest) : is_varied(rest)) return PersonalDataSpan{i, end, PersonalData::kSecret};
+    if (token.mixed ? is_key_like(rest) : is_varied(rest)) return PersonalDataSpan{i, end, PersonalKind::kSecret};
   }
   return std::nullopt;
 }
@@ -213,7 +213,7 @@ FormScanner::Found FormScanner::web_token(std::size_t i) const {
   if (lengths[0] < 10 || lengths[1] < 4) return std::nullopt;
   if (lengths[2] == 0) --end;  // unsigned, or the full stop of a sentence
   if (lengths[2] < 20 && text_.compare(i + lengths[0] + 1, 3, "eyJ") != 0) return std::nullopt;
-  return PersonalDataSpan{i, end, PersonalData::kSecret};
+  return PersonalDataSpan{i, end, PersonalKind::kSecret};
 }
 
 FormScanner::Found FormScanner::bearer(std::size_t i) const {
@@ -232,7 +232,7 @@ FormScanner::Found FormScanner::bearer(std::size_t i) const {
   const std::string_view token = text_.substr(begin, end - begin);
   const bool digit = std::ranges::any_of(token, is_digit);
   if (token.size() < 16 || !digit || !std::ranges::any_of(token, is_letter) || !is_varied(token)) return std::nullopt;
-  return PersonalDataSpan{begin, end, PersonalData::kSecret};
+  return PersonalDataSpan{begin, end, PersonalKind::kSecret};
 }
 
 FormScanner::Found FormScanner::private_key(std::size_t i) {
@@ -252,7 +252,7 @@ FormScanner::Found FormScanner::private_key(std::size_t i) {
     } else {
       const std::size_t last =
           text_.substr(0, std::min(text_.size(), end + kEnd.size() + kLongestLabel)).find("-----", end + kEnd.size());
-      return PersonalDataSpan{i, last == std::string_view::npos ? end + kEnd.size() : last + 5, PersonalData::kSecret};
+      return PersonalDataSpan{i, last == std::string_view::npos ? end + kEnd.size() : last + 5, PersonalKind::kSecret};
     }
   }
   // Cut off: what follows of base64, line by line.
@@ -260,7 +260,7 @@ FormScanner::Found FormScanner::private_key(std::size_t i) {
   const auto in_body = [](char c) { return is_alnum(c) || c == '+' || c == '/' || c == '=' || c == '\n' || c == '\r'; };
   while (end < text_.size() && (in_body(text_[end]) || text_.compare(end, 2, "\\n") == 0)) ++end;
   if (end - body < 16) return std::nullopt;
-  return PersonalDataSpan{i, end, PersonalData::kSecret};
+  return PersonalDataSpan{i, end, PersonalKind::kSecret};
 }
 
 FormScanner::Found FormScanner::url_password(std::size_t i) const {
@@ -281,7 +281,7 @@ FormScanner::Found FormScanner::url_password(std::size_t i) const {
   if (colon == 0 || at <= colon + 1) return std::nullopt;
   const char first = text_[colon + 1];
   if (first == '$' || first == '[' || first == '%' || first == '*') return std::nullopt;  // stands for one
-  return PersonalDataSpan{begin, at, PersonalData::kSecret};
+  return PersonalDataSpan{begin, at, PersonalKind::kSecret};
 }
 
 FormScanner::Found FormScanner::email(std::size_t i, std::size_t before) const {
@@ -312,7 +312,7 @@ FormScanner::Found FormScanner::email(std::size_t i, std::size_t before) const {
   const char next = char_at(end);
   // Code: a matrix product with a member, `a@b.shape[0]`; a repository, git@host.
   if (next == '(' || next == '[' || next == '_' || text_.substr(begin, i - begin) == "git") return std::nullopt;
-  return PersonalDataSpan{begin, end, PersonalData::kEmail};
+  return PersonalDataSpan{begin, end, PersonalKind::kEmail};
 }
 
 FormScanner::Found FormScanner::iban(std::size_t i) const {
@@ -342,7 +342,7 @@ FormScanner::Found FormScanner::iban(std::size_t i) const {
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
   }
   if (rest != 1) return std::nullopt;
-  return PersonalDataSpan{i, j, PersonalData::kIban};
+  return PersonalDataSpan{i, j, PersonalKind::kIban};
 }
 
 FormScanner::Found FormScanner::card(std::size_t i) const {
@@ -360,7 +360,7 @@ FormScanner::Found FormScanner::card(std::size_t i) const {
   if (run - i >= 13) {
     const std::string_view digits = text_.substr(i, run - i);
     if (!ends(run) || !is_issued(digits) || !luhn(digits)) return std::nullopt;
-    return PersonalDataSpan{i, run, PersonalData::kCard};
+    return PersonalDataSpan{i, run, PersonalKind::kCard};
   }
   const char separator = char_at(run);
   if (run - i != 4 || (separator != ' ' && separator != '-')) return std::nullopt;
@@ -378,7 +378,7 @@ FormScanner::Found FormScanner::card(std::size_t i) const {
         digits += char_at(j);
       }
     }
-    if (fits && ends(j) && is_issued(digits) && luhn(digits)) return PersonalDataSpan{i, j, PersonalData::kCard};
+    if (fits && ends(j) && is_issued(digits) && luhn(digits)) return PersonalDataSpan{i, j, PersonalKind::kCard};
   }
   return std::nullopt;
 }
@@ -395,7 +395,7 @@ FormScanner::Found FormScanner::social_security(std::size_t i) const {
   // Never issued (Social Security Administration).
   if (area == "000" || area == "666" || area[0] == '9') return std::nullopt;
   if (text_.substr(i + 4, 2) == "00" || text_.substr(i + 7, 4) == "0000") return std::nullopt;
-  return PersonalDataSpan{i, end, PersonalData::kSsn};
+  return PersonalDataSpan{i, end, PersonalKind::kSsn};
 }
 
 FormScanner::Found FormScanner::ipv4(std::size_t i) const {
@@ -413,12 +413,13 @@ FormScanner::Found FormScanner::ipv4(std::size_t i) const {
   if (is_word(next) || (next == '.' && is_alnum(char_at(j + 1))) || (next == '-' && is_digit(char_at(j + 1)))) {
     return std::nullopt;
   }
-  // Nobody's: this machine, any, masks. Four single digits are a section or a version more often than an address.
+  // Nobody's: this machine, any, a network's own number, masks. Four single digits are a section or a version more
+  // often than an address.
   const bool single = std::ranges::all_of(octets, [](int octet) { return octet < 10; });
-  if (single || octets[0] == 127 || octets[0] == 0 || octets[0] == 255) return std::nullopt;
+  if (single || octets[0] == 127 || octets[0] == 0 || octets[0] == 255 || octets[3] == 0) return std::nullopt;
   const std::string near = to_lower_ascii(text_.substr(i < 10 ? 0 : i - 10, std::min<std::size_t>(i, 10)));
   if (near.find("version") != std::string::npos || near.find("release") != std::string::npos) return std::nullopt;
-  return PersonalDataSpan{i, j, PersonalData::kIp};
+  return PersonalDataSpan{i, j, PersonalKind::kIp};
 }
 
 FormScanner::Found FormScanner::ipv6(std::size_t i) const {
@@ -447,7 +448,7 @@ FormScanner::Found FormScanner::ipv6(std::size_t i) const {
   if (!digit || groups < 2 || (groups < 3 && first != 4)) return std::nullopt;
   in6_addr parsed{};
   if (inet_pton(AF_INET6, address.c_str(), &parsed) != 1) return std::nullopt;
-  return PersonalDataSpan{i, end, PersonalData::kIp};
+  return PersonalDataSpan{i, end, PersonalKind::kIp};
 }
 
 bool FormScanner::phone_word_before(std::size_t i) const {
@@ -480,7 +481,7 @@ FormScanner::Found FormScanner::phone(std::size_t i) const {
     const bool goes_on = (next == '-' || next == '.' || next == '/') && is_alnum(char_at(end + 1));
     return is_word(next) || goes_on ? 0 : end;
   };
-  const auto found = [&](std::size_t end) { return PersonalDataSpan{i, end, PersonalData::kPhone}; };
+  const auto found = [&](std::size_t end) { return PersonalDataSpan{i, end, PersonalKind::kPhone}; };
   // Groups of digits from `from` on, in the ways people write them: where they end, how many digits, any separators.
   struct Groups {
     std::size_t end = 0;
@@ -522,7 +523,7 @@ FormScanner::Found FormScanner::phone(std::size_t i) const {
   if (previous == '-' || previous == '/' || previous == ',' || previous == '$') return std::nullopt;
   // North America: area code and exchange.
   if (first == '(') {
-    for (const std::string_view pattern : {"(ndd) ddd-dddd", "(ndd)ddd-dddd", "(ndd) ddd.dddd", "(ndd) ddd dddd"}) {
+    for (const std::string_view pattern : {"(ddd) ddd-dddd", "(ddd)ddd-dddd", "(ndd) ddd.dddd", "(ndd) ddd dddd"}) {
       if (const std::size_t end = form(i, pattern)) return found(end);
     }
     return std::nullopt;

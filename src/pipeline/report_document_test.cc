@@ -58,6 +58,9 @@ RunFacts example() {
   facts.teacher_reference = "the teacher's weights (Q4_1) expanded to F16";
   facts.prompt_source = "self_generated";
   facts.collected = 720;
+  facts.skipped_rows = 3;
+  facts.personal_data = "2 e-mail addresses";
+  facts.personal_data_mode = "mask";
   facts.answer_tokens = 90000;
   facts.user_tokens = 31004;
   facts.truncated_answers = 211;

@@ -26,6 +26,17 @@ std::string in_words(std::string identifier) {
   return identifier;
 }
 
+// What was left out of a prompt file, and what became of personal data in it.
+std::string prompt_rows_text(const RunFacts& facts) {
+  std::string text;
+  if (facts.skipped_rows > 0) text = human_count(facts.skipped_rows) + " broken rows left out";
+  if (facts.personal_data.empty()) return text;
+  const std::string became = facts.personal_data_mode == "drop"
+                                 ? "whose " + human_count(facts.dropped_rows) + " rows were left out"
+                                 : (facts.personal_data_mode == "keep" ? "kept as they stand" : "masked");
+  return text + (text.empty() ? "" : "; ") + facts.personal_data + " found in the file, " + became;
+}
+
 std::string text_member(const Json& json, const char* key) {
   if (!json.is_object()) return {};
   const auto found = json.find(key);
@@ -143,6 +154,8 @@ Json funnel_section(const RunFacts& facts) {
   if (facts.truncated_answers > 0) {
     source += "; " + human_count(facts.truncated_answers) + " answers cut at the limit, kept";
   }
+  const std::string left_out = prompt_rows_text(facts);
+  if (!left_out.empty()) source += (source.empty() ? "" : "; ") + left_out;
   steps.push_back({{"label", "Collected"}, {"count", facts.collected}, {"note", source}});
   for (const DropFacts& drop : facts.dropped) {
     if (drop.exchanges > 0) {

@@ -31,6 +31,11 @@ Result<void> load_collect(const std::filesystem::path& folder, RunFacts& facts) 
   RETORT_ASSIGN(facts.truncated_answers, member<std::int64_t>(summary, "truncated_answers", what));
   RETORT_ASSIGN(facts.user_tokens, member<std::int64_t>(summary, "user_tokens", what));
   RETORT_ASSIGN(facts.answer_tokens, member<std::int64_t>(summary, "answer_tokens", what));
+  const Json prompts = summary.value("prompt_file", Json::object());  // runs of earlier versions don't say
+  facts.skipped_rows = prompts.value("skipped", std::int64_t{0});
+  facts.dropped_rows = prompts.value("rows_dropped", std::int64_t{0});
+  facts.personal_data = prompts.value("personal_data_words", "");
+  facts.personal_data_mode = prompts.value("personal_data_mode", "");
   RETORT_ASSIGN(const Json full, member<Json>(summary, "full", what));
   RETORT_ASSIGN(const double tokens, member<double>(full, "tokens", what));
   RETORT_ASSIGN(const double seconds, member<double>(full, "seconds", what));

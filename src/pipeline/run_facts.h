@@ -106,6 +106,10 @@ struct RunFacts {
   std::string prompt_source;  // "self_generated" or the file
   std::int64_t asked = 0, reused = 0, from_file = 0;
   std::int64_t collected = 0;  // exchanges in all
+  // Of a prompt file: rows left out as broken or because of personal data, and what was found ("2 e-mail addresses").
+  std::int64_t skipped_rows = 0, dropped_rows = 0;
+  std::string personal_data;
+  std::string personal_data_mode;  // "mask", "drop", "keep"
   std::int64_t truncated_answers = 0;
   std::int64_t user_tokens = 0, answer_tokens = 0;
   double collect_tokens_per_s = 0;          // while the batch was full

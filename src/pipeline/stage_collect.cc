@@ -58,9 +58,9 @@ Result<ChosenType> choose_type(StageContext& context) {
   return chosen;
 }
 
-Json to_json(const collect::PromptIntake& intake) {
+Json to_json(const collect::PromptIntake& intake, const std::string& mode) {
   Json kinds = Json::object();
-  for (const collect::PersonalData kind : collect::kPersonalData) {
+  for (const collect::PersonalKind kind : collect::kPersonalKinds) {
     if (intake.personal_data.of(kind) > 0) kinds[std::string(name_of(kind))] = intake.personal_data.of(kind);
   }
   Json skipped = Json::array();
@@ -71,27 +71,30 @@ Json to_json(const collect::PromptIntake& intake) {
           {"skipped", intake.file.skipped},
           {"first_skipped", std::move(skipped)},
           {"personal_data", std::move(kinds)},
+          {"personal_data_mode", mode},
           {"personal_data_words", intake.personal_data.words()},
           {"rows_with_personal_data", intake.rows_with_personal_data},
           {"rows_dropped", intake.rows_dropped}};
 }
 
-Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source) {
+Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source,
+             const collect::CollectOptions& options) {
   const auto phase = [](const collect::Phase& p) { return Json{{"tokens", p.sampled_tokens}, {"seconds", p.seconds}}; };
-  return {{"prompt_source", prompt_source},
-          {"asked", summary.asked},
-          {"reused", summary.reused},
-          {"from_file", summary.from_file},
-          {"exchanges", summary.ids.size()},
-          {"empty_user_turns", summary.empty_user_turns},
-          {"long_user_turns", summary.long_user_turns},
-          {"slots_given_up", summary.slots_given_up},
-          {"truncated_answers", summary.truncated_answers},
-          {"user_tokens", summary.user_tokens},
-          {"answer_tokens", summary.answer_tokens},
-          {"full", phase(summary.full)},
-          {"tail", phase(summary.tail)},
-          {"prompt_file", to_json(summary.intake)}};
+  Json json = {{"prompt_source", prompt_source},
+               {"asked", summary.asked},
+               {"reused", summary.reused},
+               {"from_file", summary.from_file},
+               {"exchanges", summary.ids.size()},
+               {"empty_user_turns", summary.empty_user_turns},
+               {"long_user_turns", summary.long_user_turns},
+               {"slots_given_up", summary.slots_given_up},
+               {"truncated_answers", summary.truncated_answers},
+               {"user_tokens", summary.user_tokens},
+               {"answer_tokens", summary.answer_tokens},
+               {"full", phase(summary.full)},
+               {"tail", phase(summary.tail)}};
+  if (!options.self_generated()) json["prompt_file"] = to_json(summary.intake, options.personal_data);
+  return json;
 }
 
 }  // namespace
@@ -162,7 +165,7 @@ Result<StageResult> run_collect(StageContext& context) {
   RETORT_TRY(write_json(context.folder, "collect/collection.json",
                         {{"format", "retort-collection"}, {"version", 1}, {"ids", ids}}));
   const std::string prompt_source = options.self_generated() ? "self_generated" : options.prompts_file();
-  RETORT_TRY(write_json(context.folder, "collect/summary.json", to_json(summary, prompt_source)));
+  RETORT_TRY(write_json(context.folder, "collect/summary.json", to_json(summary, prompt_source, options)));
 
   StageResult result;
   result.content = {"collect/collection.json"};
@@ -172,6 +175,14 @@ Result<StageResult> run_collect(StageContext& context) {
                    human_count(result.tokens) + " tokens, teacher in " + chosen.type;
   if (summary.full.sampled_tokens > 0) {
     result.summary += " at " + human_count(static_cast<std::int64_t>(summary.full.tokens_per_s())) + " tokens/s";
+  }
+  const collect::PromptIntake& intake = summary.intake;
+  if (intake.file.skipped > 0) {
+    result.summary += "; " + human_count(intake.file.skipped) + " broken rows left out, the first at line " +
+                      std::to_string(intake.file.first_skipped.front().line);
+  }
+  if (intake.personal_data.total() > 0) {
+    result.summary += "; personal_data " + options.personal_data + ": " + intake.personal_data.words();
   }
   return result;
 }

@@ -1,7 +1,6 @@
 // Values that may be written in one of two shapes.
 //
-//   student.layers: 20                  or  [0, 1, 2, 29]
-//   collect.prompts: self_generated     or  {file: prompts.jsonl, format: jsonl}
+//   student.layers: 20     or  [0, 1, 2, 29]
 //
 // Plain values; any thread.
 #pragma once
@@ -28,28 +27,11 @@ struct CountOrList {
   bool operator==(const CountOrList&) const = default;
 };
 
-// A word of OptionText::choices, or a file and how it is written (one of OptionText::formats).
-struct WordOrFile {
-  std::string word;    // empty when a file was given
-  std::string file;    // empty when a word was given
-  std::string format;  // of the file
-
-  bool is_file() const { return !file.empty(); }
-  bool operator==(const WordOrFile&) const = default;
-};
-
 template <>
 struct Codec<CountOrList> {
   static std::string type_name(const OptionText& text);
   static Parsed<CountOrList> parse(const Node& node, const OptionText& text);
   static Node write(const CountOrList& value);
-};
-
-template <>
-struct Codec<WordOrFile> {
-  static std::string type_name(const OptionText& text);
-  static Parsed<WordOrFile> parse(const Node& node, const OptionText& text);
-  static Node write(const WordOrFile& value);
 };
 
 }  // namespace retort::recipe

@@ -30,8 +30,7 @@ struct OptionText {
   std::optional<double> minimum = {};     // inclusive; for lists: of each value
   std::optional<double> maximum = {};     // inclusive
   bool above_minimum = false;             // the minimum itself is refused
-  std::vector<std::string> choices = {};  // the only texts allowed (WordOrFile: the words allowed)
-  std::vector<std::string> formats = {};  // WordOrFile: what `format` may be; the first is the default
+  std::vector<std::string> choices = {};  // the only texts allowed
   bool required = false;                  // the recipe must say it; the default is meaningless
   bool not_empty = false;                 // a text or list must hold something
 };

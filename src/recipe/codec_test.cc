@@ -99,23 +99,6 @@ TEST(CountOrList, TakesBothShapesAndNothingElse) {
   }
 }
 
-TEST(WordOrFile, TakesBothShapesAndNamesTheBadPart) {
-  const OptionText text = {.choices = {"self_generated"}, .formats = {"auto", "jsonl", "lines"}};
-  const auto word = Codec<WordOrFile>::parse(yaml("self_generated"), text);
-  ASSERT_TRUE(word);
-  EXPECT_FALSE(word->is_file());
-  const auto file = Codec<WordOrFile>::parse(yaml("{file: a.txt, format: lines}"), text);
-  ASSERT_TRUE(file);
-  EXPECT_EQ(*file, (WordOrFile{"", "a.txt", "lines"}));
-  EXPECT_EQ(Codec<WordOrFile>::parse(yaml("{file: a.txt}"), text)->format, "auto");
-  const std::string shape = "self_generated, or {file: PATH, format: auto | jsonl | lines}";
-  EXPECT_EQ(refusal<WordOrFile>("selfgenerated", text), shape);
-  EXPECT_EQ(refusal<WordOrFile>("{format: lines}", text), shape + "; the part 'file' is missing");
-  EXPECT_EQ(refusal<WordOrFile>("{file: a, format: csv}", text), shape + "; the part 'format' is the text \"csv\"");
-  EXPECT_EQ(refusal<WordOrFile>("{file: a, kind: b}", text), shape + "; the part 'kind' is the text \"b\"");
-  EXPECT_EQ(refusal<WordOrFile>("{file: 3}", text), shape + "; the part 'file' is the number 3");
-}
-
 // What is written must read back as the same value: the effective recipe stands in the run and in the exported model.
 TEST(Yaml, WrittenValuesReadBack) {
   const std::vector<Node> values = {

@@ -5,8 +5,36 @@
 
 #include "base/random.h"
 #include "recipe/choices.h"
+#include "recipe/map_shape.h"
 
 namespace retort::recipe {
+
+// A word or a map, as a module may shape an option of its own.
+struct PromptsOption {
+  std::string file;  // empty: self_generated
+  std::string format = "auto";
+  bool operator==(const PromptsOption&) const = default;
+};
+
+template <>
+struct Codec<PromptsOption> {
+  static const MapShape<PromptsOption>& shape() {
+    static const auto shape = MapShape<PromptsOption>()
+                                  .add("file", &PromptsOption::file, {.required = true})
+                                  .add("format", &PromptsOption::format, {.choices = {"auto", "jsonl", "lines"}});
+    return shape;
+  }
+  static std::string type_name(const OptionText&) { return "self_generated, or " + shape().type_name(); }
+  static Parsed<PromptsOption> parse(const Node& node, const OptionText&) {
+    if (node.kind == Node::Kind::kText && node.text == "self_generated") return PromptsOption{};
+    return shape().parse(node);
+  }
+  static Node write(const PromptsOption& value) {
+    if (value.file.empty()) return Node::of(std::string("self_generated"));
+    return Node::map({{"file", Node::of(value.file), 0}, {"format", Node::of(value.format), 0}});
+  }
+};
+
 namespace {
 
 using testing::HasSubstr;
@@ -18,7 +46,7 @@ struct RunOptions {
 };
 
 struct CollectOptions {
-  WordOrFile prompts{"self_generated", "", ""};
+  PromptsOption prompts;
   std::int64_t count = 100;
   std::int32_t max_tokens = 160;
 };
@@ -47,7 +75,7 @@ OptionSet<RunOptions> run_set() {
 
 OptionSet<CollectOptions> collect_set() {
   return OptionSet<CollectOptions>("collect", "How exchanges are gathered.")
-      .add("prompts", &CollectOptions::prompts, {.choices = {"self_generated"}, .formats = {"auto", "jsonl", "lines"}})
+      .add("prompts", &CollectOptions::prompts, {})
       .add("count", &CollectOptions::count, {.unit = "exchanges", .help = "How many.", .minimum = 1})
       .add("max_tokens", &CollectOptions::max_tokens, {.unit = "tokens", .minimum = 1, .maximum = 100000});
 }
@@ -105,7 +133,7 @@ TEST(Recipe, GivesWhatWasSaidAndDefaultsForTheRest) {
   ASSERT_TRUE(recipe) << recipe.error().message;
   EXPECT_EQ(recipe->get(run_set()).name, "quickstart");
   EXPECT_EQ(recipe->get(student_set()).layers.list(), (std::vector<std::int64_t>{0, 1, 29}));
-  EXPECT_EQ(recipe->get(collect_set()).prompts, (WordOrFile{"", "p.jsonl", "jsonl"}));
+  EXPECT_EQ(recipe->get(collect_set()).prompts, (PromptsOption{"p.jsonl", "jsonl"}));
   const TrainOptions train = recipe->get(train_set());
   EXPECT_DOUBLE_EQ(train.learning_rate, 5e-4);
   EXPECT_FALSE(train.shuffle);
@@ -307,7 +335,7 @@ TEST(Schema, ReferencePageHasEveryKeyAndIsStable) {
   const std::string page = schema()->reference_page();
   for (const std::string& key : schema()->keys()) EXPECT_THAT(page, HasSubstr("| `" + key + "` |"));
   EXPECT_EQ(page, schema()->reference_page());
-  EXPECT_THAT(page, HasSubstr("format: auto \\| jsonl \\| lines"));
+  EXPECT_THAT(page, HasSubstr("self_generated, or {file: text, format: one of: auto, jsonl, lines}"));
 }
 
 TEST(OptionSet, MapsAKeyToSeveralMembers) {
@@ -315,16 +343,16 @@ TEST(OptionSet, MapsAKeyToSeveralMembers) {
     std::string file;
     std::string format = "auto";
   };
-  const auto set = OptionSet<Source>("collect").add_mapped<WordOrFile>(
+  const auto set = OptionSet<Source>("collect").add_mapped<PromptsOption>(
       "prompts",
       [](const Source& source) {
-        return source.file.empty() ? WordOrFile{"self_generated", "", ""} : WordOrFile{"", source.file, source.format};
+        return PromptsOption{source.file, source.format};
       },
-      [](Source& source, const WordOrFile& value) {
+      [](Source& source, const PromptsOption& value) {
         source.file = value.file;
-        if (value.is_file()) source.format = value.format;
+        source.format = value.format;
       },
-      {.choices = {"self_generated"}, .formats = {"auto", "lines"}});
+      {});
   auto one = std::make_shared<Schema>();
   one->add(set);
   EXPECT_EQ(Recipe::parse("", "r", one)->get(set).file, "");

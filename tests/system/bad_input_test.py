@@ -19,6 +19,10 @@ def prepare(folder, scenario):
         (folder / name).write_text(text)
     if "long_prompt" in scenario:
         (folder / scenario["long_prompt"]).write_text("Short.\n" + "word " * 2000 + "\n")
+    if "long_file" in scenario:
+        made = scenario["long_file"]
+        lines = [made["bad"] if line == made["broken"] else made["good"] for line in range(1, made["rows"] + 1)]
+        (folder / made["name"]).write_text("\n".join(lines) + "\n")
     if "manifest" in scenario:
         (folder / "runs/bad").mkdir(parents=True)
         (folder / "runs/bad/manifest.json").write_text(scenario["manifest"])
