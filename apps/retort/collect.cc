@@ -53,8 +53,8 @@ Result<void> ending(const collect::RemoteSummary& summary) {
 
 Result<void> collect_over_api(const CollectFlags& flags, const recipe::Recipe& recipe, Context& context) {
   if (!flags.reconcile.empty()) {
-    RETORT_ASSIGN(const std::int64_t lines, pipeline::reconcile(recipe, flags.recipe.runs_folder,
-                                                                flags.reconcile == "worst", context.clock));
+    RETORT_ASSIGN(const std::int64_t lines,
+                  pipeline::reconcile(recipe, flags.recipe.runs_folder, flags.reconcile == "worst", context.clock));
     if (context.json) {
       context.emit({{"reconciled", lines}});
     } else {
@@ -104,9 +104,8 @@ void register_collect(VerbSetup& verb) {
       ->type_name("worst|nothing")
       ->check(CLI::IsMember({"worst", "nothing"}));
   verb.action = [flags](Context& context) -> Result<void> {
-    RETORT_ASSIGN(
-        const recipe::Recipe recipe,
-        recipe::Recipe::load(flags->recipe.recipe, pipeline::collection_schema(), flags->recipe.overrides));
+    RETORT_ASSIGN(const recipe::Recipe recipe,
+                  recipe::Recipe::load(flags->recipe.recipe, pipeline::collection_schema(), flags->recipe.overrides));
     if (recipe.get(pipeline::run_option_set()).teacher.served()) return collect_over_api(*flags, recipe, context);
     return collect_here(*flags, context);
   };

@@ -52,9 +52,21 @@ struct Transfer {
   std::uint64_t tag = 0;
   HttpCall call;
   HttpOutcome outcome;
+  std::size_t sent = 0;  // of the body
   bool too_large = false;
   bool head_is_whole = false;  // libcurl takes the end of a connection inside it for the head's end
 };
+
+// The body comes through here, and can't be rewound: libcurl would else send a request again by itself when a kept
+// connection turns out to be dead, and a request that was read and paid for would be asked twice behind the ledger's
+// back.
+std::size_t give_body(char* bytes, std::size_t, std::size_t room, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const std::size_t count = std::min(room, transfer.call.body.size() - transfer.sent);
+  std::copy_n(transfer.call.body.data() + transfer.sent, count, bytes);
+  transfer.sent += count;
+  return count;
+}
 
 std::size_t take_body(char* bytes, std::size_t, std::size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
@@ -149,7 +161,8 @@ void CurlTransport::State::prepare(Transfer& transfer) const {
   if (call.method == "POST") {
     curl_easy_setopt(handle, CURLOPT_POST, 1L);
     curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size()));
-    curl_easy_setopt(handle, CURLOPT_POSTFIELDS, call.body.data());
+    curl_easy_setopt(handle, CURLOPT_READFUNCTION, &give_body);
+    curl_easy_setopt(handle, CURLOPT_READDATA, &transfer);
   } else if (call.method == "GET") {
     curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
   } else {

@@ -26,17 +26,17 @@ Result<std::string> digest_of(const collect::CollectOptions& options, const coll
 Result<terms::Decision> admit(const recipe::Recipe& recipe, const Clock& clock) {
   const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
   const auto options = recipe.get(collect::collect_option_set());
-  terms::Query query =
-      collect::terms_query(teacher, recipe.get(collect::terms_option_set()), clock.unix_ms());
+  terms::Query query = collect::terms_query(teacher, recipe.get(collect::terms_option_set()), clock.unix_ms());
   query.relation = options.logprobs ? terms::Relation::kLogprobs : terms::Relation::kOutputs;
   return terms::admit(query);
 }
 
 }  // namespace
 
-Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms, store::ExchangeStore& store,
-                                     const std::filesystem::path& cache_folder, const Environment& environment,
-                                     const Clock& clock, Progress& progress, std::stop_token stop) {
+Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const Environment& environment, const Clock& clock, Progress& progress,
+                                     std::stop_token stop) {
   const auto options = recipe.get(collect::collect_option_set());
   collect::RemoteSource source;
   source.teacher = recipe.get(run_option_set()).teacher;
@@ -47,8 +47,8 @@ Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::st
   net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
   const collect::RemotePrompts prompts{taken.rows, options.prompts_file(), digest};
   RETORT_ASSIGN(collect::RemoteSummary summary,
-                collect::collect_remote(source, prompts, options, store, transport, cache_folder / "capabilities", clock,
-                                        progress, std::move(stop)));
+                collect::collect_remote(source, prompts, options, store, transport, cache_folder / "capabilities",
+                                        clock, progress, std::move(stop)));
   return RemoteCollection{std::move(summary), std::move(taken.intake)};
 }
 
@@ -70,6 +70,7 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
   const RunOptions run = recipe.get(run_option_set());
   const auto options = recipe.get(collect::collect_option_set());
   RETORT_ASSIGN(const RunFolder folder, RunFolder::open(runs_folder, run.name, clock));
+  RETORT_TRY(folder.save());
   RETORT_TRY(make_folder(folder.of("collect")));
   RETORT_TRY(write_file(folder.of("recipe.yaml"), recipe.effective_yaml(true)));
   RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(folder.of(kStoreFile)));

@@ -30,12 +30,14 @@ struct RemoteCollection {
 };
 
 // Asks for what isn't in the run's store. Nothing but the store is written. Errors as of collect::collect_remote().
-Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms, store::ExchangeStore& store,
-                                     const std::filesystem::path& cache_folder, const Environment& environment,
-                                     const Clock& clock, Progress& progress, std::stop_token stop);
+Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const Environment& environment, const Clock& clock, Progress& progress,
+                                     std::stop_token stop);
 
-// `recipe` by collection_schema() (run_options.h), its teacher behind an API. Opens and locks runs_folder/NAME, collects, and leaves
-// collect/collection.json and collect/summary.json. Errors also: terms that don't allow it, with what to do.
+// `recipe` by collection_schema() (run_options.h), its teacher behind an API. Opens and locks runs_folder/NAME,
+// collects, and leaves collect/collection.json and collect/summary.json. Errors also: terms that don't allow it, with
+// what to do.
 Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
                                        const std::filesystem::path& cache_folder, const Environment& environment,
                                        const Clock& clock, Progress& progress, std::stop_token stop);
