@@ -10,6 +10,7 @@
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "exporter/export_options.h"
+#include "pipeline/teacher.h"
 #include "recipe/recipe.h"
 #include "train/train_options.h"
 
@@ -24,6 +25,46 @@ bool is_folder_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name.front() != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
 
+// What a recipe asks of a served teacher must be what it gives.
+void check_served_teacher(const recipe::Recipe& recipe, recipe::Problems& problems) {
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  if (!teacher.served()) return;
+  if (recipe.get(collect::collect_option_set()).self_generated()) {
+    problems.add("collect.prompts",
+                 "is self_generated, which needs the teacher's own template, but the teacher is asked over an API; "
+                 "expected a file of prompts: {file: prompts.jsonl}");
+  }
+  if (!gives_text_alone(teacher)) return;
+  const char* why =
+      "the teacher of this recipe gives its text alone: it is behind an API, and teacher.file isn't given";
+  const std::string or_file = ", or the teacher's own GGUF file as teacher.file";
+  const auto student = recipe.get(student_option_set());
+  if (student.from.empty()) {
+    problems.add("student.from", std::string("is absent, and there is nothing to make a student of, because ") + why +
+                                     "; expected the GGUF file, or a name of the catalogue, that it begins from" +
+                                     or_file);
+  }
+  const auto train = recipe.get(train::train_option_set());
+  for (std::size_t i = 0; i < train::kTerms; ++i) {
+    const auto term = static_cast<train::Term>(i);
+    if (train.objective.of(term) == 0 || term == train::Term::kCe) continue;
+    problems.add("train.objective", "is " + std::string(name_of(term)) +
+                                        ", which needs the teacher's probabilities, but " + why +
+                                        "; expected ce (the cross-entropy of its answers)" + or_file);
+    break;
+  }
+  const auto needs_probabilities = [&](const char* key, const std::string& value, const char* expected) {
+    problems.add(key, value + " needs the teacher's probabilities, but " + why + "; expected " + expected + or_file);
+  };
+  if (train.signal == "sampled" || train.signal == "top_k") {
+    needs_probabilities("train.signal", "is " + train.signal + ", which", "text");
+  }
+  if (train.hidden_state_weight > 0) needs_probabilities("train.hidden_state_weight", "is above 0, which", "0");
+  if (train.on_policy_from < 1) {
+    needs_probabilities("train.on_policy_from", "is below 1: judging the student's own answers", "1");
+  }
+}
+
 void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   const auto collect = recipe.get(collect::collect_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
@@ -34,8 +75,10 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
                      std::to_string(collect.count) +
                      "; expected fewer held out than collected, so that some are left to train on");
   }
+  check_served_teacher(recipe, problems);
+  const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   const auto student = recipe.get(student_option_set());
-  if (train.hidden_state_weight > 0 && (student.fresh.any() || !student.from.empty())) {
+  if (train.hidden_state_weight > 0 && !text_alone && (student.fresh.any() || !student.from.empty())) {
     problems.add("train.hidden_state_weight",
                  "compares the student's layers with those of the teacher they were cut from, but this student isn't "
                  "cut from the teacher; expected 0");

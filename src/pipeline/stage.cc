@@ -2,6 +2,7 @@
 
 #include "collect/collect_options.h"
 #include "evaluate/evaluate_options.h"
+#include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
 
 namespace retort::pipeline {
@@ -9,9 +10,21 @@ namespace {
 
 Result<Json> no_files(const recipe::Recipe&) { return Json::object(); }
 
+// What a served teacher's use is judged by, where the recipe says more than the defaults.
+Result<Json> teacher_terms_said(const recipe::Recipe& recipe) {
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  Json said = Json::object();
+  if (teacher.terms == collect::TeacherTermsOptions()) return said;
+  const auto& terms = teacher.terms;
+  const auto& by = terms.authorisation;
+  said["teacher_terms"] = {terms.purpose, terms.distributed, terms.commercial, terms.region, terms.monthly_users,
+                           by.by,         by.document,       by.scope,         by.expires,   by.from_licensor};
+  return said;
+}
+
 Result<Json> prompt_file(const recipe::Recipe& recipe) {
   const auto options = recipe.get(collect::collect_option_set());
-  Json files = Json::object();
+  RETORT_ASSIGN(Json files, teacher_terms_said(recipe));
   if (!options.self_generated()) {
     RETORT_ASSIGN(const Digest digest, sha256_file(options.prompts_file()));
     files["prompts"] = digest.hex();
@@ -45,7 +58,7 @@ std::span<const Stage> stages() {
        {"export", "name", "terms"},
        {"curate", "dataset", "train", "export", "evaluate"},
        Leftovers::kRemove,
-       no_files,
+       teacher_terms_said,
        run_bundle},
       {"report",
        1,
@@ -58,7 +71,7 @@ std::span<const Stage> stages() {
   return list;
 }
 
-Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Digest& teacher,
+Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Models& models,
                          const Manifest& manifest) {
   Json inputs = Json::object();
   for (const std::string& earlier : stage.after) {
@@ -67,12 +80,14 @@ Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const
     inputs[earlier] = record->content.hex();
   }
   RETORT_ASSIGN(const Json files, stage.files(recipe));
-  return sha256(canonical_json({{"stage", stage.name},
-                                {"version", stage.version},
-                                {"options", recipe.digest_of(stage.options).hex()},
-                                {"teacher", teacher.hex()},
-                                {"inputs", inputs},
-                                {"files", files}}));
+  Json key = {{"stage", stage.name},
+              {"version", stage.version},
+              {"options", recipe.digest_of(stage.options).hex()},
+              {"teacher", models.teacher.identity.hex()},
+              {"inputs", inputs},
+              {"files", files}};
+  if (!models.teacher.at_hand) key["base"] = models.local.digest.hex();
+  return sha256(canonical_json(key));
 }
 
 Result<Json> read_json(const RunFolder& folder, const std::string& relative) {

@@ -1,9 +1,10 @@
-// collect: ask the teacher, in the file type it runs fastest in.
+// collect: ask the teacher, on this machine in the file type it runs fastest in, or over its API.
 //
 // Leaves collect/exchanges.sqlite (the store: what is in it is never asked again), collect/collection.json (the ids, in
-// order), collect/summary.json (counts and speeds) and collect/engine.json (the type the probe chose, kept so that a
-// run that is taken up again goes on with the same engine).
+// order), collect/summary.json (counts and speeds) and, of a teacher on this machine, collect/engine.json (the type the
+// probe chose, kept so that a run that is taken up again goes on with the same engine).
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -11,6 +12,7 @@
 #include "collect/prompts.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
+#include "pipeline/run_files.h"
 #include "pipeline/stage.h"
 
 namespace retort::pipeline {
@@ -32,30 +34,78 @@ Json to_json(const ChosenType& chosen, const Digest& teacher) {
 }
 
 Result<ChosenType> choose_type(StageContext& context) {
-  const Teacher& teacher = context.teacher;
+  const LocalModel& local = context.local;
   constexpr const char* kFile = "collect/engine.json";
   if (std::error_code error; std::filesystem::exists(context.folder.of(kFile), error)) {
     RETORT_ASSIGN(const Json json, read_json(context.folder, kFile));
-    if (json.value("teacher", "") == teacher.digest.hex()) {
+    if (json.value("teacher", "") == local.digest.hex()) {
       ChosenType chosen;
       chosen.type = json.value("type", "");
       chosen.measured = json.value("measured", Json::array());
-      chosen.path = teacher.file.path();
-      if (chosen.type != teacher.file.file_type_name()) {
+      chosen.path = local.file.path();
+      if (chosen.type != local.file.file_type_name()) {
         RETORT_ASSIGN(const gguf::TensorType type, gguf::tensor_type_from_name(chosen.type));
-        RETORT_ASSIGN(chosen.path, converted_copy(teacher.file, teacher.digest, type, context.cache_folder));
+        RETORT_ASSIGN(chosen.path, converted_copy(local, type, context.cache_folder));
       }
       return chosen;
     }
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(teacher.file, converted_folder(context.cache_folder),
+  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(local.file, converted_folder(context.cache_folder),
                                                                   {}, context.clock, context.progress, context.stop));
   ChosenType chosen{probe.fastest.path, std::string(gguf::name_of(probe.fastest.type)), Json::array()};
   for (const llama::TypeSpeed& speed : probe.measured) {
     chosen.measured.push_back({{"type", gguf::name_of(speed.type)}, {"tokens_per_s", speed.tokens_per_s}});
   }
-  RETORT_TRY(write_json(context.folder, kFile, to_json(chosen, teacher.digest)));
+  RETORT_TRY(write_json(context.folder, kFile, to_json(chosen, local.digest)));
   return chosen;
+}
+
+// What was collected, and from whom in words.
+struct Collected {
+  collect::CollectSummary summary;
+  std::string from;
+};
+
+Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, std::size_t needed_tokens) {
+  RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
+  const CollectSequences sequences = collect_sequences(context.local.config, needed_tokens);
+  llama::EngineOptions engine_options;
+  engine_options.context_tokens = sequences.context_tokens;
+  engine_options.parallel = sequences.parallel;
+  RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
+  const collect::Source source{context.local.identity(chosen.type), context.teacher.terms.record()};
+  const auto options = context.recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(collect::CollectSummary summary, collect::collect(*engine, context.local.format, source, options, store,
+                                                                  context.clock, context.progress, context.stop));
+  return Collected{std::move(summary), "teacher in " + chosen.type};
+}
+
+// Stands where nobody can be asked.
+class NobodyToAsk final : public TokenGenerator {
+ public:
+  explicit NobodyToAsk(std::size_t context_tokens) : context_tokens_(context_tokens) {}
+  Result<void> generate(GenerationJob&, std::stop_token) override {
+    return caller_error(
+        "collect.prompts has rows without an answer, and this program can't ask over an API yet. Give every row its "
+        "assistant's turn.");
+  }
+  std::size_t context_tokens() const override { return context_tokens_; }
+
+ private:
+  std::size_t context_tokens_;
+};
+
+// THE PLACE OF THE REMOTE COLLECTION: collect_remote() belongs here, and NobodyToAsk goes. Rows of the prompt file that
+// come with an answer need no asking.
+Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store) {
+  const Teacher& teacher = context.teacher;
+  NobodyToAsk nobody(static_cast<std::size_t>(context.local.config.context));
+  const collect::Source source{{teacher.name, teacher.identity, context.local.format.template_digest(), "API"},
+                               teacher.terms.record()};
+  const auto options = context.recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(collect::CollectSummary summary, collect::collect(nobody, context.local.format, source, options, store,
+                                                                  context.clock, context.progress, context.stop));
+  return Collected{std::move(summary), "from " + teacher.asked.model + " over the " + teacher.asked.api + " API"};
 }
 
 Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source) {
@@ -88,15 +138,15 @@ CollectSequences collect_sequences(const model::DecoderConfig& config, std::size
   return result;
 }
 
-Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher) {
+Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const LocalModel& local) {
   const auto options = recipe.get(collect::collect_option_set());
   const auto answer = static_cast<std::size_t>(options.max_tokens);
-  const auto most = static_cast<std::size_t>(teacher.config.context);
+  const auto most = static_cast<std::size_t>(local.config.context);
   if (options.self_generated()) {
     const std::size_t needed = kScaffoldTokens + static_cast<std::size_t>(options.max_user_tokens) + answer;
     if (needed > most) {
       return caller_error("collect.max_tokens and collect.max_user_tokens need a context of " + std::to_string(needed) +
-                          " tokens with the template's own; the teacher has " + std::to_string(most) +
+                          " tokens with the template's own; '" + local.name + "' has " + std::to_string(most) +
                           ". Make them smaller.");
     }
     return needed;
@@ -106,14 +156,14 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
   std::size_t longest = 0;
   for (const collect::PromptRow& row : rows) {
     if (options.count > 0 && &row - rows.data() >= options.count) break;
-    const auto ids = teacher.format.prompt_ids(row.prompt);
+    const auto ids = local.format.prompt_ids(row.prompt);
     const std::string where = options.prompts_file() + ", line " + std::to_string(row.line);
     if (!ids) return with_context(ids.error(), where);
     const std::size_t needed = ids->size() + (row.answer ? 0 : answer);
     if (needed > most) {
       return caller_error(where + ": the prompt has " + std::to_string(ids->size()) +
                           " tokens, which with an answer of " + std::to_string(answer) +
-                          " is more than the teacher's context of " + std::to_string(most) +
+                          " is more than the context of '" + local.name + "', " + std::to_string(most) +
                           ". Shorten it, or lower collect.max_tokens.");
     }
     longest = std::max(longest, needed);
@@ -123,18 +173,11 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
 
 Result<StageResult> run_collect(StageContext& context) {
   const auto options = context.recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.teacher));
-  RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
-  const CollectSequences sequences = collect_sequences(context.teacher.config, needed);
-  llama::EngineOptions engine_options;
-  engine_options.context_tokens = sequences.context_tokens;
-  engine_options.parallel = sequences.parallel;
-  RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
-  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of("collect/exchanges.sqlite")));
-  const collect::Source source{context.teacher.identity(chosen.type), context.teacher.terms.record()};
-  RETORT_ASSIGN(const collect::CollectSummary summary,
-                collect::collect(*engine, context.teacher.format, source, options, store, context.clock,
-                                 context.progress, context.stop));
+  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.local));
+  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of(kStoreFile)));
+  RETORT_ASSIGN(const Collected collected,
+                context.teacher.served() ? ask_over_api(context, store) : ask_here(context, store, needed));
+  const collect::CollectSummary& summary = collected.summary;
   RETORT_TRY(store.checkpoint());
 
   Json ids = Json::array();
@@ -146,10 +189,11 @@ Result<StageResult> run_collect(StageContext& context) {
 
   StageResult result;
   result.content = {"collect/collection.json"};
-  result.records = {"collect/summary.json", "collect/engine.json"};
+  result.records = {"collect/summary.json"};
+  if (!context.teacher.served()) result.records.emplace_back("collect/engine.json");
   result.tokens = summary.user_tokens + summary.answer_tokens;
   result.summary = human_count(static_cast<std::int64_t>(summary.ids.size())) + " exchanges, " +
-                   human_count(result.tokens) + " tokens, teacher in " + chosen.type;
+                   human_count(result.tokens) + " tokens, " + collected.from;
   if (summary.full.sampled_tokens > 0) {
     result.summary += " at " + human_count(static_cast<std::int64_t>(summary.full.tokens_per_s())) + " tokens/s";
   }

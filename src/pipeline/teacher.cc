@@ -2,62 +2,45 @@
 
 #include <utility>
 
-#include "base/files.h"
-#include "catalogue/catalogue.h"
-#include "gguf/writer.h"
+#include "base/json.h"
+#include "collect/collect_options.h"
+#include "pipeline/run_options.h"
+#include "pipeline/teacher_terms.h"
 
 namespace retort::pipeline {
 namespace {
 
-Result<terms::Declared> declared_by(const gguf::File& file) {
-  const gguf::Metadata& metadata = file.metadata();
-  terms::Declared declared;
-  RETORT_ASSIGN(declared.licence, metadata.get_or<std::string>("general.license", ""));
-  RETORT_ASSIGN(declared.licence_name, metadata.get_or<std::string>("general.license.name", ""));
-  RETORT_ASSIGN(declared.licence_link, metadata.get_or<std::string>("general.license.link", ""));
-  RETORT_ASSIGN(declared.model_name, metadata.get_or<std::string>("general.name", ""));
-  return declared;
+Digest identity_of(const collect::TeacherOptions& asked, const LocalModel* own) {
+  if (!asked.served()) return own->digest;
+  return sha256(canonical_json({{"api", asked.api},
+                                {"model", asked.model},
+                                {"route", asked.route},
+                                {"file", own != nullptr ? own->digest.hex() : ""}}));
 }
 
 }  // namespace
 
-Result<Teacher> open_teacher(const std::string& path_or_name, const collect::TermsOptions& terms_options,
-                             const std::filesystem::path& cache_folder) {
-  RETORT_ASSIGN(const std::filesystem::path path, catalogue::find_model(path_or_name, cache_folder));
-  RETORT_ASSIGN(gguf::File file, gguf::File::open(path));
-  RETORT_ASSIGN(model::DecoderConfig config, model::decoder_config(file));
-  RETORT_TRY(file.check_finite());
-  RETORT_ASSIGN(tokens::ChatFormat format, tokens::ChatFormat::load(file));
-  RETORT_ASSIGN(const terms::Declared declared, declared_by(file));
-  // The student starts as the teacher's own layers, learns from its text, and from its probabilities.
-  const terms::Purpose purpose{{terms::Use::kOutputs, terms::Use::kLogprobs, terms::Use::kWeights}};
-  RETORT_ASSIGN(terms::Decision decision,
-                terms::admit(declared, purpose, {terms_options.accepted_by, terms_options.accepted_licence}));
-  RETORT_ASSIGN(const Digest digest, sha256_file(path));
-  std::string name = declared.model_name.empty() ? path.stem().string() : declared.model_name;
-  return Teacher{std::move(file), digest, std::move(config), std::move(format), std::move(decision), std::move(name)};
-}
+bool gives_text_alone(const collect::TeacherOptions& teacher) { return teacher.served() && teacher.file.empty(); }
 
-std::filesystem::path converted_folder(const std::filesystem::path& cache_folder) { return cache_folder / "converted"; }
-
-Result<std::filesystem::path> converted_copy(const gguf::File& file, const Digest& digest, gguf::TensorType type,
-                                             const std::filesystem::path& cache_folder) {
-  const std::filesystem::path folder = converted_folder(cache_folder);
-  const std::filesystem::path path =
-      folder / (digest.hex().substr(0, 32) + "." + std::string(gguf::name_of(type)) + ".gguf");
-  if (std::error_code error; std::filesystem::is_regular_file(path, error)) return path;
-  RETORT_TRY(make_folder(folder));
-  RETORT_TRY(gguf::convert(file, type, path));
-  return path;
-}
-
-std::uint64_t size_in_type(const gguf::File& file, gguf::TensorType type) {
-  std::uint64_t bytes = 0;
-  for (const gguf::TensorInfo& tensor : file.tensors()) {
-    const gguf::TensorType stored = gguf::stored_type(tensor.name, tensor.shape, type);
-    bytes += gguf::row_bytes(stored, tensor.row_length()) * static_cast<std::uint64_t>(tensor.rows());
+Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder) {
+  const collect::TeacherOptions asked = recipe.get(run_option_set()).teacher;
+  const collect::TermsOptions accepted = recipe.get(collect::terms_option_set());
+  const bool at_hand = !gives_text_alone(asked);
+  const std::string from = recipe.get(student_option_set()).from;
+  if (std::error_code error; !at_hand && std::filesystem::is_directory(from, error)) {
+    return caller_error("'" + from +
+                        "' (student.from) is a folder, and the tokenizer and chat template of a student whose teacher "
+                        "gives its text alone are read from a GGUF file. Give that model as a GGUF file; llama.cpp's "
+                        "convert_hf_to_gguf.py makes one of a folder.");
   }
-  return bytes;
+  RETORT_ASSIGN(LocalModel local, open_local_model(at_hand ? asked.file : from, cache_folder));
+  const LocalModel* own = at_hand ? &local : nullptr;
+  RETORT_ASSIGN(terms::Decision decision, teacher_terms(asked, accepted, own != nullptr ? &own->file : nullptr));
+  if (!at_hand) {
+    RETORT_ASSIGN(local.own_terms, terms_of_base(local.file, accepted));
+  }
+  Teacher teacher{at_hand ? local.name : asked.model, asked, at_hand, std::move(decision), identity_of(asked, own)};
+  return Models{std::move(local), std::move(teacher)};
 }
 
 }  // namespace retort::pipeline
