@@ -2,12 +2,15 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "collect/teacher_terms.h"
+#include "exporter/duties.h"
 #include "exporter/proof.h"
 #include "exporter/student_file.h"
 #include "llama/engine.h"
 #include "model/decoder.h"
 #include "model/torch_scorer.h"
 #include "model/weights.h"
+#include "retort/terms_flags.h"
 #include "retort/verb.h"
 #include "tokens/tokenizer.h"
 
@@ -31,11 +34,27 @@ constexpr const char* kProofText =
 
 struct Flags {
   std::string source, teacher, output, type = "Q8_0", name, lineage, recipe;
+  TermsFlags terms;
 };
+
+// The gate once more: on this day, for what the run said or the flags say, by what the teacher's file says of itself.
+Result<terms::Decision> admit(const Flags& flags, const gguf::File& teacher, const exporter::Lineage& lineage,
+                              const Context& context) {
+  terms::Query query = terms::query_from_json(lineage.terms);
+  // Without a run's word, layers kept of the teacher say that the student is made of its weights.
+  if (lineage.terms.empty())
+    query.relation = lineage.layers.empty() ? terms::Relation::kLogprobs : terms::Relation::kWeights;
+  RETORT_ASSIGN(query.declared, collect::declared_by(teacher));
+  if (query.model.empty()) {
+    query.model = query.declared->model_name.empty() ? teacher.path().stem().string() : query.declared->model_name;
+  }
+  RETORT_TRY(apply_terms_flags(flags.terms, context.clock, query));
+  return terms::admit(query);
+}
 
 // The papers of the file: those of the run, or what can be said without one.
 Result<exporter::StudentMetadata> papers(const Flags& flags, const fs::path& weights, const gguf::File& teacher,
-                                         const model::DecoderConfig& config) {
+                                         const model::DecoderConfig& config, const Context& context) {
   exporter::StudentMetadata metadata;
   if (!flags.recipe.empty()) {
     RETORT_ASSIGN(metadata.recipe_yaml, read_file(flags.recipe));
@@ -63,6 +82,10 @@ Result<exporter::StudentMetadata> papers(const Flags& flags, const fs::path& wei
     lineage.recipe = sha256(metadata.recipe_yaml);
   }
   if (!flags.name.empty()) metadata.lineage.name = flags.name;
+  RETORT_ASSIGN(const terms::Decision decision, admit(flags, teacher, metadata.lineage, context));
+  metadata.lineage.terms = terms::to_json(decision);
+  metadata.lineage.name = exporter::shipped_name(metadata.lineage.terms, metadata.lineage.name);
+  metadata.lineage.duties = exporter::to_json(exporter::carry_out(metadata.lineage.terms, metadata.lineage.name));
   RETORT_ASSIGN(const Digest digest, sha256_file(weights));
   if (!flags.lineage.empty() && metadata.lineage.weights != digest) {
     return caller_error("The lineage '" + flags.lineage + "' is of other weights than '" + weights.string() +
@@ -104,9 +127,10 @@ Result<void> carry_out(Flags flags, Context& context) {
   RETORT_ASSIGN(const fs::path teacher_path, context.model(flags.teacher));
   RETORT_ASSIGN(const gguf::File teacher, gguf::File::open(teacher_path));
   RETORT_ASSIGN(const exporter::Student student, exporter::student_from_checkpoint(weights));
-  RETORT_ASSIGN(const exporter::StudentMetadata metadata, papers(flags, weights, teacher, student.config));
+  RETORT_ASSIGN(const exporter::StudentMetadata metadata, papers(flags, weights, teacher, student.config, context));
   fs::path output = flags.output;
-  if (output.empty()) output = metadata.lineage.name + "-" + std::string(gguf::name_of(type)) + ".gguf";
+  if (output.empty())
+    output = exporter::file_stem(metadata.lineage.name) + "-" + std::string(gguf::name_of(type)) + ".gguf";
   RETORT_TRY(exporter::write_student(teacher, student, metadata, type, output));
   auto agreement = prove(weights, output, context);
   if (agreement) {
@@ -120,16 +144,27 @@ Result<void> carry_out(Flags flags, Context& context) {
     return Failure(agreement.error());
   }
   const auto size = fs::file_size(output, error);
+  // Beside the file, as in a bundle: what must be kept goes where the file goes.
+  for (const exporter::NoticeFile& notice : exporter::notice_files(metadata.lineage)) {
+    RETORT_TRY(write_file(output.parent_path() / (output.filename().string() + "." + notice.name), notice.text));
+  }
+  const std::vector<exporter::CarriedDuty> duties = exporter::duties_from_json(metadata.lineage.duties);
   if (context.json) {
     context.emit({{"file", output.string()},
                   {"type", std::string(gguf::name_of(type))},
                   {"size_bytes", size},
-                  {"agreement", exporter::to_json(*agreement)}});
+                  {"agreement", exporter::to_json(*agreement)},
+                  {"name", metadata.lineage.name},
+                  {"obligations", metadata.lineage.duties}});
   } else {
     context.out << output.string() << "  " << gguf::name_of(type) << "  " << human_bytes(size)
                 << "\nProved against the trained weights over " << agreement->positions
                 << " tokens: |difference of logprobs| " << agreement->mean_difference << " on average, "
                 << agreement->max_difference << " at most, KL " << agreement->mean_kl << " nats.\n";
+    for (const exporter::CarriedDuty& duty : duties) {
+      context.out << (duty.state == exporter::DutyState::kDone ? "Terms, done: " : "Terms, left to you: ")
+                  << duty.sentence << '\n';
+    }
   }
   return {};
 }
@@ -153,6 +188,7 @@ void register_export(VerbSetup& verb) {
       ->type_name("FILE");
   verb.app.add_option("--recipe", flags->recipe, "Recipe to put into the file; a run's own is found")
       ->type_name("FILE");
+  add_terms_flags(verb.app, flags->terms);
   verb.action = [flags](Context& context) { return carry_out(*flags, context); };
 }
 

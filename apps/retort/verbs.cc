@@ -16,6 +16,7 @@ RETORT_VERB(report);
 RETORT_VERB(chat);
 RETORT_VERB(generate);
 RETORT_VERB(serve);
+RETORT_VERB(terms);
 RETORT_VERB(tokenize);
 RETORT_VERB(score);
 RETORT_VERB(objective);
@@ -40,6 +41,8 @@ std::span<const Verb> verbs() {
       {"chat", "talk to a model", kLight, &register_chat},
       {"generate", "complete a prompt", kLight, &register_generate},
       {"serve", "answer over HTTP as OpenAI's API does", kLight, &register_serve},
+      {"terms", "say whether a teacher's output may train a student, and what is asked for it", kLight,
+       &register_terms},
       {"tokenize", "print the token ids of standard input", kLight, &register_tokenize},
       {"score", "print the log-probability of each token of standard input", kTorch, &register_score},
       {"objective", "compute a training objective on given logits, beside an FP64 reference", kTorch,

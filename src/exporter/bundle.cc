@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "dataset/dataset.h"
 #include "exporter/bundle_files.h"
+#include "exporter/duties.h"
 #include "gguf/file.h"
 
 namespace retort::exporter {
@@ -37,8 +38,8 @@ Result<void> check_model_lineage(const gguf::File& model, const Lineage& expecte
 Result<void> fill(const BundleInput& input, const fs::path& folder) {
   CardFacts card = input.card;
   card.files.clear();
-  std::set<std::string> names = {kCardFile,      kLineageFile, kDatasetFile, kRecipeFile,
-                                 kScorecardFile, kBundleFile,  kSumsFile};
+  std::set<std::string> names = {kCardFile,   kLineageFile, kDatasetFile, kRecipeFile, kScorecardFile,
+                                 kBundleFile, kSumsFile,    kNoticeFile,  kApacheFile};
   Json models = Json::array();
   for (const fs::path& path : input.models) {
     RETORT_ASSIGN(const gguf::File model, gguf::File::open(path));
@@ -70,6 +71,7 @@ Result<void> fill(const BundleInput& input, const fs::path& folder) {
   RETORT_TRY(write_file(folder / kLineageFile, canonical_json(to_json(card.lineage))));
   if (card.scorecard) RETORT_TRY(write_file(folder / kScorecardFile, to_json(*card.scorecard).dump(2) + "\n"));
   RETORT_TRY(write_file(folder / kCardFile, model_card(card)));
+  for (const NoticeFile& file : notice_files(card.lineage)) RETORT_TRY(write_file(folder / file.name, file.text));
   const Json bundle = {{"format", kBundleFormat},   {"version", kBundleVersion},
                        {"name", card.lineage.name}, {"code_version", card.lineage.code_version},
                        {"models", models},          {"proof", input.proof}};

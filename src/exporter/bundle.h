@@ -1,7 +1,8 @@
 // A bundle: everything that is shipped with a student, in one folder, with the digests of all (docs/formats/bundle.md).
 //
 //   NAME-F16.gguf, NAME-Q8_0.gguf, README.md, lineage.json, dataset.json, recipe.yaml, scorecard.json, bundle.json,
-//   SHA256SUMS, and huggingface/ with config.json and model.safetensors where it was asked for
+//   SHA256SUMS, NOTICE and licences where the teacher's terms ask for them, and huggingface/ with config.json and
+//   model.safetensors where it was asked for
 //
 // write_bundle() makes it beside the target and renames: a bundle is whole or not there. verify_bundle() needs no
 // engine, and no run. One thread.

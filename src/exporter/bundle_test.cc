@@ -116,7 +116,7 @@ TEST_F(BundleTest, AFreshBundleVerifies) {
 
 TEST_F(BundleTest, AnyChangedByteIsFound) {
   for (const std::string name : {"README.md", "lineage.json", "dataset.json", "recipe.yaml", "scorecard.json",
-                                 "tiny-F16.gguf", "tiny-Q8_0.gguf"}) {
+                                 "tiny-F16.gguf", "tiny-Q8_0.gguf", "NOTICE"}) {
     const std::string original = text(name);
     std::string changed = original;
     changed[changed.size() / 2] = static_cast<char>(changed[changed.size() / 2] ^ 1);
@@ -195,6 +195,7 @@ TEST_F(BundleTest, TheCardSaysWhatWasRecorded) {
   EXPECT_THAT(card, HasSubstr("base_model_relation: finetune"));
   EXPECT_THAT(card, HasSubstr("0.650 (0.610 to 0.690)"));
   EXPECT_THAT(card, HasSubstr("Keep the notices."));
+  EXPECT_THAT(text("NOTICE"), HasSubstr("Keep the notices."));
   EXPECT_THAT(card, HasSubstr("`tiny-Q8_0.gguf`"));
   EXPECT_THAT(card, HasSubstr("retort run tiny.yaml"));
 }

@@ -1,5 +1,7 @@
 #include "exporter/lineage.h"
 
+#include <utility>
+
 namespace retort::exporter {
 namespace {
 
@@ -70,6 +72,12 @@ std::string start_text(const Lineage& lineage) {
   return text;
 }
 
+std::vector<terms::Obligation> Lineage::obligations() const {
+  std::vector<terms::Obligation> all = terms::obligations_from_json(terms);
+  for (terms::Obligation& one : terms::obligations_from_json(base_terms)) all.push_back(std::move(one));
+  return all;
+}
+
 Json to_json(const Lineage& lineage) {
   Json json = {{"format", "retort-lineage"},
                {"version", kVersion},
@@ -90,6 +98,7 @@ Json to_json(const Lineage& lineage) {
     json["base"] = to_json(*lineage.base);
     json["base"]["terms"] = lineage.base_terms;
   }
+  if (!lineage.duties.empty()) json["obligations"] = lineage.duties;
   return json;
 }
 
@@ -125,6 +134,9 @@ Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(lineage.recipe, digest_member(json, "recipe_sha256", what));
   RETORT_ASSIGN(lineage.training, member<Json>(json, "training", what));
   RETORT_ASSIGN(lineage.terms, member<Json>(json, "terms", what));
+  if (json.contains("obligations")) {
+    RETORT_ASSIGN(lineage.duties, member<Json>(json, "obligations", what));
+  }
   return lineage;
 }
 

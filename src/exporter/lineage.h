@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "terms/terms.h"
 
 namespace retort::exporter {
 
@@ -58,10 +59,13 @@ struct Lineage {
   Digest recipe;                   // SHA-256 of the effective recipe's text
   Json training = Json::object();  // objective, tokens, …: kept, not read
   Json terms = Json::object();     // terms::to_json(Decision)
+  Json duties = Json::array();     // exporter::to_json(CarriedDuty…): what the terms ask, done and left; may be empty
   bool operator==(const Lineage&) const = default;
 
   // The model whose tokenizer, template and, unless `start` says otherwise, weights the student has.
   const TeacherOrigin& origin() const { return base ? *base : teacher; }
+  // What the teacher's terms ask, and those of the base.
+  std::vector<terms::Obligation> obligations() const;
 };
 
 // What the student was before training, to go on "A student of X: …": "20 of its 30 layers".

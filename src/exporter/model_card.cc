@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/text.h"
+#include "exporter/duties.h"
 
 namespace retort::exporter {
 namespace {
@@ -86,31 +87,66 @@ std::string results(const Scorecard& scorecard, bool text_alone) {
   return out + "\n";
 }
 
+std::string text_member(const Json& json, const char* key) {
+  const auto found = json.is_object() ? json.find(key) : json.end();
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// For what the terms were judged: whoever does something else with the model asks again.
+std::string judged_for(const Json& terms) {
+  const std::string purpose = text_member(terms, "purpose");
+  if (purpose.empty()) return {};
+  const auto flag = [&](const char* key) { return terms.value(key, Json()) == Json(true); };
+  return " Judged for purpose `" + purpose + "`, " + (flag("distributed") ? "distributed" : "not distributed") + ", " +
+         (flag("commercial") ? "commercial" : "not commercial") +
+         "; whoever does something else with it asks again (`retort terms`). This is not legal advice.";
+}
+
 std::string terms_section(const Lineage& lineage) {
-  const std::string& licence = lineage.origin().licence;
-  std::string out = "## Licence and terms\n\n";
-  out += lineage.base
-             ? "The student is derived from the weights of " + plain(lineage.base->name) + ", whose licence is "
-             : "The teacher's licence is ";
-  out += licence.empty() ? std::string("not stated in its file") : "`" + licence + "`";
-  out += lineage.base ? ", and stands under it. Of the teacher's answers:"
-                      : "; the student is derived from its weights and stands under it.";
-  const auto text_member = [&](const char* key) {
-    const auto found = lineage.terms.is_object() ? lineage.terms.find(key) : lineage.terms.end();
-    return found != lineage.terms.end() && found->is_string() ? found->get<std::string>() : std::string();
+  const bool derived =
+      text_member(lineage.terms, "relation").empty() || text_member(lineage.terms, "relation") == "weights";
+  const auto named = [](const std::string& licence) {
+    return licence.empty() ? std::string("not stated") : "`" + licence + "`";
   };
-  if (const std::string explanation = text_member("explanation"); !explanation.empty()) out += " " + plain(explanation);
-  out += "\n";
-  if (const std::string by = text_member("accepted_by"); !by.empty()) out += "\nAccepted by: " + plain(by) + ".\n";
-  std::string asked;
-  for (const Json* terms : {&lineage.terms, &lineage.base_terms}) {
-    const auto obligations = terms->is_object() ? terms->find("obligations") : terms->end();
-    if (obligations == terms->end() || !obligations->is_array()) continue;
-    for (const Json& obligation : *obligations) {
-      if (obligation.is_string()) asked += "- " + plain(obligation.get<std::string>()) + "\n";
+  std::string out = "## Licence and terms\n\n";
+  if (lineage.base) {
+    out += "The student is derived from the weights of " + plain(lineage.base->name) + ", whose licence is " +
+           named(lineage.base->licence) + ", and stands under it. " + text_member(lineage.base_terms, "explanation") +
+           "\n\n";
+  }
+  out += "The teacher's licence is " + named(lineage.teacher.licence) +
+         (derived ? "; the student is derived from its weights and stands under it."
+                  : "; the student learnt from its answers.");
+  if (const std::string explanation = text_member(lineage.terms, "explanation"); !explanation.empty()) {
+    out += " " + plain(explanation);
+  }
+  out += judged_for(lineage.terms) + "\n";
+  if (const std::string by = text_member(lineage.terms, "accepted_by"); !by.empty()) {
+    out += "\nUnder which licence the teacher is was said by " + plain(by) + ".\n";
+  }
+  const auto authorisation = lineage.terms.is_object() ? lineage.terms.find("authorisation") : lineage.terms.end();
+  if (authorisation != lineage.terms.end() && authorisation->is_object()) {
+    out += "\nAuthorised by " + plain(text_member(*authorisation, "by")) + ": " +
+           plain(text_member(*authorisation, "scope")) + " (document SHA-256 `" +
+           plain(text_member(*authorisation, "document")) + "`).\n";
+  }
+  const std::vector<terms::Obligation> obligations = lineage.obligations();
+  if (!obligations.empty()) {
+    out += "\nWhat is asked of whoever passes this model on:\n\n";
+    for (const terms::Obligation& one : obligations) {
+      out += "- " + plain(one.value) +
+             (one.kind == terms::ObligationKind::kMauLimit ? " monthly users are the limit" : "") +
+             (one.when.empty() ? "" : " (when " + plain(one.when) + ")") + "\n";
     }
   }
-  if (!asked.empty()) out += "\nWhat is asked of whoever passes this model on:\n\n" + asked;
+  for (const auto& [state, title] :
+       {std::pair{DutyState::kDone, "Of that was done:"}, {DutyState::kLeft, "Left to a person:"}}) {
+    std::string list;
+    for (const CarriedDuty& duty : duties_from_json(lineage.duties)) {
+      if (duty.state == state) list += "- " + plain(duty.sentence) + "\n";
+    }
+    if (!list.empty()) out += std::string("\n") + title + "\n\n" + list;
+  }
   return out + "\n";
 }
 
@@ -120,6 +156,9 @@ std::string model_card(const CardFacts& facts) {
   const Lineage& lineage = facts.lineage;
   std::string out = front_matter(facts);
   out += "\n# " + plain(lineage.name) + "\n\n";
+  for (const Json* terms : {&lineage.terms, &lineage.base_terms}) {
+    for (const std::string& line : display_lines(*terms)) out += "**" + plain(line) + "**\n\n";
+  }
   out += "A smaller student of **" + plain(lineage.teacher.name) + "**: " + plain(start_text(lineage)) +
          ", trained on " +
          (lineage.teacher.has_file() ? "the teacher's own distribution" : "the text of the teacher's answers") +

@@ -190,7 +190,7 @@ Result<void> check_teachers(train::Ranks& ranks, const Models& models) {
 Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_TRY(check_until(request.until));
   const auto options = request.recipe.get(run_option_set());
-  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder));
+  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
   const LocalModel& local = models.local;
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> ranks, train::join_ranks(request.ranks));
   RETORT_TRY(check_teachers(*ranks, models));

@@ -133,7 +133,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const auto options = recipe.get(run_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
   const auto train_options = recipe.get(train::train_option_set());
-  RETORT_ASSIGN(const Models models, open_models(recipe, request.cache_folder));
+  RETORT_ASSIGN(const Models models, open_models(recipe, request.cache_folder, clock));
   const LocalModel& local = models.local;
   const Teacher& teacher = models.teacher;
   RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, local));

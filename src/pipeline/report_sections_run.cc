@@ -4,7 +4,9 @@
 #include <cstdio>
 
 #include "base/text.h"
+#include "exporter/duties.h"
 #include "pipeline/report_sections.h"
+#include "terms/terms.h"
 
 namespace retort::pipeline {
 
@@ -280,23 +282,27 @@ Json provenance_section(const RunFacts& facts) {
   const std::string licence = text_member(facts.terms, "licence_name").empty()
                                   ? text_member(facts.terms, "licence")
                                   : text_member(facts.terms, "licence_name");
-  std::string verdict = text_member(facts.terms, "verdict");
+  // "verdict", "clause", "source": as runs before terms had routes and purposes wrote them.
+  std::string verdict = text_member(facts.terms, "decision");
+  if (verdict.empty()) verdict = text_member(facts.terms, "verdict");
   std::replace(verdict.begin(), verdict.end(), '_', ' ');
   if (!licence.empty() || !verdict.empty()) {
-    std::string note = text_member(facts.terms, "clause");
+    std::string note = text_member(facts.terms, "explanation");
+    if (note.empty()) note = text_member(facts.terms, "clause");
     if (const std::string by = text_member(facts.terms, "accepted_by"); !by.empty()) note += " Accepted by " + by + ".";
-    if (const std::string source = text_member(facts.terms, "source"); !source.empty()) {
-      note += " Source: " + source;
-      if (const std::string read_on = text_member(facts.terms, "read_on"); !read_on.empty())
-        note += ", read on " + read_on;
-      note += ".";
-    }
-    item("Terms", (licence.empty() ? "unknown licence" : licence) + ": " + verdict, "", note);
+    item("Terms", (licence.empty() ? "no licence" : licence) + ": " + verdict, "", note + " Not legal advice.");
   }
-  if (facts.terms.is_object() && facts.terms.contains("obligations") && facts.terms["obligations"].is_array()) {
-    for (const Json& obligation : facts.terms["obligations"]) {
-      if (obligation.is_string()) item("Obligation", obligation.get<std::string>());
-    }
+  if (facts.terms.is_object() && facts.terms.contains("authorisation") && facts.terms["authorisation"].is_object()) {
+    const Json& given = facts.terms["authorisation"];
+    const std::string until = text_member(given, "expires");
+    item("Authorisation", text_member(given, "by") + ": " + text_member(given, "scope"),
+         "SHA-256 " + text_member(given, "document"), until.empty() ? "" : "Until " + until + ".");
+  }
+  for (const terms::Obligation& obligation : terms::obligations_from_json(facts.terms)) {
+    item("Obligation", obligation.value, "", obligation.when.empty() ? "" : "When " + obligation.when + ".");
+  }
+  for (const exporter::CarriedDuty& duty : exporter::duties_from_json(facts.duties)) {
+    item(duty.state == exporter::DutyState::kDone ? "Done for it" : "Left to a person", duty.sentence);
   }
   const HeldOut& held_out = facts.scorecard.held_out;
   if (held_out.max_tokens > 0) {

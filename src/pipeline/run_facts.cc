@@ -168,6 +168,8 @@ Result<void> load_teacher(const std::filesystem::path& folder, RunFacts& facts) 
   if (facts.served_as.empty()) {
     facts.teacher.run_as = facts.type_speeds.empty() ? facts.teacher_type : facts.type_speeds.front().type;
   }
+  RETORT_ASSIGN(const Json lineage, read(folder, kLineageFile));
+  if (lineage.is_object()) facts.duties = lineage.value("obligations", Json::array());
   return {};
 }
 

@@ -105,6 +105,7 @@ struct RunFacts {
   std::int64_t teacher_parameters = 0;
   std::int64_t student_parameters = 0;
   Json terms = Json::object();    // terms::to_json(Decision)
+  Json duties = Json::array();    // exporter::to_json(CarriedDuty…)
   std::string teacher_reference;  // which file evaluation compares with, in words
 
   // Collect and curate.

@@ -131,9 +131,13 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                 .minimum = 0,
                 .maximum = 1024})
           .add("from", &StudentOptions::from,
-               {.help = "A checkpoint that the student begins from instead of the teacher's own weights: the path of a "
-                        "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
-                        "vocabulary. A folder needs its tokenizer.json, which is compared id by id."})
+               {.help =
+                    "A checkpoint that the student begins from instead of the teacher's own weights: the path of a "
+                    "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
+                    "vocabulary. A folder needs its tokenizer.json, which is compared id by id. Of a teacher that "
+                    "gives its "
+                    "text alone (behind an API, without teacher.file): the GGUF file, or name of the catalogue, that "
+                    "the student is cut from."})
           .add("intermediate", &StudentOptions::intermediate,
                {.unit = "channels",
                 .help = "How many feed-forward channels of each layer the student keeps, those that are active most "

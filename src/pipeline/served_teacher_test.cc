@@ -50,7 +50,7 @@ class ServedTeacherTest : public testing::Test {
     return recipe ? std::string("accepted") : recipe.error().message;
   }
   Models open(const recipe::Recipe& recipe) const {
-    auto models = open_models(recipe, folder_ / "cache");
+    auto models = open_models(recipe, folder_ / "cache", clock_);
     EXPECT_TRUE(models) << models.error().message;
     return std::move(*models);
   }
@@ -59,6 +59,7 @@ class ServedTeacherTest : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  SystemClock clock_;
 };
 
 TEST_F(ServedTeacherTest, TextAloneRefusesWhatNeedsProbabilities) {
@@ -99,11 +100,11 @@ TEST_F(ServedTeacherTest, WhatIsOpenedIsTheTeacherOrTheBase) {
   ASSERT_TRUE(alone.local.own_terms);
   EXPECT_TRUE(alone.local.own_terms->may_proceed());
   // Nobody answers for a teacher whose terms aren't known.
-  const auto unknown = open_models(*parse("", {"terms.accepted_by="}), folder_ / "cache");
+  const auto unknown = open_models(*parse("", {"terms.accepted_by="}), folder_ / "cache", clock_);
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("some-model"));
   // Neither tokenizer nor template can be read of a folder.
-  const auto folder = open_models(*parse("", {"student.from=" + folder_.string()}), folder_ / "cache");
+  const auto folder = open_models(*parse("", {"student.from=" + folder_.string()}), folder_ / "cache", clock_);
   ASSERT_FALSE(folder);
   EXPECT_THAT(folder.error().message, testing::AllOf(HasSubstr("folder"), HasSubstr("GGUF")));
 }
@@ -127,8 +128,7 @@ TEST_F(ServedTeacherTest, AnswersAreReadWithTheLocalTokens) {
   exchange.completion = {"hello the user", FinishReason::kEnd};
   exchange.provenance.served =
       ServedBy{"openai.chat", "http://127.0.0.1:1/v1", "some-model", "some-model", "", 3, 4, 0};
-  SystemClock clock;
-  auto folder = RunFolder::open(folder_ / "runs", "test", clock);
+  auto folder = RunFolder::open(folder_ / "runs", "test", clock_);
   ASSERT_TRUE(folder) << folder.error().message;
   ASSERT_TRUE(make_folder(folder->of("collect")));
   {

@@ -10,21 +10,9 @@ namespace {
 
 Result<Json> no_files(const recipe::Recipe&) { return Json::object(); }
 
-// What a served teacher's use is judged by, where the recipe says more than the defaults.
-Result<Json> teacher_terms_said(const recipe::Recipe& recipe) {
-  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
-  Json said = Json::object();
-  if (teacher.terms == collect::TeacherTermsOptions()) return said;
-  const auto& terms = teacher.terms;
-  const auto& by = terms.authorisation;
-  said["teacher_terms"] = {terms.purpose, terms.distributed, terms.commercial, terms.region, terms.monthly_users,
-                           by.by,         by.document,       by.scope,         by.expires,   by.from_licensor};
-  return said;
-}
-
 Result<Json> prompt_file(const recipe::Recipe& recipe) {
   const auto options = recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(Json files, teacher_terms_said(recipe));
+  Json files = Json::object();
   if (!options.self_generated()) {
     RETORT_ASSIGN(const Digest digest, sha256_file(options.prompts_file()));
     files["prompts"] = digest.hex();
@@ -42,6 +30,19 @@ Result<Json> text_file(const recipe::Recipe& recipe) {
   return files;
 }
 
+// What the terms are judged by changes what is exported: the name, and what the files say. The default adds nothing, so
+// that runs made before there was more to say keep their keys.
+Result<Json> facts_of_terms(const recipe::Recipe& recipe) {
+  Json files = Json::object();
+  const auto teacher = recipe.get(run_option_set()).teacher;
+  if (!(teacher.terms == collect::TeacherTermsOptions()) || !teacher.route.empty()) {
+    using Codec = recipe::Codec<collect::TeacherTermsOptions>;
+    files["terms"] = recipe::to_yaml(Codec::write(teacher.terms));
+    files["route"] = teacher.route;
+  }
+  return files;
+}
+
 }  // namespace
 
 std::span<const Stage> stages() {
@@ -51,14 +52,14 @@ std::span<const Stage> stages() {
       {"curate", 1, {"curate"}, {"collect"}, Leftovers::kRemove, no_files, run_curate},
       {"dataset", 1, {"evaluate.held_out", "collect.seed"}, {"curate"}, Leftovers::kRemove, no_files, run_dataset},
       {"train", 1, {"student", "train"}, {"dataset"}, Leftovers::kKeepForSameKey, student_source_digests, run_train},
-      {"export", 1, {"export", "name"}, {"dataset", "train"}, Leftovers::kRemove, no_files, run_export},
+      {"export", 2, {"export", "name", "terms"}, {"dataset", "train"}, Leftovers::kRemove, facts_of_terms, run_export},
       {"evaluate", 2, {"evaluate", "collect"}, {"dataset", "export"}, Leftovers::kRemove, text_file, run_evaluate},
       {"bundle",
-       1,
+       2,
        {"export", "name", "terms"},
        {"curate", "dataset", "train", "export", "evaluate"},
        Leftovers::kRemove,
-       teacher_terms_said,
+       no_files,
        run_bundle},
       {"report",
        1,

@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "exporter/bundle.h"
+#include "exporter/duties.h"
 #include "exporter/export_options.h"
 #include "pipeline/measured_models.h"
 #include "pipeline/run_files.h"
@@ -47,6 +48,12 @@ Result<StageResult> run_bundle(StageContext& context) {
   if (error) return world_error("The bundle can't be read back: " + error.message() + ".");
   std::sort(result.content.begin(), result.content.end());
   result.summary = std::to_string(result.content.size()) + " files, " + human_bytes(bytes);
+  const std::vector<exporter::CarriedDuty> duties = exporter::duties_from_json(input.card.lineage.duties);
+  for (const exporter::CarriedDuty& duty : duties) {
+    const bool done = duty.state == exporter::DutyState::kDone;
+    context.progress.note(std::string("terms, ") + (done ? "done: " : "left to you: ") + duty.sentence);
+  }
+  if (!duties.empty()) result.summary += "; " + exporter::duties_text(duties);
   return result;
 }
 

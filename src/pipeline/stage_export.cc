@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "dataset/dataset.h"
+#include "exporter/duties.h"
 #include "exporter/export_options.h"
 #include "exporter/lineage.h"
 #include "exporter/proof.h"
@@ -76,11 +77,21 @@ Result<void> name_origins(const StageContext& context, exporter::Lineage& lineag
   return {};
 }
 
+// As the terms ask: the teacher's, and those of the weights where they are another model's.
+void name_and_duties(const std::string& run_name, exporter::Lineage& lineage) {
+  lineage.name = exporter::shipped_name(lineage.base_terms, exporter::shipped_name(lineage.terms, run_name));
+  std::vector<exporter::CarriedDuty> duties = exporter::carry_out(lineage.terms, lineage.name);
+  for (exporter::CarriedDuty& duty : exporter::carry_out(lineage.base_terms, lineage.name)) {
+    duties.push_back(std::move(duty));
+  }
+  lineage.duties = exporter::to_json(duties);
+}
+
 Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& recipe_yaml) {
   exporter::Lineage lineage;
-  lineage.name = context.recipe.get(run_option_set()).name;
   lineage.code_version = kVersion;
   RETORT_TRY(name_origins(context, lineage));
+  name_and_duties(context.recipe.get(run_option_set()).name, lineage);
   RETORT_ASSIGN(lineage.layers, read_kept_layers(context.folder));
   RETORT_ASSIGN(lineage.start, start_of_lineage(context.recipe));
   lineage.tokenizer_fingerprint = context.local.format.tokenizer().fingerprint();
@@ -165,20 +176,20 @@ std::string sentence(const std::vector<Proof>& proofs) {
 }  // namespace
 
 Result<StageResult> run_export(StageContext& context) {
-  const std::string name = context.recipe.get(run_option_set()).name;
   RETORT_ASSIGN(const gguf::TensorType quantised,
                 gguf::tensor_type_from_name(context.recipe.get(exporter::export_option_set()).quantize));
   const std::string recipe_yaml = context.recipe.effective_yaml();
   RETORT_TRY(write_file(context.folder.of(kExportRecipeFile), recipe_yaml));
   RETORT_ASSIGN(const exporter::Lineage lineage, lineage_of(context, recipe_yaml));
   RETORT_TRY(write_json(context.folder, kLineageFile, exporter::to_json(lineage)));
+  const std::string stem = exporter::file_stem(lineage.name);
 
   RETORT_ASSIGN(const exporter::Student student,
                 exporter::student_from_checkpoint(context.folder.of(kStudentWeightsFile)));
   std::vector<std::pair<gguf::TensorType, std::string>> files;
   for (const gguf::TensorType type : {gguf::TensorType::kF16, quantised}) {
     if (!files.empty() && type == gguf::TensorType::kF16) continue;  // quantize: F16 makes one file
-    files.emplace_back(type, "export/" + name + "-" + std::string(gguf::name_of(type)) + ".gguf");
+    files.emplace_back(type, "export/" + stem + "-" + std::string(gguf::name_of(type)) + ".gguf");
     RETORT_TRY(exporter::write_student(context.local.file, student, {lineage, recipe_yaml}, type,
                                        context.folder.of(files.back().second)));
   }
@@ -187,7 +198,7 @@ Result<StageResult> run_export(StageContext& context) {
   RETORT_ASSIGN(const exporter::Student before, cut ? exporter::student_from_teacher(context.local.file, lineage.layers)
                                                     : exporter::student_from_checkpoint(start));
   exporter::Lineage before_lineage = lineage;
-  before_lineage.name = name + " (untrained cut)";
+  before_lineage.name = lineage.name + " (untrained cut)";
   before_lineage.weights = context.local.digest;
   if (!cut) {
     RETORT_ASSIGN(before_lineage.weights, sha256_file(start));

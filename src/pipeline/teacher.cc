@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "base/json.h"
-#include "collect/collect_options.h"
 #include "pipeline/run_options.h"
 #include "pipeline/teacher_terms.h"
 
@@ -22,9 +21,9 @@ Digest identity_of(const collect::TeacherOptions& asked, const LocalModel* own) 
 
 bool gives_text_alone(const collect::TeacherOptions& teacher) { return teacher.served() && teacher.file.empty(); }
 
-Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder) {
+Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder,
+                           const Clock& clock) {
   const collect::TeacherOptions asked = recipe.get(run_option_set()).teacher;
-  const collect::TermsOptions accepted = recipe.get(collect::terms_option_set());
   const bool at_hand = !gives_text_alone(asked);
   const std::string from = recipe.get(student_option_set()).from;
   if (std::error_code error; !at_hand && std::filesystem::is_directory(from, error)) {
@@ -35,9 +34,9 @@ Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::
   }
   RETORT_ASSIGN(LocalModel local, open_local_model(at_hand ? asked.file : from, cache_folder));
   const LocalModel* own = at_hand ? &local : nullptr;
-  RETORT_ASSIGN(terms::Decision decision, teacher_terms(asked, accepted, own != nullptr ? &own->file : nullptr));
+  RETORT_ASSIGN(terms::Decision decision, teacher_terms(recipe, local, clock));
   if (!at_hand) {
-    RETORT_ASSIGN(local.own_terms, terms_of_base(local.file, accepted));
+    RETORT_ASSIGN(local.own_terms, terms_of_base(recipe, local, clock));
   }
   Teacher teacher{at_hand ? local.name : asked.model, asked, at_hand, std::move(decision), identity_of(asked, own)};
   return Models{std::move(local), std::move(teacher)};

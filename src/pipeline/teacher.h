@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "collect/teacher_options.h"
@@ -39,7 +40,7 @@ struct Models {
 bool gives_text_alone(const collect::TeacherOptions& teacher);
 
 // What the recipe names. Errors (kCaller): those of open_local_model(); terms that stop the run, with what to write in
-// the recipe.
-Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder);
+// the recipe. `clock`: for authorisations that end.
+Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder, const Clock& clock);
 
 }  // namespace retort::pipeline

@@ -100,7 +100,7 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
         "(teacher.file) if it is at hand.");
   }
   RETORT_TRY(run(request, clock, progress, stop));
-  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder));
+  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
   const LocalModel& local = models.local;
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, run_options.name, clock));
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> alone, train::join_ranks({}));

@@ -1,6 +1,9 @@
+// Names, and decisions as JSON and as a line.
+
 #include "terms/terms.h"
 
-#include <algorithm>
+#include <array>
+#include <utility>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -8,49 +11,50 @@
 namespace retort::terms {
 namespace {
 
-constexpr std::string_view kNotAdvice = "This is not legal advice: read the licence.";
-
-std::string in_recipe(std::string_view licence) {
-  return "write in the recipe:\n  terms:\n    accepted_by: <your name>\n    accepted_licence: " + std::string(licence);
-}
-
-bool made_of_weights(const Purpose& purpose) {
-  return std::find(purpose.uses.begin(), purpose.uses.end(), Use::kWeights) != purpose.uses.end();
-}
-
-// GGUF files of "other" licences name them in general.license.name.
-std::string declared_text(const Declared& declared) {
-  const std::string plain = to_lower_ascii(trim(declared.licence));
-  if ((plain.empty() || plain == "other" || plain == "unknown") && !trim(declared.licence_name).empty()) {
-    return std::string(trim(declared.licence_name));
+template <class Enum, std::size_t N>
+Result<Enum> from_name(std::string_view name, const std::array<Enum, N>& all, std::string_view what) {
+  std::string list;
+  for (const Enum one : all) {
+    if (name_of(one) == name) return one;
+    list += (list.empty() ? "" : ", ") + std::string(name_of(one));
   }
-  if (plain == "unknown" || plain == "other") return {};
-  return std::string(trim(declared.licence));
+  return caller_error("'" + std::string(name) + "' is no " + std::string(what) + "; expected one of: " + list + ".");
 }
 
-std::string model_text(const Declared& declared) {
-  return declared.model_name.empty() ? "The model" : "The model '" + declared.model_name + "'";
+Json to_json(const Authorisation& authorisation) {
+  return {{"by", authorisation.by},
+          {"document", authorisation.document},
+          {"scope", authorisation.scope},
+          {"expires", authorisation.expires},
+          {"from_licensor", authorisation.from_licensor}};
 }
 
-void fill_in(Decision& decision, const Licence& licence, const Purpose& purpose) {
-  decision.verdict = made_of_weights(purpose) ? licence.derivative : licence.outputs;
-  decision.licence_id = licence.id;
-  decision.licence_name = licence.name;
-  decision.clause = licence.clause;
-  if (decision.verdict != Verdict::kAllowed) {
-    for (const std::string_view obligation : licence.obligations) decision.obligations.emplace_back(obligation);
-  }
-  decision.source = licence.source;
-  decision.read_on = licence.read_on;
-  decision.primary = licence.primary;
+Json to_json(const Obligation& obligation) {
+  Json json = {{"kind", name_of(obligation.kind)}, {"value", obligation.value}, {"origin", obligation.origin}};
+  if (obligation.kind == ObligationKind::kMauLimit) json["value"] = std::stoll(obligation.value);
+  if (!obligation.when.empty()) json["when"] = obligation.when;
+  return json;
 }
 
-bool same_licence(std::string_view a, std::string_view b) {
-  const Licence* known_a = find_licence(a);
-  const Licence* known_b = find_licence(b);
-  if (known_a != nullptr || known_b != nullptr) return known_a == known_b;
-  return to_lower_ascii(trim(a)) == to_lower_ascii(trim(b));
+Json to_json(const Clause& clause) {
+  return {{"quote", clause.quote},
+          {"source", clause.source},
+          {"date", clause.date},
+          {"read", clause.primary ? "primary" : "secondary"},
+          {"origin", clause.origin}};
 }
+
+std::string text_of(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end()) return {};
+  if (found->is_string()) return found->get<std::string>();
+  return found->is_number_integer() ? std::to_string(found->get<std::int64_t>()) : std::string();
+}
+
+constexpr std::array kRelations = {Relation::kOutputs, Relation::kLogprobs, Relation::kWeights};
+constexpr std::array kPurposes = {Purpose::kResearch, Purpose::kInternal, Purpose::kProduct, Purpose::kClassifier};
+constexpr std::array kKinds = {ObligationKind::kNamePrefix, ObligationKind::kNotice, ObligationKind::kDisplay,
+                               ObligationKind::kPassThrough, ObligationKind::kMauLimit};
 
 }  // namespace
 
@@ -59,122 +63,141 @@ std::string_view name_of(Verdict verdict) {
     case Verdict::kAllowed: return "allowed";
     case Verdict::kAllowedWithObligations: return "allowed_with_obligations";
     case Verdict::kNeedsAuthorisation: return "needs_authorisation";
-    case Verdict::kRefused: return "refused";
     case Verdict::kUnknown: return "unknown";
+    case Verdict::kRefused: return "refused";
   }
   return "unknown";
 }
 
-std::string_view name_of(Use use) {
-  switch (use) {
-    case Use::kOutputs: return "outputs";
-    case Use::kLogprobs: return "logprobs";
-    case Use::kWeights: return "weights";
+std::string_view name_of(Relation relation) {
+  switch (relation) {
+    case Relation::kOutputs: return "outputs";
+    case Relation::kLogprobs: return "logprobs";
+    case Relation::kWeights: return "weights";
   }
   return "outputs";
 }
 
+Result<Relation> relation_from_name(std::string_view name) { return from_name(name, kRelations, "relation"); }
+
+std::string_view name_of(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kResearch: return "research";
+    case Purpose::kInternal: return "internal";
+    case Purpose::kProduct: return "product";
+    case Purpose::kClassifier: return "classifier";
+  }
+  return "internal";
+}
+
+Result<Purpose> purpose_from_name(std::string_view name) { return from_name(name, kPurposes, "purpose"); }
+
+std::string_view name_of(ObligationKind kind) {
+  switch (kind) {
+    case ObligationKind::kNamePrefix: return "name_prefix";
+    case ObligationKind::kNotice: return "notice";
+    case ObligationKind::kDisplay: return "display";
+    case ObligationKind::kPassThrough: return "pass_through";
+    case ObligationKind::kMauLimit: return "mau_limit";
+  }
+  return "notice";
+}
+
 std::string Decision::record() const {
-  std::string line =
-      (licence_id.empty() ? std::string("no licence") : licence_id) + ": " + std::string(name_of(verdict));
-  if (!accepted_by.empty()) line += " (accepted by " + accepted_by + ")";
-  return line;
+  std::string names;
+  for (const std::string& origin : origins) names += (names.empty() ? "" : " + ") + origin;
+  if (names.empty()) names = licence_id.empty() ? "no licence" : licence_id;
+  std::string line = names + ": " + std::string(name_of(verdict));
+  std::string notes;
+  const auto note = [&](const std::string& text) { notes += (notes.empty() ? "" : "; ") + text; };
+  if (!accepted_by.empty()) note("accepted by " + accepted_by);
+  if (authorisation) {
+    std::string text = "authorised by " + authorisation->by;
+    if (authorisation->from_licensor) text += ", the licensor";
+    text += ", document " + authorisation->document + ", scope: " + authorisation->scope;
+    if (!authorisation->expires.empty()) text += ", until " + authorisation->expires;
+    note(text);
+  }
+  return notes.empty() ? line : line + " (" + notes + ")";
 }
 
 Json to_json(const Decision& decision) {
-  return Json{{"verdict", name_of(decision.verdict)},
+  const Query& query = decision.query;
+  Json obligations = Json::array();
+  for (const Obligation& obligation : decision.obligations) obligations.push_back(to_json(obligation));
+  Json clauses = Json::array();
+  for (const Clause& clause : decision.clauses) clauses.push_back(to_json(clause));
+  return Json{{"model", query.model},
+              {"route", query.route},
+              {"relation", name_of(query.relation)},
+              {"decision", name_of(decision.verdict)},
+              {"obligations", std::move(obligations)},
+              {"clauses", std::move(clauses)},
+              {"explanation", decision.explanation},
+              {"terms_version", kTermsVersion},
+              {"purpose", name_of(query.purpose)},
+              {"distributed", query.distributed},
+              {"commercial", query.commercial},
+              {"region", query.region},
+              {"monthly_users", query.monthly_users},
+              {"student", query.student},
+              {"origins", decision.origins},
               {"licence", decision.licence_id},
               {"licence_name", decision.licence_name},
               {"licence_link", decision.licence_link},
-              {"clause", decision.clause},
-              {"obligations", decision.obligations},
-              {"source", decision.source},
-              {"read_on", decision.read_on},
-              {"primary", decision.primary},
               {"accepted_by", decision.accepted_by},
-              {"explanation", decision.explanation}};
+              {"accepted_licence", decision.accepted_by.empty() ? "" : query.acceptance.licence},
+              {"authorisation", decision.authorisation ? to_json(*decision.authorisation) : Json()},
+              {"lifted", decision.lifted ? Json(name_of(*decision.lifted)) : Json()}};
 }
 
-Decision decide(const Declared& declared, const Purpose& purpose, const Acceptance& acceptance) {
-  Decision decision;
-  decision.licence_link = declared.licence_link;
-  const std::string accepted_by(trim(acceptance.by));
-  const std::string accepted_licence(trim(acceptance.licence));
-  const std::string in_file = declared_text(declared);
-  const std::string model = model_text(declared);
-  const bool accepted = !accepted_by.empty() && !accepted_licence.empty();
-
-  if (!in_file.empty() && !accepted_licence.empty() && !same_licence(in_file, accepted_licence)) {
-    decision.licence_id = in_file;
-    decision.explanation = model + " says that its licence is '" + in_file + "', but the recipe accepts '" +
-                           accepted_licence +
-                           "' (terms.accepted_licence); expected the same. Correct or remove that key.";
-    return decision;
+Query query_from_json(const Json& decision) {
+  Query query;
+  if (!decision.is_object()) return query;
+  const auto flag = [&](const char* key) {
+    const auto found = decision.find(key);
+    return found != decision.end() && found->is_boolean() && found->get<bool>();
+  };
+  query.model = text_of(decision, "model");
+  query.route = text_of(decision, "route");
+  query.relation = relation_from_name(text_of(decision, "relation")).value_or(Relation::kOutputs);
+  query.purpose = purpose_from_name(text_of(decision, "purpose")).value_or(Purpose::kInternal);
+  query.distributed = flag("distributed");
+  query.commercial = flag("commercial");
+  query.region = text_of(decision, "region");
+  if (const auto users = decision.find("monthly_users"); users != decision.end() && users->is_number_integer()) {
+    query.monthly_users = users->get<std::int64_t>();
   }
-  // A file that says nothing goes by what the person named.
-  const std::string licence_text = in_file.empty() ? (accepted ? accepted_licence : std::string()) : in_file;
-  const Licence* known = find_licence(licence_text);
-  decision.licence_id = licence_text;
-  if (accepted) decision.accepted_by = accepted_by;
-
-  if (licence_text.empty()) {
-    decision.explanation = model +
-                           " doesn't say under which licence it is (general.license is missing). Find out, and " +
-                           in_recipe("<its licence, for example apache-2.0>");
-    return decision;
+  query.student = text_of(decision, "student");
+  query.acceptance = {text_of(decision, "accepted_by"), text_of(decision, "accepted_licence")};
+  if (const auto given = decision.find("authorisation"); given != decision.end() && given->is_object()) {
+    const auto licensor = given->find("from_licensor");
+    query.authorisation = {text_of(*given, "by"), text_of(*given, "document"), text_of(*given, "scope"),
+                           text_of(*given, "expires"), licensor != given->end() && *licensor == Json(true)};
   }
-  if (known == nullptr) {
-    decision.licence_name = declared.licence_name;
-    if (accepted) {
-      decision.verdict = Verdict::kAllowedWithObligations;
-      decision.obligations = {"Keep to the terms of '" + licence_text + "', as read by " + accepted_by + "."};
-      decision.clause = "Not known to Retort.";
-      decision.source = declared.licence_link.empty() ? "the recipe" : declared.licence_link;
-      decision.explanation = accepted_by + " accepted '" + licence_text + "' for this use.";
-      return decision;
-    }
-    decision.explanation = model + " is under '" + licence_text + "', which Retort doesn't know" +
-                           (declared.licence_link.empty() ? std::string() : " (" + declared.licence_link + ")") +
-                           ". Read whether it lets its outputs train another model, and if so " +
-                           in_recipe(licence_text);
-    return decision;
-  }
+  return query;
+}
 
-  fill_in(decision, *known, purpose);
-  const std::string because = " (" + std::string(known->clause) + " Source: " + std::string(known->source) + ", " +
-                              (known->primary ? "read " : "read in quotations ") + std::string(known->read_on) + ".)";
-  switch (decision.verdict) {
-    case Verdict::kAllowed:
-    case Verdict::kAllowedWithObligations:
-      decision.explanation = std::string(known->name) + " allows it." + because;
-      break;
-    case Verdict::kNeedsAuthorisation:
-      if (accepted) {
-        decision.verdict = Verdict::kAllowedWithObligations;
-        decision.explanation =
-            accepted_by + " says that this use is permitted under " + std::string(known->name) + "." + because;
-      } else {
-        decision.explanation = model + " is under the " + std::string(known->name) +
-                               ", which allows this use only in part" + because + " If yours is permitted, " +
-                               in_recipe(known->id);
+std::vector<Obligation> obligations_from_json(const Json& decision) {
+  std::vector<Obligation> all;
+  const auto list = decision.is_object() ? decision.find("obligations") : decision.end();
+  if (list == decision.end() || !list->is_array()) return all;
+  for (const Json& item : *list) {
+    Obligation obligation;
+    if (item.is_string()) {
+      obligation.value = item.get<std::string>();
+    } else if (item.is_object()) {
+      const std::string kind = text_of(item, "kind");
+      for (const ObligationKind known : kKinds) {
+        if (name_of(known) == kind) obligation.kind = known;
       }
-      break;
-    case Verdict::kRefused:
-      decision.explanation = model + " is under the " + std::string(known->name) +
-                             ", which doesn't let its outputs train this student" + because +
-                             " Use another teacher, or a student cut from this one. " + std::string(kNotAdvice);
-      break;
-    case Verdict::kUnknown:
-      if (accepted) decision.verdict = Verdict::kAllowedWithObligations;
-      break;
+      obligation.value = text_of(item, "value");
+      obligation.when = text_of(item, "when");
+      obligation.origin = text_of(item, "origin");
+    }
+    if (!obligation.value.empty()) all.push_back(std::move(obligation));
   }
-  return decision;
-}
-
-Result<Decision> admit(const Declared& declared, const Purpose& purpose, const Acceptance& acceptance) {
-  Decision decision = decide(declared, purpose, acceptance);
-  if (!decision.may_proceed()) return caller_error(decision.explanation);
-  return decision;
+  return all;
 }
 
 }  // namespace retort::terms
