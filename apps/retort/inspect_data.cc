@@ -1,5 +1,8 @@
 #include "retort/inspect_data.h"
 
+#include <limits>
+#include <utility>
+
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -11,6 +14,8 @@
 #include "model/decoder_config.h"
 #include "model/safetensors.h"
 #include "store/exchange_store.h"
+#include "tokens/chat_format.h"
+#include "tokens/rendered_exchange.h"
 #include "tokens/tokenizer.h"
 
 namespace retort::app {
@@ -23,6 +28,15 @@ Result<std::optional<tokens::Tokenizer>> tokenizer_of(const InspectFlags& flags,
   RETORT_ASSIGN(const fs::path path, context.model(flags.model));
   RETORT_ASSIGN(tokens::Tokenizer tokenizer, tokens::Tokenizer::load(path));
   return std::optional<tokens::Tokenizer>(std::move(tokenizer));
+}
+
+// Answers that came as text have the tokens that the model which is named makes of them.
+dataset::ReadExchange reader_of(const store::ExchangeStore& store, const std::optional<tokens::ChatFormat>& format) {
+  return [&store, &format](const Digest& id) -> Result<Exchange> {
+    RETORT_ASSIGN(Exchange exchange, store.get(id));
+    if (!format) return exchange;
+    return tokens::with_rendered_tokens(std::move(exchange), *format, std::numeric_limits<std::size_t>::max());
+  };
 }
 
 dataset::Decode decoder_of(const std::optional<tokens::Tokenizer>& tokenizer) {
@@ -61,6 +75,10 @@ Result<void> show_exchange(const Digest& id, const Exchange& exchange, const Ins
   out << "\n[assistant, " << name_of(exchange.completion.finish_reason) << "]\n" << exchange.completion.text << '\n';
   const Provenance& provenance = exchange.provenance;
   out << "\nMade by: " << name_of(provenance.generated_by);
+  if (provenance.served) {
+    out << ", " << provenance.served->model << " at " << provenance.served->endpoint << " (" << provenance.served->api
+        << ")";
+  }
   if (provenance.model)
     out << ", " << provenance.model->name << " (" << provenance.model->file_digest.short_hex() << "…) as "
         << provenance.model->run_as;
@@ -138,7 +156,14 @@ Result<void> inspect_dataset(const fs::path& path, const InspectFlags& flags, Co
   std::string text;
   if (store) {
     const auto shown = std::min<std::size_t>(data.train.size(), static_cast<std::size_t>(flags.count));
-    RETORT_ASSIGN(const auto made, dataset::materialise(*store, std::span(data.train).first(shown), supervision));
+    std::optional<tokens::ChatFormat> format;
+    if (tokenizer) {
+      RETORT_ASSIGN(const fs::path model, context.model(flags.model));
+      // A file without a template still decodes.
+      if (auto loaded = tokens::ChatFormat::load(model)) format = std::move(*loaded);
+    }
+    RETORT_ASSIGN(const auto made,
+                  dataset::materialise(reader_of(*store, format), std::span(data.train).first(shown), supervision));
     for (const dataset::Example& example : made) {
       Json parts = Json::array();
       for (const dataset::MarkedText& part : dataset::mark(example, decode)) {

@@ -35,8 +35,10 @@ Result<pipeline::RunRequest> run_request(const RecipeFlags& flags, const Context
   std::string command = "retort run " + flags.recipe;
   for (const std::string& override_text : flags.overrides) command += " --set '" + override_text + "'";
   if (flags.runs_folder != "runs") command += " --runs-dir " + flags.runs_folder;
-  return pipeline::RunRequest{std::move(recipe), flags.runs_folder, context.cache_folder, flags.until,
-                              std::move(command)};
+  pipeline::RunRequest request{std::move(recipe), flags.runs_folder, context.cache_folder, flags.until,
+                               std::move(command)};
+  request.environment = context.environment;
+  return request;
 }
 
 namespace {

@@ -26,16 +26,24 @@ Json to_json(const pipeline::RunOutcome& outcome) {
 }
 
 void print_line(std::ostream& out, const char* label, const ModelScore& model) {
+  if (model.file.empty()) {  // it answered over an API, and its file isn't at hand
+    out << "  " << label << "  " << model.name << ", by its answers alone\n";
+    return;
+  }
   char text[200];
   std::snprintf(text, sizeof(text), "  %-8s %-5s %2lld layers  %9s", label, model.type.c_str(),
                 static_cast<long long>(model.layers),
                 model.size_bytes ? human_bytes(static_cast<std::uint64_t>(model.size_bytes->value)).c_str() : "");
   out << text;
-  if (model.kl_nats && model.top1_agreement && model.perplexity) {
-    std::snprintf(text, sizeof(text), "  KL %6.3f  agreement %5.1f %%  perplexity %8.2f", model.kl_nats->value,
-                  100 * model.top1_agreement->value, model.perplexity->value);
+  const auto print = [&](const char* name, int width, int decimals, const std::optional<Estimate>& estimate,
+                         double factor = 1, const char* unit = "") {
+    if (!estimate) return;
+    std::snprintf(text, sizeof(text), "  %s %*.*f%s", name, width, decimals, factor * estimate->value, unit);
     out << text;
-  }
+  };
+  print("KL", 6, 3, model.kl_nats);
+  print("agreement", 5, 1, model.top1_agreement, 100, " %");
+  print("perplexity", 8, 2, model.perplexity);
   if (model.decode_tokens_per_s) {
     std::snprintf(text, sizeof(text), "  %5.0f tokens/s", model.decode_tokens_per_s->value);
     out << text;

@@ -169,7 +169,7 @@ void Curator::add(const Digest& id, const Exchange& exchange) {
 
 Curation Curator::finish() { return std::move(state_->curation); }
 
-Result<Curation> curate(const store::ExchangeStore& store, std::span<const Digest> ids, const CurateOptions& options) {
+Result<Curation> curate(const ReadExchange& read, std::span<const Digest> ids, const CurateOptions& options) {
   if (ids.empty()) {
     return caller_error(
         "There are no exchanges to curate. Collect some first: raise collect.count, or give a file of "
@@ -177,7 +177,7 @@ Result<Curation> curate(const store::ExchangeStore& store, std::span<const Diges
   }
   Curator curator(options);
   for (const Digest& id : ids) {
-    RETORT_ASSIGN(const Exchange exchange, store.get(id));
+    RETORT_ASSIGN(const Exchange exchange, read(id));
     curator.add(id, exchange);
   }
   Curation curation = curator.finish();

@@ -17,8 +17,8 @@
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "dataset/curate_options.h"
+#include "dataset/read_exchange.h"
 #include "exchange/exchange.h"
-#include "store/exchange_store.h"
 
 namespace retort::dataset {
 
@@ -73,9 +73,13 @@ class Curator {
   std::unique_ptr<State> state_;
 };
 
-// Curates these ids of the store, in order. Errors: an id that is absent or damaged; kCaller when nothing is left, with
+// Curates these ids, in order. Errors: an id that is absent or damaged; kCaller when nothing is left, with
 // the counts by reason and what to change.
-Result<Curation> curate(const store::ExchangeStore& store, std::span<const Digest> ids, const CurateOptions& options);
+Result<Curation> curate(const ReadExchange& read, std::span<const Digest> ids, const CurateOptions& options);
+inline Result<Curation> curate(const store::ExchangeStore& store, std::span<const Digest> ids,
+                               const CurateOptions& options) {
+  return curate(reader_of(store), ids, options);
+}
 
 Json to_json(const Curation& curation);
 Result<Curation> curation_from_json(const Json& json);

@@ -44,13 +44,13 @@ Example make_example(const Digest& id, const Exchange& exchange, Supervision sup
   return example;
 }
 
-Result<std::vector<Example>> materialise(const store::ExchangeStore& store, std::span<const Digest> ids,
-                                         Supervision supervision, const std::function<void(const Exchange&)>& observe) {
+Result<std::vector<Example>> materialise(const ReadExchange& read, std::span<const Digest> ids, Supervision supervision,
+                                         const std::function<void(const Exchange&)>& observe) {
   std::vector<Example> examples;
   examples.reserve(ids.size());
   Digest tokenizer;
   for (const Digest& id : ids) {
-    RETORT_ASSIGN(const Exchange exchange, store.get(id));
+    RETORT_ASSIGN(const Exchange exchange, read(id));
     if (examples.empty()) {
       tokenizer = exchange.tokens.tokenizer_fingerprint;
     } else if (exchange.tokens.tokenizer_fingerprint != tokenizer) {

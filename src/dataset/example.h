@@ -14,8 +14,8 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "dataset/read_exchange.h"
 #include "exchange/exchange.h"
-#include "store/exchange_store.h"
 
 namespace retort::dataset {
 
@@ -42,11 +42,14 @@ std::int64_t target_count(const Example& example, std::int64_t max_length);
 // Ids after the last target are left off: nothing is learnt from them. Without any target the Example is empty.
 Example make_example(const Digest& id, const Exchange& exchange, Supervision supervision);
 
-// Reads these exchanges from the store; `observe`, when given, sees each on the way. Errors: an id that is absent or
+// Reads these exchanges; `observe`, when given, sees each on the way. Errors: an id that is absent or
 // damaged, or exchanges of different tokenizers.
-Result<std::vector<Example>> materialise(const store::ExchangeStore& store, std::span<const Digest> ids,
-                                         Supervision supervision,
+Result<std::vector<Example>> materialise(const ReadExchange& read, std::span<const Digest> ids, Supervision supervision,
                                          const std::function<void(const Exchange&)>& observe = nullptr);
+inline Result<std::vector<Example>> materialise(const store::ExchangeStore& store, std::span<const Digest> ids,
+                                                Supervision supervision) {
+  return materialise(reader_of(store), ids, supervision);
+}
 
 // The example in runs of equal supervision, for colouring: decode() turns ids to text (special tokens shown).
 struct MarkedText {

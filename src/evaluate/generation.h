@@ -28,6 +28,9 @@ struct GenerationStatistics {
   Estimate repetition;                   // fraction that fell into a loop
 };
 
+// The same of answers that are there already.
+GenerationStatistics describe_generation(std::vector<TokenCompletion> answers, const BootstrapOptions& bootstrap);
+
 // Continues every prompt once with `sampling` (whose seed is made different for each prompt, the same for each model).
 // Prompts that leave no room in the model's context are the caller's fault. Progress counts answers.
 Result<GenerationStatistics> measure_generation(TokenGenerator& generator,

@@ -56,8 +56,9 @@ bool is_to_be_added(const Obligation& obligation) {
 
 std::string notice_text(const Lineage& lineage, const std::vector<Obligation>& obligations) {
   std::string text = lineage.name + "\n\nThis model was made with Retort " + lineage.code_version + " from " +
-                     lineage.teacher.name +
-                     (lineage.teacher.repository.empty() ? "" : " (" + lineage.teacher.repository + ")") +
+                     lineage.origin().name +
+                     (lineage.origin().repository.empty() ? "" : " (" + lineage.origin().repository + ")") +
+                     (lineage.base ? ", on answers of " + lineage.teacher.name : "") +
                      ". Its files are not those of that model: they were changed by distillation; README.md and "
                      "lineage.json say how.\n\nWhat is asked of whoever passes it on. In our own words, as far as they "
                      "were read; not legal advice.\n\n";
@@ -66,15 +67,17 @@ std::string notice_text(const Lineage& lineage, const std::vector<Obligation>& o
             (terms::find_text(one.origin) == nullptr ? one.origin : title_of(one.origin)) + ":\n  " +
             with_condition(one) + "\n";
   }
-  const auto clauses = lineage.terms.find("clauses");
-  if (clauses != lineage.terms.end() && clauses->is_array() && !clauses->empty()) {
-    text += "\nWhat the terms say, in short:\n\n";
+  std::string said;
+  for (const Json* terms : {&lineage.terms, &lineage.base_terms}) {
+    const auto clauses = terms->is_object() ? terms->find("clauses") : terms->end();
+    if (clauses == terms->end() || !clauses->is_array()) continue;
     for (const Json& clause : *clauses) {
       if (!clause.is_object()) continue;
-      text += "- " + clause.value("quote", "") + "\n  " + clause.value("source", "") + ", " + clause.value("date", "") +
+      said += "- " + clause.value("quote", "") + "\n  " + clause.value("source", "") + ", " + clause.value("date", "") +
               "\n";
     }
   }
+  if (!said.empty()) text += "\nWhat the terms say, in short:\n\n" + said;
   std::set<std::string> missing;
   for (const Obligation& one : obligations) {
     if (is_to_be_added(one)) missing.insert(one.origin);
@@ -208,7 +211,7 @@ std::vector<std::string> display_lines(const Json& decision) {
 }
 
 std::vector<NoticeFile> notice_files(const Lineage& lineage) {
-  const std::vector<Obligation> obligations = terms::obligations_from_json(lineage.terms);
+  const std::vector<Obligation> obligations = lineage.obligations();
   std::vector<NoticeFile> files;
   if (obligations.empty()) return files;
   files.push_back({kNoticeFile, notice_text(lineage, obligations)});

@@ -1,5 +1,7 @@
 #include "exporter/lineage.h"
 
+#include <utility>
+
 namespace retort::exporter {
 namespace {
 
@@ -13,23 +15,40 @@ Result<Digest> digest_member(const Json& json, std::string_view key, const std::
 }
 
 Json to_json(const TeacherOrigin& teacher) {
-  return {{"name", teacher.name},
-          {"file", teacher.file},
-          {"type", teacher.type},
-          {"repository", teacher.repository},
-          {"licence", teacher.licence},
-          {"layers", teacher.layers},
-          {"sha256", teacher.file_digest.hex()},
-          {"template_sha256", teacher.template_digest.hex()}};
+  Json json = {{"name", teacher.name}, {"repository", teacher.repository}, {"licence", teacher.licence}};
+  if (teacher.has_file()) {
+    json["file"] = teacher.file;
+    json["type"] = teacher.type;
+    json["layers"] = teacher.layers;
+    json["sha256"] = teacher.file_digest.hex();
+    json["template_sha256"] = teacher.template_digest.hex();
+  }
+  if (teacher.served) {
+    json["served"] = {
+        {"api", teacher.served->api}, {"model", teacher.served->model}, {"endpoints", teacher.served->endpoints}};
+  }
+  return json;
+}
+
+Result<ServedOrigin> served_from_json(const Json& json, const std::string& what) {
+  ServedOrigin served;
+  RETORT_ASSIGN(served.api, member<std::string>(json, "api", what));
+  RETORT_ASSIGN(served.model, member<std::string>(json, "model", what));
+  RETORT_ASSIGN(served.endpoints, member<std::vector<std::string>>(json, "endpoints", what));
+  return served;
 }
 
 Result<TeacherOrigin> teacher_from_json(const Json& json, const std::string& what) {
   TeacherOrigin teacher;
   RETORT_ASSIGN(teacher.name, member<std::string>(json, "name", what));
-  RETORT_ASSIGN(teacher.file, member<std::string>(json, "file", what));
-  RETORT_ASSIGN(teacher.type, member<std::string>(json, "type", what));
   RETORT_ASSIGN(teacher.repository, member<std::string>(json, "repository", what));
   RETORT_ASSIGN(teacher.licence, member<std::string>(json, "licence", what));
+  if (json.contains("served")) {
+    RETORT_ASSIGN(teacher.served, served_from_json(json["served"], what + ", served"));
+    if (!json.contains("file")) return teacher;
+  }
+  RETORT_ASSIGN(teacher.file, member<std::string>(json, "file", what));
+  RETORT_ASSIGN(teacher.type, member<std::string>(json, "type", what));
   RETORT_ASSIGN(teacher.layers, member<std::int64_t>(json, "layers", what));
   RETORT_ASSIGN(teacher.file_digest, digest_member(json, "sha256", what));
   RETORT_ASSIGN(teacher.template_digest, digest_member(json, "template_sha256", what));
@@ -41,7 +60,9 @@ Result<TeacherOrigin> teacher_from_json(const Json& json, const std::string& wha
 std::string start_text(const Lineage& lineage) {
   const Json& start = lineage.start;
   const std::string layers = std::to_string(lineage.layers.size());
-  std::string text = layers + " of its " + std::to_string(lineage.teacher.layers) + " layers";
+  const std::string all = std::to_string(lineage.origin().layers) + " layers";
+  std::string text = layers + " of its " + all;
+  if (lineage.base) text = layers + " of the " + all + " of '" + lineage.base->name + "'";
   if (start.contains("from")) text = layers + " layers of '" + start.value("from", "") + "'";
   if (start.contains("fresh")) text = layers + " layers of fresh weights";
   for (const auto& [key, what] :
@@ -49,6 +70,12 @@ std::string start_text(const Lineage& lineage) {
     if (start.contains(key)) text += ", cut to " + std::to_string(start.value(key, std::int64_t{0})) + what;
   }
   return text;
+}
+
+std::vector<terms::Obligation> Lineage::obligations() const {
+  std::vector<terms::Obligation> all = terms::obligations_from_json(terms);
+  for (terms::Obligation& one : terms::obligations_from_json(base_terms)) all.push_back(std::move(one));
+  return all;
 }
 
 Json to_json(const Lineage& lineage) {
@@ -67,6 +94,10 @@ Json to_json(const Lineage& lineage) {
                {"training", lineage.training},
                {"terms", lineage.terms}};
   if (!lineage.start.empty()) json["start"] = lineage.start;
+  if (lineage.base) {
+    json["base"] = to_json(*lineage.base);
+    json["base"]["terms"] = lineage.base_terms;
+  }
   if (!lineage.duties.empty()) json["obligations"] = lineage.duties;
   return json;
 }
@@ -86,6 +117,10 @@ Result<Lineage> lineage_from_json(const Json& json, const std::string& what) {
   RETORT_ASSIGN(const Json teacher, member<Json>(json, "teacher", what));
   if (!teacher.is_object()) return caller_error(what + ": the member 'teacher' isn't an object.");
   RETORT_ASSIGN(lineage.teacher, teacher_from_json(teacher, what + ", teacher"));
+  if (json.contains("base")) {
+    RETORT_ASSIGN(lineage.base, teacher_from_json(json["base"], what + ", base"));
+    RETORT_ASSIGN(lineage.base_terms, member<Json>(json["base"], "terms", what + ", base"));
+  }
   RETORT_ASSIGN(lineage.layers, member<std::vector<std::int64_t>>(json, "layers", what));
   if (json.contains("start")) {
     RETORT_ASSIGN(lineage.start, member<Json>(json, "start", what));

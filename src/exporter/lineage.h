@@ -5,17 +5,28 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "terms/terms.h"
 
 namespace retort::exporter {
 
+// A model that answered over an API.
+struct ServedOrigin {
+  std::string api;                     // "openai", "anthropic"
+  std::string model;                   // as the API names it
+  std::vector<std::string> endpoints;  // URLs, without credentials
+  bool operator==(const ServedOrigin&) const = default;
+};
+
+// A model's file; of a teacher behind an API whose file isn't at hand, its name alone.
 struct TeacherOrigin {
-  std::string name;        // general.name, else the file's name
+  std::string name;        // general.name, else the file's name; as the API names it where there is no file
   std::string file;        // file name, without folder
   std::string type;        // "Q4_1": quality is said against this very file
   std::string repository;  // address or Hugging Face id, when known; may be empty
@@ -23,6 +34,8 @@ struct TeacherOrigin {
   std::int64_t layers = 0;
   Digest file_digest;
   Digest template_digest;
+  std::optional<ServedOrigin> served;
+  bool has_file() const { return !file.empty(); }
   bool operator==(const TeacherOrigin&) const = default;
 };
 
@@ -30,7 +43,10 @@ struct Lineage {
   std::string name;  // of the student
   std::string code_version;
   TeacherOrigin teacher;
-  // Of the teacher that the student kept, ascending; of the checkpoint it began from; 0, 1, … of a fresh one.
+  // What the student was cut from where the teacher's own file wasn't at hand, with the terms of its weights.
+  std::optional<TeacherOrigin> base;
+  Json base_terms = Json::object();
+  // Of that model that the student kept, ascending; of the checkpoint it began from; 0, 1, … of a fresh one.
   std::vector<std::int64_t> layers;
   // How the student began if not as layers of the teacher alone: "from" and "from_sha256", "fresh", "intermediate",
   // "kv_heads". Empty otherwise, and then left out.
@@ -45,6 +61,11 @@ struct Lineage {
   Json terms = Json::object();     // terms::to_json(Decision)
   Json duties = Json::array();     // exporter::to_json(CarriedDuty…): what the terms ask, done and left; may be empty
   bool operator==(const Lineage&) const = default;
+
+  // The model whose tokenizer, template and, unless `start` says otherwise, weights the student has.
+  const TeacherOrigin& origin() const { return base ? *base : teacher; }
+  // What the teacher's terms ask, and those of the base.
+  std::vector<terms::Obligation> obligations() const;
 };
 
 // What the student was before training, to go on "A student of X: …": "20 of its 30 layers".

@@ -38,13 +38,12 @@ std::string estimate(const std::optional<Estimate>& value, int digits, double sc
 }
 
 std::string front_matter(const CardFacts& facts) {
-  const Lineage& lineage = facts.lineage;
-  const bool known_repository =
-      !lineage.teacher.repository.empty() && lineage.teacher.repository.find("://") == std::string::npos;
+  const TeacherOrigin& origin = facts.lineage.origin();
+  const bool known_repository = !origin.repository.empty() && origin.repository.find("://") == std::string::npos;
   std::string out = "---\n";
-  out += "license: " + quoted(lineage.teacher.licence.empty() ? "other" : lineage.teacher.licence) + "\n";
+  out += "license: " + quoted(origin.licence.empty() ? "other" : origin.licence) + "\n";
   if (known_repository) {
-    out += "base_model: " + quoted(lineage.teacher.repository) + "\n";
+    out += "base_model: " + quoted(origin.repository) + "\n";
     out += "base_model_relation: finetune\n";
   }
   if (!facts.languages.empty()) {
@@ -56,13 +55,21 @@ std::string front_matter(const CardFacts& facts) {
   return out;
 }
 
-std::string results(const Scorecard& scorecard) {
+std::string results(const Scorecard& scorecard, bool text_alone) {
   std::string out = "## What was kept and what was lost\n\n";
   out += "Measured on " + human_count(scorecard.held_out.exchanges) + " held-out exchanges (" +
-         human_count(scorecard.held_out.tokens) + " tokens, sampled from the teacher at temperature " +
-         fixed(scorecard.held_out.temperature, 2) + ", top-p " + fixed(scorecard.held_out.top_p, 2) + ", cut at " +
-         human_count(scorecard.held_out.max_tokens) +
-         " tokens) on these files in llama.cpp. In brackets: 95 % bootstrap interval over exchanges.\n\n";
+         human_count(scorecard.held_out.tokens) + " tokens";
+  if (scorecard.held_out.max_tokens > 0) {
+    out += ", sampled from the teacher at temperature " + fixed(scorecard.held_out.temperature, 2) + ", top-p " +
+           fixed(scorecard.held_out.top_p, 2) + ", cut at " + human_count(scorecard.held_out.max_tokens) + " tokens";
+  }
+  out += ") on these files in llama.cpp. In brackets: 95 % bootstrap interval over exchanges.";
+  if (text_alone) {
+    out +=
+        " The teacher gave its text alone, so nothing here compares whole distributions: perplexity is that of its "
+        "answers, and KL, where there is one, is estimated from the log-probabilities of the words it drew.";
+  }
+  out += "\n\n";
   out +=
       "| model | type | layers | KL(teacher ‖ model), nats/token | top-1 agreement | perplexity | size | prefill tok/s "
       "| decode tok/s |\n|---|---|---|---|---|---|---|---|---|\n";
@@ -73,7 +80,7 @@ std::string results(const Scorecard& scorecard) {
            (score.size_bytes ? human_bytes(static_cast<std::uint64_t>(score.size_bytes->value)) : "-") + " | " +
            estimate(score.prefill_tokens_per_s, 0) + " | " + estimate(score.decode_tokens_per_s, 0) + " |\n";
   };
-  row("teacher", scorecard.teacher);
+  if (!text_alone) row("teacher", scorecard.teacher);
   row("untrained cut", scorecard.before);
   row("**student**", scorecard.student);
   for (const ModelScore& other : scorecard.others) row(plain(other.name), other);
@@ -98,11 +105,18 @@ std::string judged_for(const Json& terms) {
 std::string terms_section(const Lineage& lineage) {
   const bool derived =
       text_member(lineage.terms, "relation").empty() || text_member(lineage.terms, "relation") == "weights";
-  std::string out =
-      "## Licence and terms\n\nThe teacher's licence is " +
-      (lineage.teacher.licence.empty() ? std::string("not stated") : "`" + lineage.teacher.licence + "`") +
-      (derived ? "; the student is derived from its weights and stands under it."
-               : "; the student learnt from its answers.");
+  const auto named = [](const std::string& licence) {
+    return licence.empty() ? std::string("not stated") : "`" + licence + "`";
+  };
+  std::string out = "## Licence and terms\n\n";
+  if (lineage.base) {
+    out += "The student is derived from the weights of " + plain(lineage.base->name) + ", whose licence is " +
+           named(lineage.base->licence) + ", and stands under it. " + text_member(lineage.base_terms, "explanation") +
+           "\n\n";
+  }
+  out += "The teacher's licence is " + named(lineage.teacher.licence) +
+         (derived ? "; the student is derived from its weights and stands under it."
+                  : "; the student learnt from its answers.");
   if (const std::string explanation = text_member(lineage.terms, "explanation"); !explanation.empty()) {
     out += " " + plain(explanation);
   }
@@ -116,7 +130,7 @@ std::string terms_section(const Lineage& lineage) {
            plain(text_member(*authorisation, "scope")) + " (document SHA-256 `" +
            plain(text_member(*authorisation, "document")) + "`).\n";
   }
-  const std::vector<terms::Obligation> obligations = terms::obligations_from_json(lineage.terms);
+  const std::vector<terms::Obligation> obligations = lineage.obligations();
   if (!obligations.empty()) {
     out += "\nWhat is asked of whoever passes this model on:\n\n";
     for (const terms::Obligation& one : obligations) {
@@ -142,12 +156,16 @@ std::string model_card(const CardFacts& facts) {
   const Lineage& lineage = facts.lineage;
   std::string out = front_matter(facts);
   out += "\n# " + plain(lineage.name) + "\n\n";
-  for (const std::string& line : display_lines(lineage.terms)) out += "**" + plain(line) + "**\n\n";
+  for (const Json* terms : {&lineage.terms, &lineage.base_terms}) {
+    for (const std::string& line : display_lines(*terms)) out += "**" + plain(line) + "**\n\n";
+  }
   out += "A smaller student of **" + plain(lineage.teacher.name) + "**: " + plain(start_text(lineage)) +
-         ", trained on the teacher's own distribution (knowledge distillation) with Retort " +
-         plain(lineage.code_version) + ". Everything below was recorded or measured in the run that made it.\n\n";
-  if (lineage.teacher.repository.find("://") != std::string::npos) {
-    out += "Base model: <" + lineage.teacher.repository + ">\n\n";
+         ", trained on " +
+         (lineage.teacher.has_file() ? "the teacher's own distribution" : "the text of the teacher's answers") +
+         " (knowledge distillation) with Retort " + plain(lineage.code_version) +
+         ". Everything below was recorded or measured in the run that made it.\n\n";
+  if (lineage.origin().repository.find("://") != std::string::npos) {
+    out += "Base model: <" + lineage.origin().repository + ">\n\n";
   }
   out += "## Files\n\n| file | type | size |\n|---|---|---|\n";
   for (const CardFile& file : facts.files) {
@@ -156,7 +174,7 @@ std::string model_card(const CardFacts& facts) {
   out += "\n```\nllama-cli -m " + (facts.files.empty() ? std::string("FILE") : facts.files.back().name) +
          "          # llama.cpp\nretort chat " + (facts.files.empty() ? std::string("FILE") : facts.files.back().name) +
          "\n```\n\n";
-  if (facts.scorecard) out += results(*facts.scorecard);
+  if (facts.scorecard) out += results(*facts.scorecard, !lineage.teacher.has_file());
   out += "## Training data\n\n" + human_count(lineage.train_exchanges) + " exchanges to train on, " +
          human_count(lineage.held_out_exchanges) + " held out; no prompt stands on both sides. ";
   out += facts.prompt_source == "self_generated"
@@ -166,8 +184,9 @@ std::string model_card(const CardFacts& facts) {
   out += terms_section(lineage);
   out += "## Where it comes from\n\n";
   out += "| what | SHA-256 |\n|---|---|\n";
-  out += "| teacher, `" + plain(lineage.teacher.file) + "` (" + plain(lineage.teacher.type) + ") | `" +
-         lineage.teacher.file_digest.hex() + "` |\n";
+  const TeacherOrigin& origin = lineage.origin();
+  out += std::string(lineage.base ? "| base" : "| teacher") + ", `" + plain(origin.file) + "` (" + plain(origin.type) +
+         ") | `" + origin.file_digest.hex() + "` |\n";
   out += "| weights after training | `" + lineage.weights.hex() + "` |\n";
   out += "| dataset | `" + lineage.dataset.hex() + "` |\n";
   out += "| recipe | `" + lineage.recipe.hex() + "` |\n\n";
@@ -175,14 +194,25 @@ std::string model_card(const CardFacts& facts) {
     out += "It began as `" + plain(lineage.start.value("from", "")) + "`, SHA-256 `" +
            plain(lineage.start.value("from_sha256", "")) + "`.\n";
   } else if (!lineage.start.contains("fresh")) {
-    out += "Layers kept of the teacher's:";
+    out += lineage.base ? "Layers kept of the base's:" : "Layers kept of the teacher's:";
     for (std::size_t i = 0; i < lineage.layers.size(); ++i) {
       out += (i == 0 ? " " : ", ") + std::to_string(lineage.layers[i]);
     }
     out += ".\n";
   }
-  out += "Quality is said against the teacher's file named above, which is of type " + plain(lineage.teacher.type) +
-         ".\n\n";
+  if (lineage.teacher.served) {
+    const ServedOrigin& served = *lineage.teacher.served;
+    std::string endpoints;
+    for (const std::string& url : served.endpoints) endpoints += (endpoints.empty() ? "" : ", ") + plain(url);
+    out += "The teacher's answers came over the " + plain(served.api) + " API, asked as `" + plain(served.model) +
+           "` at " + endpoints + ".\n";
+  }
+  if (lineage.teacher.has_file()) {
+    out += "Quality is said against the teacher's file named above, which is of type " + plain(lineage.teacher.type) +
+           ".\n\n";
+  } else {
+    out += "Quality is said on the teacher's answers; its own file wasn't at hand.\n\n";
+  }
   if (!facts.command.empty()) out += "To make it again:\n\n```\n" + facts.command + "\n```\n\n";
   out += "To check every digest and walk this lineage: `retort verify FOLDER`.\n\n";
   out +=

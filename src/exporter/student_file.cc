@@ -58,16 +58,16 @@ gguf::Metadata student_metadata(const gguf::File& teacher, const Student& studen
   metadata.set("general.description", "Distilled by Retort " + lineage.code_version + " from " + lineage.teacher.name +
                                           ": " + start_text(lineage) + ".");
   metadata.set("general.base_model.count", std::uint32_t{1});
-  metadata.set("general.base_model.0.name", lineage.teacher.name);
-  if (!lineage.teacher.repository.empty()) {
-    const bool address = lineage.teacher.repository.find("://") != std::string::npos;
-    metadata.set("general.base_model.0.repo_url",
-                 (address ? "" : "https://huggingface.co/") + lineage.teacher.repository);
+  const TeacherOrigin& origin = lineage.origin();
+  metadata.set("general.base_model.0.name", origin.name);
+  if (!origin.repository.empty()) {
+    const bool address = origin.repository.find("://") != std::string::npos;
+    metadata.set("general.base_model.0.repo_url", (address ? "" : "https://huggingface.co/") + origin.repository);
   }
   for (const auto& [key, value] : teacher.metadata().entries()) {
     if (!metadata.contains(key) && !is_teachers_own(key)) metadata.set(key, value);
   }
-  if (!lineage.teacher.licence.empty()) metadata.set("general.license", lineage.teacher.licence);
+  if (!origin.licence.empty()) metadata.set("general.license", origin.licence);
   metadata.set("general.tags", std::vector<std::string>{"distillation", "retort", "text-generation"});
   metadata.set("general.file_type", gguf::file_type_number(type));
   metadata.set("general.quantization_version", std::uint32_t{2});

@@ -51,6 +51,15 @@ class Walk {
     report_.checks.push_back({std::move(subject), state, std::move(sentence)});
   }
 
+  // Over the API where the teacher was asked there, else by its file.
+  static bool answered_by(const TeacherOrigin& teacher, const Provenance& provenance) {
+    if (teacher.served) {
+      return provenance.served && provenance.served->model == teacher.served->model &&
+             provenance.served->api.starts_with(teacher.served->api);
+    }
+    return provenance.model && provenance.model->file_digest == teacher.file_digest;
+  }
+
   // Of a file in the bundle or in its Hugging Face folder: anything else would lead out of it.
   static bool leads_out(const std::string& name) {
     const std::string folder = std::string(kHuggingFaceFolder) + "/";
@@ -167,8 +176,8 @@ class Walk {
       return failed(subject, "the recipe inside the model isn't the one that the lineage names");
     }
     const auto chat_template = model->metadata().find<std::string>("tokenizer.chat_template");
-    if (lineage_ && chat_template && *chat_template && sha256(**chat_template) != lineage_->teacher.template_digest) {
-      return failed(subject, "its chat template isn't the teacher's");
+    if (lineage_ && chat_template && *chat_template && sha256(**chat_template) != lineage_->origin().template_digest) {
+      return failed(subject, "its chat template isn't that of '" + lineage_->origin().name + "'");
     }
     const auto layers = model->metadata().get<std::int64_t>(model->architecture().value_or("") + ".block_count");
     if (lineage_ && (!layers || *layers != static_cast<std::int64_t>(lineage_->layers.size()))) {
@@ -216,7 +225,7 @@ class Walk {
       const Provenance& provenance = exchange->provenance;
       if (provenance.generated_by == GeneratedBy::kFile) {
         ++from_file;
-      } else if (!provenance.model || provenance.model->file_digest != lineage_->teacher.file_digest) {
+      } else if (!answered_by(lineage_->teacher, provenance)) {
         return failed("exchanges",
                       "the exchange " + ids[i].short_hex() + "… was answered by another model than the teacher");
       }
@@ -236,14 +245,20 @@ class Walk {
 
   void check_teacher() {
     if (!lineage_) return;
-    const std::string named = lineage_->teacher.file + " " + lineage_->teacher.file_digest.short_hex() + "…";
-    if (!teacher_) return not_checked("teacher", "teacher absent: " + named + " named, not checked");
-    const auto digest = sha256_file(*teacher_);
-    if (!digest) return failed("teacher", digest.error().message);
-    if (*digest != lineage_->teacher.file_digest) {
-      return failed("teacher", teacher_->string() + " isn't the teacher that the lineage names (" + named + ")");
+    if (!lineage_->teacher.has_file() && lineage_->teacher.served) {
+      const ServedOrigin& served = *lineage_->teacher.served;
+      not_checked("teacher", "'" + served.model + "' answered over the " + served.api + " API, which nobody can check");
     }
-    passed("teacher", named);
+    const TeacherOrigin& origin = lineage_->origin();
+    const std::string subject = lineage_->base ? "base" : "teacher";
+    const std::string named = origin.file + " " + origin.file_digest.short_hex() + "…";
+    if (!teacher_) return not_checked(subject, subject + " absent: " + named + " named, not checked");
+    const auto digest = sha256_file(*teacher_);
+    if (!digest) return failed(subject, digest.error().message);
+    if (*digest != origin.file_digest) {
+      return failed(subject, teacher_->string() + " isn't the " + subject + " that the lineage names (" + named + ")");
+    }
+    passed(subject, named);
   }
 
   const fs::path& folder_;

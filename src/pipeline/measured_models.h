@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,10 +33,11 @@ struct MeasuredModel {
 struct MeasuredModels {
   // What everything is compared with: the teacher's weights in F16, which hold every 4- to 8-bit weight exactly enough
   // and spare it the quantised activations that llama.cpp computes quantised files with.
-  MeasuredModel reference;
-  MeasuredModel teacher;  // the file as given
-  MeasuredModel before;   // the untrained cut, in the shipped student's type
-  MeasuredModel student;  // as shipped
+  // Absent, like every other file of the teacher, where it isn't at hand.
+  std::optional<MeasuredModel> reference;
+  std::optional<MeasuredModel> teacher;  // the file as given
+  MeasuredModel before;                  // the untrained cut, in the shipped student's type
+  MeasuredModel student;                 // as shipped
   // The other type of the student, the teacher in the student's types, and the teacher quantised to about the student's
   // size.
   std::vector<MeasuredModel> others;

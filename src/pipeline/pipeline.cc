@@ -67,7 +67,7 @@ Result<void> finish(StageRecord& record, const StageResult& result, const RunFol
 Result<StageOutcome> do_stage(const Stage& stage, StageContext& context) {
   const std::string name(stage.name);
   RunFolder& folder = context.folder;
-  RETORT_ASSIGN(const Digest key, stage_key(stage, context.recipe, context.teacher.digest, folder.manifest()));
+  RETORT_ASSIGN(const Digest key, stage_key(stage, context.recipe, context.models, folder.manifest()));
   const StageRecord* earlier = folder.manifest().find(name);
   RETORT_ASSIGN(const std::string reason, reason_to_repeat(folder, earlier, key));
   StageOutcome outcome;
@@ -137,11 +137,11 @@ constexpr std::uint64_t kBytesPerParameter = 4 * 4 + 2 + 2;
 constexpr std::uint64_t kBytesBesides = 20'000'000;  // exchanges, metrics, report
 
 // A disk that can't hold the run is told before the first hour is spent, not after.
-Result<void> check_disk(const recipe::Recipe& recipe, const Teacher& teacher, const RunFolder& folder) {
-  const auto student = student_config(recipe, teacher);
+Result<void> check_disk(const recipe::Recipe& recipe, const LocalModel& local, const RunFolder& folder) {
+  const auto student = student_config(recipe, local);
   if (!student) {
-    return caller_error("The student can't be made from this teacher of " + std::to_string(teacher.config.layers) +
-                        " layers as the recipe asks: " + student.error().message);
+    return caller_error("The student can't be made from '" + local.name + "' of " +
+                        std::to_string(local.config.layers) + " layers as the recipe asks: " + student.error().message);
   }
   const StageRecord* exported = folder.manifest().find("export");
   if (exported != nullptr && exported->done) return {};
@@ -154,23 +154,32 @@ Result<void> check_disk(const recipe::Recipe& recipe, const Teacher& teacher, co
                       ". Free some space, or give another place with --runs-dir.");
 }
 
+// The members of teacher.json that speak of a file.
+Json to_json(const LocalModel& local) {
+  return {{"name", local.name},
+          {"file", local.file.path().filename().string()},
+          {"file_sha256", local.digest.hex()},
+          {"template_sha256", local.format.template_digest().hex()},
+          {"type", local.file.file_type_name()},
+          {"layers", local.config.layers},
+          {"parameters", model::parameter_count(local.config)}};
+}
+
 // Who the teacher is and by what right it is learnt from: teacher.json.
-Result<void> write_teacher(const RunFolder& folder, const Teacher& teacher) {
-  return write_json(folder, "teacher.json",
-                    {{"name", teacher.name},
-                     {"file", teacher.file.path().filename().string()},
-                     {"file_sha256", teacher.digest.hex()},
-                     {"template_sha256", teacher.format.template_digest().hex()},
-                     {"type", teacher.file.file_type_name()},
-                     {"layers", teacher.config.layers},
-                     {"parameters", model::parameter_count(teacher.config)},
-                     {"terms", terms::to_json(teacher.terms)}});
+Result<void> write_teacher(const RunFolder& folder, const Models& models) {
+  const Teacher& teacher = models.teacher;
+  Json json = teacher.at_hand ? to_json(models.local) : Json{{"name", teacher.name}};
+  json["terms"] = terms::to_json(teacher.terms);
+  if (teacher.served()) json["served"] = {{"api", teacher.asked.api}, {"model", teacher.asked.model}};
+  if (!teacher.at_hand) json["base"] = to_json(models.local);
+  return write_json(folder, "teacher.json", json);
 }
 
 // Before anything is spent: every rank is there and has the same teacher.
-Result<void> check_teachers(train::Ranks& ranks, const Teacher& teacher) {
-  RETORT_ASSIGN(const std::string first, ranks.share(teacher.digest.hex()));
-  RETORT_ASSIGN(const bool differ, ranks.any(first != teacher.digest.hex()));
+Result<void> check_teachers(train::Ranks& ranks, const Models& models) {
+  const std::string own = models.teacher.identity.hex() + models.local.digest.hex();
+  RETORT_ASSIGN(const std::string first, ranks.share(own));
+  RETORT_ASSIGN(const bool differ, ranks.any(first != own));
   if (!differ) return {};
   return caller_error(
       "The ranks don't have the same teacher: the files differ. Put the same file in the same place on every machine.");
@@ -181,25 +190,35 @@ Result<void> check_teachers(train::Ranks& ranks, const Teacher& teacher) {
 Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_TRY(check_until(request.until));
   const auto options = request.recipe.get(run_option_set());
-  RETORT_ASSIGN(const Teacher teacher,
-                open_teacher(options.teacher.file, teacher_query(request.recipe, clock), request.cache_folder));
+  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
+  const LocalModel& local = models.local;
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> ranks, train::join_ranks(request.ranks));
-  RETORT_TRY(check_teachers(*ranks, teacher));
+  RETORT_TRY(check_teachers(*ranks, models));
   if (!ranks->leads()) {
-    RETORT_TRY(help_to_train(*ranks, request.ranks.local_world, request.recipe, teacher, clock, progress, stop));
+    RETORT_TRY(help_to_train(*ranks, request.ranks.local_world, request.recipe, local, clock, progress, stop));
     return RunOutcome();
   }
-  RETORT_TRY(check_prompts(request.recipe, teacher));
+  RETORT_TRY(check_prompts(request.recipe, local));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
-  RETORT_TRY(check_disk(request.recipe, teacher, folder));
+  RETORT_TRY(check_disk(request.recipe, local, folder));
   folder.manifest().command = request.command;
   folder.manifest().recipe_digest = request.recipe.digest();
   RETORT_TRY(write_file(folder.of("recipe.yaml"), request.recipe.effective_yaml(true)));
-  RETORT_TRY(write_teacher(folder, teacher));
+  RETORT_TRY(write_teacher(folder, models));
   RETORT_TRY(folder.save());
 
-  StageContext context{request.recipe, folder, teacher, request.cache_folder,     clock,
-                       progress,       stop,   *ranks,  request.ranks.local_world};
+  StageContext context{request.recipe,
+                       folder,
+                       models,
+                       local,
+                       models.teacher,
+                       request.cache_folder,
+                       clock,
+                       progress,
+                       stop,
+                       *ranks,
+                       request.ranks.local_world,
+                       request.environment};
   RunOutcome outcome;
   outcome.folder = folder.path();
   for (const Stage& stage : stages()) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -29,6 +30,8 @@ struct RunRequest {
   std::string command;  // to be shown as the way to repeat the run
   // Of several processes that carry out the same request: the first does all of it, the others help to train.
   train::RankPlace ranks = {};
+  // Variables of the environment, for the keys of a served teacher.
+  std::function<std::optional<std::string>(const std::string& name)> environment = {};
 };
 
 struct StageOutcome {

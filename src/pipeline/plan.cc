@@ -44,7 +44,7 @@ struct Amounts {
   double tokens_per_exchange = 0;
 };
 
-Result<Amounts> amounts(const recipe::Recipe& recipe, const Teacher& teacher) {
+Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
   const auto collect = recipe.get(collect::collect_option_set());
   const double answer = kAnswerShare * static_cast<double>(collect.max_tokens);
   Amounts result;
@@ -65,10 +65,10 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const Teacher& teacher) {
     ++row_number;
     if (asked == 0) return {};
     result.exchanges += asked;
-    RETORT_ASSIGN(const std::vector<TokenId> ids, teacher.format.prompt_ids(row.prompt));
+    RETORT_ASSIGN(const std::vector<TokenId> ids, local.format.prompt_ids(row.prompt));
     double answer_tokens = answer;
     if (row.answer) {
-      RETORT_ASSIGN(const std::vector<TokenId> answer_ids, teacher.format.tokenizer().encode(*row.answer));
+      RETORT_ASSIGN(const std::vector<TokenId> answer_ids, local.format.tokenizer().encode(*row.answer));
       answer_tokens = static_cast<double>(answer_ids.size());
     } else {
       result.sampled_tokens += answer * static_cast<double>(asked);
@@ -82,7 +82,7 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const Teacher& teacher) {
 
 // The stages that are done and would be kept. Outputs are looked for, not digested.
 Result<std::map<std::string, StageRecord>> kept_stages(const RunRequest& request, const std::filesystem::path& folder,
-                                                       const Teacher& teacher) {
+                                                       const Models& models) {
   std::map<std::string, StageRecord> kept;
   std::error_code error;
   if (!std::filesystem::exists(folder / "manifest.json", error)) return kept;
@@ -92,7 +92,7 @@ Result<std::map<std::string, StageRecord>> kept_stages(const RunRequest& request
                                       [&](const std::string& earlier) { return kept.contains(earlier); });
     const StageRecord* record = manifest.find(std::string(stage.name));
     if (!grounded || record == nullptr || !record->done) continue;
-    RETORT_ASSIGN(const Digest key, stage_key(stage, request.recipe, teacher.digest, manifest));
+    RETORT_ASSIGN(const Digest key, stage_key(stage, request.recipe, models, manifest));
     const bool there = std::all_of(record->outputs.begin(), record->outputs.end(), [&](const OutputRecord& output) {
       return std::filesystem::exists(folder / output.path, error);
     });
@@ -102,21 +102,33 @@ Result<std::map<std::string, StageRecord>> kept_stages(const RunRequest& request
 }
 
 Result<double> batched_decode_rate(const RunRequest& request, const std::filesystem::path& folder,
-                                   const Teacher& teacher, Clock& clock, Progress& progress, std::stop_token stop) {
+                                   const LocalModel& local, Clock& clock, Progress& progress, std::stop_token stop) {
   std::error_code error;
   if (std::filesystem::exists(folder / "collect/engine.json", error)) {
     RETORT_ASSIGN(const std::string text, read_file(folder / "collect/engine.json"));
     RETORT_ASSIGN(const Json json, parse_json(text, "collect/engine.json"));
     for (const Json& entry : json.value("measured", Json::array())) {
-      if (entry.value("type", "") == json.value("type", "-") && json.value("teacher", "") == teacher.digest.hex()) {
+      if (entry.value("type", "") == json.value("type", "-") && json.value("teacher", "") == local.digest.hex()) {
         return entry.value("tokens_per_s", 1.0);
       }
     }
   }
   RETORT_ASSIGN(const llama::TypeProbe probe,
-                llama::fastest_type(teacher.file, converted_folder(request.cache_folder), {}, clock, progress, stop));
+                llama::fastest_type(local.file, converted_folder(request.cache_folder), {}, clock, progress, stop));
   if (probe.fastest.tokens_per_s > 0) return probe.fastest.tokens_per_s;
   return llama::measure_batched_decode(probe.fastest.path, 64, 24, 0, clock, stop);
+}
+
+std::string description_of(const Models& models) {
+  const LocalModel& local = models.local;
+  const Teacher& teacher = models.teacher;
+  const std::string shape =
+      " (" + local.file.file_type_name() + ", " + std::to_string(local.config.layers) + " layers)";
+  std::string text = teacher.at_hand ? teacher.name + shape : teacher.name;
+  if (teacher.served()) text += ", asked as '" + teacher.asked.model + "' over the " + teacher.asked.api + " API";
+  text += "; licence " + teacher.terms.record();
+  if (!teacher.at_hand) text += "; the student begins from " + local.name + shape;
+  return text;
 }
 
 std::int64_t whole(double value) { return static_cast<std::int64_t>(value); }
@@ -128,25 +140,25 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const auto options = recipe.get(run_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
   const auto train_options = recipe.get(train::train_option_set());
-  RETORT_ASSIGN(const Teacher teacher,
-                open_teacher(options.teacher.file, teacher_query(recipe, clock), request.cache_folder));
-  RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, teacher));
+  RETORT_ASSIGN(const Models models, open_models(recipe, request.cache_folder, clock));
+  const LocalModel& local = models.local;
+  const Teacher& teacher = models.teacher;
+  RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, local));
   const std::filesystem::path folder = request.runs_folder / options.name;
-  RETORT_ASSIGN(const auto kept, kept_stages(request, folder, teacher));
-  RETORT_ASSIGN(const Amounts amount, amounts(recipe, teacher));
+  RETORT_ASSIGN(const auto kept, kept_stages(request, folder, models));
+  RETORT_ASSIGN(const Amounts amount, amounts(recipe, local));
 
-  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, teacher));
+  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, local));
   const std::int64_t student_parameters = model::parameter_count(student);
-  const std::int64_t teacher_parameters = model::parameter_count(teacher.config);
+  const std::int64_t teacher_parameters = model::parameter_count(local.config);
 
   RETORT_ASSIGN(const ComputeChoice compute,
-                choose_compute(train_options.compute, train_options.device, teacher.config, clock));
-  RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, teacher, clock, progress, stop));
+                choose_compute(train_options.compute, train_options.device, local.config, clock));
+  RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, local, clock, progress, stop));
 
   Plan result;
   result.name = options.name;
-  result.teacher = teacher.name + " (" + teacher.file.file_type_name() + ", " + std::to_string(teacher.config.layers) +
-                   " layers); licence " + teacher.terms.record();
+  result.teacher = description_of(models);
   result.compute = compute.reason;
   const auto half_precision_bytes = [](std::int64_t parameters) { return parameters * 2; };
 
@@ -154,12 +166,17 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   {
     PlannedStage& stage = planned["collect"];
     stage.tokens = whole(amount.sampled_tokens);
-    stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
-    stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
-                         static_cast<std::int64_t>(collect_sequences(teacher.config, needed_tokens).cache_bytes);
     stage.disk_bytes = amount.exchanges * 8'000;
-    stage.what = std::to_string(amount.exchanges) + " exchanges at " + std::to_string(whole(decode_rate)) +
-                 " tokens/s (measured)";
+    stage.what = std::to_string(amount.exchanges) + " exchanges";
+    if (teacher.served()) {
+      stage.memory_bytes = kFixedMemory_bytes;
+      stage.what += " from " + teacher.asked.model + "; how long that takes is the service's to say";
+    } else {
+      stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
+      stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
+                           static_cast<std::int64_t>(collect_sequences(local.config, needed_tokens).cache_bytes);
+      stage.what += " at " + std::to_string(whole(decode_rate)) + " tokens/s (measured)";
+    }
   }
   planned["curate"] = {
       .name = "curate", .seconds = 1, .disk_bytes = amount.exchanges * 200, .what = "drop what is unfit"};
@@ -173,7 +190,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (const auto curated = kept.find("curate"); curated != kept.end()) {
       dataset_tokens = curated->second.tokens * training / std::max<std::int64_t>(1, amount.exchanges);
     }
-    RETORT_ASSIGN(const TrainPrediction prediction, predict_training(recipe, teacher, compute, dataset_tokens));
+    RETORT_ASSIGN(const TrainPrediction prediction, predict_training(recipe, local, compute, dataset_tokens));
     const train::TrainCost& cost = prediction.cost;
     PlannedStage& stage = planned["train"];
     stage.tokens = cost.tokens;
@@ -181,7 +198,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.memory_bytes = prediction.peak_bytes;
     stage.disk_bytes = cost.disk_bytes;
     stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
-                 std::to_string(teacher.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
+                 std::to_string(local.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
                  (train_options.lora_rank > 0 ? ", adapters of rank " + std::to_string(train_options.lora_rank) : "") +
                  ", " + std::string(model::name_of(compute.type));
   }
@@ -198,12 +215,14 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     const double share = static_cast<double>(student_parameters) / static_cast<double>(teacher_parameters);
     stage.tokens = whole(tokens);
     // Teacher, untrained cut and student on all exchanges; four others on some; answers; speeds.
-    stage.seconds = tokens * (1 + 2 * share) / (kPrefillPerDecode * decode_rate) * 1.6 +
+    stage.seconds = tokens * ((teacher.at_hand ? 1 : 0) + 2 * share) / (kPrefillPerDecode * decode_rate) * 1.6 +
                     static_cast<double>(evaluate.answers) * 2.2 * kAnswerShare * 160 / (0.5 * decode_rate) +
                     (evaluate.speed ? 25 : 0);
     stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) + 2 * student_parameters;
     stage.disk_bytes = 1'000'000;
-    stage.what = std::to_string(evaluate.held_out) + " exchanges, teacher, untrained cut, student and their equals";
+    stage.what = std::to_string(evaluate.held_out) +
+                 (teacher.at_hand ? " exchanges, teacher, untrained cut, student and their equals"
+                                  : " exchanges, untrained cut and student on the teacher's answers");
   }
   planned["bundle"] = {.name = "bundle",
                        .seconds = 3,
@@ -229,8 +248,14 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
                        " parameters would take too long for a plan. The run checks it before its first step.";
     return result;
   }
+  if (!teacher.at_hand) {
+    result.unchecked =
+        "The training wasn't checked here: the teacher gives its text alone, and answers nothing for a plan. The run "
+        "checks it before its first step.";
+    return result;
+  }
   progress.note("Checking the training on a few exchanges that the teacher answers now.");
-  RETORT_ASSIGN(result.checks, plan_checks(recipe, teacher, compute, request.cache_folder, clock, stop));
+  RETORT_ASSIGN(result.checks, plan_checks(recipe, local, compute, request.cache_folder, clock, stop));
   return result;
 }
 

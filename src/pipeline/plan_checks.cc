@@ -26,18 +26,18 @@ std::vector<std::int64_t> layers_for_checks(const StudentOptions& options, std::
   return layers;
 }
 
-Result<std::vector<dataset::Example>> answered_now(const Teacher& teacher, const model::Decoder& decoder,
+Result<std::vector<dataset::Example>> answered_now(const LocalModel& local, const model::Decoder& decoder,
                                                    dataset::Supervision supervision, std::stop_token stop) {
   std::vector<TokenizedConversation> prompts;
   std::vector<TokenRequest> requests;
   for (const char* question : kQuestions) {
     const std::vector<Message> messages = {{Role::kUser, question}};
-    RETORT_ASSIGN(TokenizedConversation prompt, teacher.format.render(messages, true));
+    RETORT_ASSIGN(TokenizedConversation prompt, local.format.render(messages, true));
     TokenRequest request;
     request.prompt_ids = prompt.ids;
     request.sampling.max_tokens = kAnswerTokens;
     request.sampling.seed = prompts.size();
-    request.end_ids = teacher.format.end_ids();
+    request.end_ids = local.format.end_ids();
     prompts.push_back(std::move(prompt));
     requests.push_back(std::move(request));
   }
@@ -46,7 +46,7 @@ Result<std::vector<dataset::Example>> answered_now(const Teacher& teacher, const
   std::vector<dataset::Example> examples;
   for (std::size_t i = 0; i < answers.size(); ++i) {
     Exchange exchange;
-    RETORT_ASSIGN(exchange.tokens, teacher.format.with_sampled_answer(std::move(prompts[i]), answers[i].ids));
+    RETORT_ASSIGN(exchange.tokens, local.format.with_sampled_answer(std::move(prompts[i]), answers[i].ids));
     examples.push_back(dataset::make_example({}, exchange, supervision));
   }
   return examples;
@@ -54,18 +54,17 @@ Result<std::vector<dataset::Example>> answered_now(const Teacher& teacher, const
 
 }  // namespace
 
-Result<std::unique_ptr<Scorer>> open_in_llama(const Teacher& teacher, const std::filesystem::path& cache_folder,
+Result<std::unique_ptr<Scorer>> open_in_llama(const LocalModel& local, const std::filesystem::path& cache_folder,
                                               std::size_t longest) {
-  RETORT_ASSIGN(const std::filesystem::path path,
-                converted_copy(teacher.file, teacher.digest, gguf::TensorType::kF16, cache_folder));
+  RETORT_ASSIGN(const std::filesystem::path path, converted_copy(local, gguf::TensorType::kF16, cache_folder));
   llama::EngineOptions options;
   options.parallel = 1;
-  options.context_tokens = std::min(longest, static_cast<std::size_t>(teacher.config.context));
+  options.context_tokens = std::min(longest, static_cast<std::size_t>(local.config.context));
   RETORT_ASSIGN(std::unique_ptr<llama::Engine> engine, llama::Engine::open(path, options));
   return engine;
 }
 
-Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, const Teacher& teacher,
+Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, const LocalModel& local,
                                               const ComputeChoice& compute, const std::filesystem::path& cache_folder,
                                               const Clock& clock, std::stop_token stop) {
   auto options = recipe.get(train::train_option_set());
@@ -74,19 +73,19 @@ Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, cons
   use(compute);
   RETORT_ASSIGN(
       const model::Decoder decoder,
-      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
-  const std::vector<std::int64_t> layers = layers_for_checks(recipe.get(student_option_set()), teacher.config.layers);
+      model::Decoder::from_gguf(local.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
+  const std::vector<std::int64_t> layers = layers_for_checks(recipe.get(student_option_set()), local.config.layers);
   RETORT_ASSIGN(const model::Decoder student,
                 model::Decoder::from_gguf(
-                    teacher.file,
+                    local.file,
                     {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers}));
-  RETORT_ASSIGN(const std::vector<dataset::Example> examples, answered_now(teacher, decoder, supervision, stop));
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, answered_now(local, decoder, supervision, stop));
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
-  RETORT_ASSIGN(const std::unique_ptr<Scorer> other, open_in_llama(teacher, cache_folder, longest));
+  RETORT_ASSIGN(const std::unique_ptr<Scorer> other, open_in_llama(local, cache_folder, longest));
   train::StepRunner runner(decoder, student, options, clock);
-  const auto decode = [&teacher](std::span<const TokenId> ids) { return teacher.format.tokenizer().decode(ids, true); };
-  return train::preflight(runner, options, {decoder, examples, other.get(), kOtherEngine, decode});
+  const auto decode = [&local](std::span<const TokenId> ids) { return local.format.tokenizer().decode(ids, true); };
+  return train::preflight(runner, options, {&decoder, examples, other.get(), kOtherEngine, decode});
 }
 
 }  // namespace retort::pipeline

@@ -8,9 +8,9 @@
 #include "collect/collect_options.h"
 #include "collect/teacher_terms.h"
 #include "net/curl_transport.h"
+#include "pipeline/collection_files.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
-#include "pipeline/stage.h"
 #include "store/ledger.h"
 
 namespace retort::pipeline {
@@ -52,15 +52,17 @@ Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::st
   return RemoteCollection{std::move(summary), std::move(taken.intake)};
 }
 
-Result<void> write_collection(const RunFolder& folder, const RemoteCollection& collection,
-                              const std::string& prompt_source) {
-  Json ids = Json::array();
-  for (const Digest& id : collection.summary.ids) ids.push_back(id.hex());
-  RETORT_TRY(write_json(folder, kCollectionFile, {{"format", "retort-collection"}, {"version", 1}, {"ids", ids}}));
-  Json summary = collect::to_json(collection.summary);
-  summary["prompt_source"] = prompt_source;
-  summary["exchanges"] = collection.summary.ids.size();
-  return write_json(folder, "collect/summary.json", summary);
+collect::CollectSummary collect_summary(RemoteCollection collection) {
+  const collect::RemoteSummary& remote = collection.summary;
+  collect::CollectSummary summary;
+  summary.ids = std::move(collection.summary.ids);
+  summary.asked = remote.asked;
+  summary.reused = remote.committed - remote.asked;
+  summary.slots_given_up = remote.given_up;
+  summary.truncated_answers = remote.truncated;
+  summary.answer_tokens = remote.totals.output_tokens;
+  summary.intake = std::move(collection.intake);
+  return summary;
 }
 
 Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
@@ -77,7 +79,7 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
   RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), store, cache_folder, environment,
                                                          clock, progress, std::move(stop)));
   RETORT_TRY(store.checkpoint());
-  RETORT_TRY(write_collection(folder, collection, options.prompts_file()));
+  RETORT_TRY(write_collection(folder, collect_summary(collection), options, collect::to_json(collection.summary)));
   return collection;
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "collect/collect.h"
 #include "collect/prompt_intake.h"
 #include "collect/remote_collect.h"
 #include "pipeline/run_folder.h"
@@ -46,8 +47,7 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
 Result<std::int64_t> reconcile(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
                                bool as_worst_case, const Clock& clock);
 
-// collect/collection.json and collect/summary.json.
-Result<void> write_collection(const RunFolder& folder, const RemoteCollection& collection,
-                              const std::string& prompt_source);
+// In the words of a collection of any kind.
+collect::CollectSummary collect_summary(RemoteCollection collection);
 
 }  // namespace retort::pipeline

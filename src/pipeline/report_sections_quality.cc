@@ -116,6 +116,24 @@ Json quality_line(const RunFacts& facts) {
           {"tone", "neutral"}};
 }
 
+// Of a teacher that gave its text alone.
+Json text_quality_line(const RunFacts& facts) {
+  const Scorecard& card = facts.scorecard;
+  if (!card.student.perplexity) return nullptr;
+  std::string detail = "95 % interval " + interval_text(*card.student.perplexity, 1, 2);
+  if (card.before.perplexity) detail += "; the untrained cut had " + fixed_text(card.before.perplexity->value, 2);
+  detail += ".";
+  if (card.student.kl_nats) {
+    detail += " KL to the teacher, estimated from what it told of the words it drew: " +
+              fixed_text(card.student.kl_nats->value, 2) + " nats per token (" +
+              interval_text(*card.student.kl_nats, 1, 2) + ").";
+  }
+  return {{"figure", fixed_text(card.student.perplexity->value, 2)},
+          {"headline", "perplexity on the teacher's answers"},
+          {"detail", detail},
+          {"tone", "neutral"}};
+}
+
 // A moving average over about a twentieth of the curve, centred.
 Json smoothed(const std::vector<std::pair<double, double>>& points) {
   const auto reach = static_cast<std::ptrdiff_t>(points.size() / 40);
@@ -237,7 +255,8 @@ Json verdict_section(const RunFacts& facts) {
   const Scorecard& card = facts.scorecard;
   const std::vector<EqualType> pairs = equal_types(card);
   Json lines = Json::array();
-  for (Json line : {size_line(card, pairs), speed_line(card, pairs), quality_line(facts)}) {
+  for (Json line : {size_line(card, pairs), speed_line(card, pairs),
+                    facts.text_alone ? text_quality_line(facts) : quality_line(facts)}) {
     if (!line.is_null()) lines.push_back(std::move(line));
   }
   Json blocks = Json::array();
@@ -283,6 +302,13 @@ Json learning_section(const RunFacts& facts) {
       series.push_back({{"name", "loss"}, {"points", points_json(loss)}, {"role", "other"}});
     }
   }
+  const auto cross_entropy = curve_of(facts, [](const MetricFacts& m) { return m.held_out_cross_entropy; });
+  if (!cross_entropy.empty()) {
+    series.push_back({{"name", "held-out cross-entropy"},
+                      {"points", points_json(cross_entropy)},
+                      {"role", "student"},
+                      {"dots", cross_entropy.size() <= 60}});
+  }
   if (!held_out.empty()) {
     series.push_back({{"name", "held-out KL"},
                       {"points", points_json(held_out)},
@@ -293,15 +319,18 @@ Json learning_section(const RunFacts& facts) {
   if (!own.empty()) {
     series.push_back({{"name", "own answers"}, {"points", points_json(own)}, {"role", "before"}, {"faint", true}});
   }
-  Json chart = {{"type", "line_chart"},
-                {"title", "Loss and held-out KL"},
-                {"description", "Loss: what was minimised (" + facts.objective +
-                                    "), each step's on its own batch. Held-out forward "
-                                    "KL: student against teacher while training, on exchanges it never learnt from."},
-                {"x_label", "trained tokens"},
-                {"y_label", "nats per token"},
-                {"y_from_zero", true},
-                {"series", std::move(series)}};
+  Json chart = {
+      {"type", "line_chart"},
+      {"title", facts.text_alone ? "Loss and held-out cross-entropy" : "Loss and held-out KL"},
+      {"description", "Loss: what was minimised (" + facts.objective + "), each step's on its own batch. " +
+                          (facts.text_alone ? "Held-out cross-entropy: how much the teacher's answers surprise "
+                                              "the student while it trains, "
+                                            : "Held-out forward KL: student against teacher while training, ") +
+                          "on exchanges it never learnt from."},
+      {"x_label", "trained tokens"},
+      {"y_label", "nats per token"},
+      {"y_from_zero", true},
+      {"series", std::move(series)}};
   blocks.push_back(std::move(chart));
   const auto rate = curve_of(facts, [](const MetricFacts& m) { return m.learning_rate; });
   const auto norm = curve_of(facts, [](const MetricFacts& m) { return m.gradient_norm; });
@@ -342,7 +371,7 @@ Json learning_section(const RunFacts& facts) {
 Json before_after_section(const RunFacts& facts) {
   const Scorecard& card = facts.scorecard;
   Json blocks = Json::array();
-  if (!card.student.kl_nats) return section("Before and after", std::move(blocks));
+  if (!card.student.kl_nats && !card.student.perplexity) return section("Before and after", std::move(blocks));
   const bool with_text = card.student.text_perplexity.has_value();
   Json columns = {{{"title", "Model"}},
                   {{"title", "KL"}, {"note", "nats per token"}, {"numeric", true}},
@@ -367,7 +396,9 @@ Json before_after_section(const RunFacts& facts) {
        {"caption",
         human_count(card.held_out.exchanges) + " held-out exchanges, " + human_count(card.held_out.tokens) +
             " scored tokens of the teacher's answers, token-weighted, at temperature 1, in FP64. Small: 95 % "
-            "bootstrap intervals over exchanges."},
+            "bootstrap intervals over exchanges." +
+            (facts.text_alone ? " The teacher's probabilities aren't known; its own lengths are of the answers it gave."
+                              : "")},
        {"columns", std::move(columns)},
        {"rows", std::move(rows)}});
   Json bars = Json::array();
@@ -376,6 +407,7 @@ Json before_after_section(const RunFacts& facts) {
     bars.push_back(bar(model_text(*model.score, model.label), *model.score->kl_nats, model.role,
                        fixed_text(model.score->kl_nats->value, 2)));
   }
+  if (bars.empty()) return section("Before and after", std::move(blocks));
   blocks.push_back({{"type", "bar_chart"},
                     {"title", "KL to the teacher"},
                     {"description", "0 would be the teacher itself."},
@@ -403,7 +435,7 @@ Json size_speed_section(const RunFacts& facts) {
   const std::vector<Row> pairs = rows;
   const bool measured_as_given = std::any_of(card.others.begin(), card.others.end(),
                                              [&](const ModelScore& score) { return score.file == card.teacher.file; });
-  if (!shown(&card.teacher) && !measured_as_given)
+  if (!facts.text_alone && !shown(&card.teacher) && !measured_as_given)
     rows.push_back({"Others", "Teacher as given, " + card.teacher.type, "teacher", &card.teacher});
   if (!shown(&card.student))
     rows.push_back({"Others", "Student as shipped, " + card.student.type, "student", &card.student});

@@ -233,7 +233,7 @@ Json layers_section(const RunFacts& facts) {
   std::string method = "The layers were given in the recipe.";
   if (facts.layer_method == "greedy_kl") {
     method =
-        "Layers were taken out one at a time: always the one whose absence raised the KL to the teacher least, "
+        "Layers were taken out one at a time: always the one whose absence raised the KL to the whole model least, "
         "measured "
         "anew after each.";
   } else if (facts.layer_method == "block_influence") {
@@ -278,8 +278,17 @@ Json provenance_section(const RunFacts& facts) {
   };
   std::string teacher = facts.teacher.name;
   if (!facts.teacher_type.empty()) teacher += " (" + facts.teacher_type + ")";
+  std::string answered = facts.teacher.run_as.empty() ? "" : "Answered as " + facts.teacher.run_as + ".";
+  if (!facts.served_as.empty()) {
+    answered = "Answered over the " + facts.served_api + " API as " + facts.served_as + ".";
+    if (facts.text_alone) answered += " Its file wasn't at hand: nothing is known of it but these answers.";
+  }
   item("Teacher", teacher, facts.teacher.file_digest == Digest{} ? "" : "SHA-256 " + facts.teacher.file_digest.hex(),
-       facts.teacher.run_as.empty() ? "" : "Answered as " + facts.teacher.run_as + ".");
+       answered);
+  if (facts.text_alone) {
+    item("Base", facts.base.name + " (" + facts.base_type + ")", "SHA-256 " + facts.base.file_digest.hex(),
+         "What the student was cut from; tokenizer and chat template are its own.");
+  }
   if (!(facts.teacher.template_digest == Digest{})) {
     item("Chat template", "the file's own", "SHA-256 " + facts.teacher.template_digest.hex());
   }

@@ -64,12 +64,12 @@ void add_place_charts(Json& blocks, const RunFacts& facts) {
   add_chart(blocks, "Entropy", "How undecided each is about the next word. A student far below its teacher collapses.",
             "nats per token", true,
             {{"student", figure(&StudentHealth::student_entropy), "student"},
-             {"teacher", figure(&StudentHealth::teacher_entropy), "teacher", true}});
+             {"teacher", curve(&StudentHealth::teacher_entropy), "teacher", true}});
   add_chart(blocks, "Calibration error",
             "How far the student's sureness of its first choice is from what the teacher gives that word.",
-            "probability", true, {{"student", figure(&StudentHealth::calibration_error), "student"}});
+            "probability", true, {{"student", curve(&StudentHealth::calibration_error), "student"}});
   add_chart(blocks, "Agreement", "Share of places where student and teacher have the same first choice.", "share", true,
-            {{"student", figure(&StudentHealth::agreement), "student"}});
+            {{"student", curve(&StudentHealth::agreement), "student"}});
   std::vector<Curve> positions;
   for (std::size_t p = 0; p < evaluate::kPositionParts; ++p) {
     positions.push_back({evaluate::kPositionNames[p].data(),
@@ -86,9 +86,9 @@ void add_place_charts(Json& blocks, const RunFacts& facts) {
             "probability", true,
             {{"student", curve(&StudentHealth::student_end_elsewhere), "student"},
              {"teacher", curve(&StudentHealth::teacher_end_elsewhere), "teacher", true}});
-  const auto text = [&](double train::TextFigures::*member) {
+  const auto text = [&](auto member) {
     return health_curve(facts, [member](const StudentHealth& health) {
-      return health.text ? std::optional(*health.text.*member) : std::nullopt;
+      return health.text ? std::optional<double>(*health.text.*member) : std::nullopt;
     });
   };
   Json on_text = text(&train::TextFigures::student);

@@ -41,6 +41,7 @@ Result<void> load_collect(const std::filesystem::path& folder, RunFacts& facts) 
   RETORT_ASSIGN(const double seconds, member<double>(full, "seconds", what));
   facts.collect_tokens_per_s = seconds > 0 ? tokens / seconds : 0;
 
+  if (!is_there(folder / "collect/engine.json")) return {};  // asked over an API
   RETORT_ASSIGN(const Json engine, read(folder, "collect/engine.json"));
   const std::string chosen = engine.value("type", "");
   for (const Json& entry : engine.value("measured", Json::array())) {
@@ -96,6 +97,7 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     line.gradient_norm = step.gradient_norm;
     line.tokens_per_s = step.tokens_per_s;
     line.held_out_kl = step.held_out_kl;
+    line.held_out_cross_entropy = step.held_out_cross_entropy;
     line.rollout_loss = step.rollout_loss;
     line.data_kl = step.data_kl;
     line.rollout_kl = step.rollout_kl;
@@ -128,21 +130,51 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
   return {};
 }
 
+// What teacher.json says of a file.
+struct FileFacts {
+  ModelIdentity identity;
+  std::string type;
+  std::int64_t layers = 0, parameters = 0;
+};
+Result<FileFacts> file_facts(const Json& json, const std::string& what) {
+  FileFacts file;
+  RETORT_ASSIGN(file.identity.name, member<std::string>(json, "name", what));
+  RETORT_ASSIGN(const std::string file_digest, member<std::string>(json, "file_sha256", what));
+  RETORT_ASSIGN(file.identity.file_digest, Digest::from_hex(file_digest));
+  RETORT_ASSIGN(const std::string template_digest, member<std::string>(json, "template_sha256", what));
+  RETORT_ASSIGN(file.identity.template_digest, Digest::from_hex(template_digest));
+  RETORT_ASSIGN(file.type, member<std::string>(json, "type", what));
+  RETORT_ASSIGN(file.layers, member<std::int64_t>(json, "layers", what));
+  RETORT_ASSIGN(file.parameters, member<std::int64_t>(json, "parameters", what));
+  return file;
+}
+
 Result<void> load_teacher(const std::filesystem::path& folder, RunFacts& facts) {
   constexpr const char* kTeacherFile = "teacher.json";
   RETORT_ASSIGN(const Json json, read(folder, kTeacherFile));
-  RETORT_ASSIGN(facts.teacher.name, member<std::string>(json, "name", kTeacherFile));
-  RETORT_ASSIGN(const std::string file_digest, member<std::string>(json, "file_sha256", kTeacherFile));
-  RETORT_ASSIGN(facts.teacher.file_digest, Digest::from_hex(file_digest));
-  RETORT_ASSIGN(const std::string template_digest, member<std::string>(json, "template_sha256", kTeacherFile));
-  RETORT_ASSIGN(facts.teacher.template_digest, Digest::from_hex(template_digest));
-  RETORT_ASSIGN(facts.teacher_type, member<std::string>(json, "type", kTeacherFile));
-  RETORT_ASSIGN(facts.teacher_layers, member<std::int64_t>(json, "layers", kTeacherFile));
-  RETORT_ASSIGN(facts.teacher_parameters, member<std::int64_t>(json, "parameters", kTeacherFile));
   RETORT_ASSIGN(facts.terms, member<Json>(json, "terms", kTeacherFile));
+  if (json.contains("served")) {
+    RETORT_ASSIGN(facts.served_as, member<std::string>(json["served"], "model", kTeacherFile));
+    RETORT_ASSIGN(facts.served_api, member<std::string>(json["served"], "api", kTeacherFile));
+  }
+  if (json.contains("base")) {
+    facts.text_alone = true;
+    RETORT_ASSIGN(facts.teacher.name, member<std::string>(json, "name", kTeacherFile));
+    RETORT_ASSIGN(const FileFacts base, file_facts(json["base"], kTeacherFile));
+    facts.base = base.identity;
+    facts.base_type = base.type;
+    return {};
+  }
+  RETORT_ASSIGN(const FileFacts file, file_facts(json, kTeacherFile));
+  facts.teacher = file.identity;
+  facts.teacher_type = file.type;
+  facts.teacher_layers = file.layers;
+  facts.teacher_parameters = file.parameters;
+  if (facts.served_as.empty()) {
+    facts.teacher.run_as = facts.type_speeds.empty() ? facts.teacher_type : facts.type_speeds.front().type;
+  }
   RETORT_ASSIGN(const Json lineage, read(folder, kLineageFile));
   if (lineage.is_object()) facts.duties = lineage.value("obligations", Json::array());
-  facts.teacher.run_as = facts.type_speeds.empty() ? facts.teacher_type : facts.type_speeds.front().type;
   return {};
 }
 

@@ -33,6 +33,7 @@ struct MetricFacts {
   std::int64_t step = 0;
   std::int64_t tokens = 0;  // trained so far
   std::optional<double> loss, kl, learning_rate, gradient_norm, tokens_per_s, held_out_kl, rollout_loss;
+  std::optional<double> held_out_cross_entropy;  // where the teacher gave its text alone
   std::optional<double> data_kl, rollout_kl;
   std::optional<train::OwnAnswers> rollouts;
   std::optional<train::StudentHealth> health, health_before;
@@ -93,6 +94,11 @@ struct RunFacts {
   std::vector<StageFacts> stages;
 
   // Teacher and terms.
+  bool text_alone = false;  // the teacher's file wasn't at hand: `base` is what the student was cut from
+  std::string served_as;    // as the API names it; empty: it was asked on this machine
+  std::string served_api;   // "openai"
+  ModelIdentity base;       // where text_alone, with base_type
+  std::string base_type;
   ModelIdentity teacher;
   std::string teacher_type;  // "Q4_1": of the file as given
   std::int64_t teacher_layers = 0;

@@ -11,7 +11,9 @@
 #include "base/error.h"
 #include "dataset/dataset.h"
 #include "dataset/example.h"
+#include "dataset/read_exchange.h"
 #include "exchange/exchange.h"
+#include "pipeline/local_model.h"
 #include "pipeline/run_folder.h"
 #include "store/exchange_store.h"
 
@@ -41,7 +43,11 @@ inline constexpr const char* kDetailsFile = "evaluate/details.json";
 Result<std::vector<Digest>> read_collection(const RunFolder& folder);
 // The layers the student keeps, from train/layers.json.
 Result<std::vector<std::int64_t>> read_kept_layers(const RunFolder& folder);
-// The held-out exchanges themselves, in the dataset's order.
-Result<std::vector<Exchange>> read_exchanges(const RunFolder& folder, const std::vector<Digest>& ids);
+// Exchanges as the local model reads them: answers that came as text get its tokens (tokens/rendered_exchange.h).
+// Borrows both.
+dataset::ReadExchange local_reader(const store::ExchangeStore& store, const LocalModel& local);
+// These exchanges themselves, so read, in the order of the ids.
+Result<std::vector<Exchange>> read_exchanges(const RunFolder& folder, const LocalModel& local,
+                                             const std::vector<Digest>& ids);
 
 }  // namespace retort::pipeline

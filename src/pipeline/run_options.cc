@@ -10,6 +10,7 @@
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "exporter/export_options.h"
+#include "pipeline/teacher.h"
 #include "recipe/recipe.h"
 #include "train/train_options.h"
 
@@ -33,6 +34,46 @@ void check_student_is_said(const recipe::Recipe& recipe, recipe::Problems& probl
                "student.from, student.intermediate, student.kv_heads and student.fresh");
 }
 
+// What a recipe asks of a served teacher must be what it gives.
+void check_served_teacher(const recipe::Recipe& recipe, recipe::Problems& problems) {
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  if (!teacher.served()) return;
+  if (recipe.get(collect::collect_option_set()).self_generated()) {
+    problems.add("collect.prompts",
+                 "is self_generated, which needs the teacher's own template, but the teacher is asked over an API; "
+                 "expected a file of prompts: {file: prompts.jsonl}");
+  }
+  if (!gives_text_alone(teacher)) return;
+  const char* why =
+      "the teacher of this recipe gives its text alone: it is behind an API, and teacher.file isn't given";
+  const std::string or_file = ", or the teacher's own GGUF file as teacher.file";
+  const auto student = recipe.get(student_option_set());
+  if (student.from.empty()) {
+    problems.add("student.from", std::string("is absent, and there is nothing to make a student of, because ") + why +
+                                     "; expected the GGUF file, or a name of the catalogue, that it begins from" +
+                                     or_file);
+  }
+  const auto train = recipe.get(train::train_option_set());
+  for (std::size_t i = 0; i < train::kTerms; ++i) {
+    const auto term = static_cast<train::Term>(i);
+    if (train.objective.of(term) == 0 || term == train::Term::kCe) continue;
+    problems.add("train.objective", "is " + std::string(name_of(term)) +
+                                        ", which needs the teacher's probabilities, but " + why +
+                                        "; expected ce (the cross-entropy of its answers)" + or_file);
+    break;
+  }
+  const auto needs_probabilities = [&](const char* key, const std::string& value, const char* expected) {
+    problems.add(key, value + " needs the teacher's probabilities, but " + why + "; expected " + expected + or_file);
+  };
+  if (train.signal == "sampled" || train.signal == "top_k") {
+    needs_probabilities("train.signal", "is " + train.signal + ", which", "text");
+  }
+  if (train.hidden_state_weight > 0) needs_probabilities("train.hidden_state_weight", "is above 0, which", "0");
+  if (train.on_policy_from < 1) {
+    needs_probabilities("train.on_policy_from", "is below 1: judging the student's own answers", "1");
+  }
+}
+
 void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   const auto collect = recipe.get(collect::collect_option_set());
   const auto evaluate = recipe.get(evaluate::evaluate_option_set());
@@ -43,8 +84,10 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
                      std::to_string(collect.count) +
                      "; expected fewer held out than collected, so that some are left to train on");
   }
+  check_served_teacher(recipe, problems);
+  const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   const auto student = recipe.get(student_option_set());
-  if (train.hidden_state_weight > 0 && (student.fresh.any() || !student.from.empty())) {
+  if (train.hidden_state_weight > 0 && !text_alone && (student.fresh.any() || !student.from.empty())) {
     problems.add("train.hidden_state_weight",
                  "compares the student's layers with those of the teacher they were cut from, but this student isn't "
                  "cut from the teacher; expected 0");
@@ -97,9 +140,13 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                 .minimum = 0,
                 .maximum = 1024})
           .add("from", &StudentOptions::from,
-               {.help = "A checkpoint that the student begins from instead of the teacher's own weights: the path of a "
-                        "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
-                        "vocabulary. A folder needs its tokenizer.json, which is compared id by id."})
+               {.help =
+                    "A checkpoint that the student begins from instead of the teacher's own weights: the path of a "
+                    "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
+                    "vocabulary. A folder needs its tokenizer.json, which is compared id by id. Of a teacher that "
+                    "gives its "
+                    "text alone (behind an API, without teacher.file): the GGUF file, or name of the catalogue, that "
+                    "the student is cut from."})
           .add("intermediate", &StudentOptions::intermediate,
                {.unit = "channels",
                 .help = "How many feed-forward channels of each layer the student keeps, those that are active most "

@@ -72,7 +72,7 @@ std::span<const Stage> stages() {
   return list;
 }
 
-Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Digest& teacher,
+Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Models& models,
                          const Manifest& manifest) {
   Json inputs = Json::object();
   for (const std::string& earlier : stage.after) {
@@ -81,12 +81,14 @@ Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const
     inputs[earlier] = record->content.hex();
   }
   RETORT_ASSIGN(const Json files, stage.files(recipe));
-  return sha256(canonical_json({{"stage", stage.name},
-                                {"version", stage.version},
-                                {"options", recipe.digest_of(stage.options).hex()},
-                                {"teacher", teacher.hex()},
-                                {"inputs", inputs},
-                                {"files", files}}));
+  Json key = {{"stage", stage.name},
+              {"version", stage.version},
+              {"options", recipe.digest_of(stage.options).hex()},
+              {"teacher", models.teacher.identity.hex()},
+              {"inputs", inputs},
+              {"files", files}};
+  if (!models.teacher.at_hand) key["base"] = models.local.digest.hex();
+  return sha256(canonical_json(key));
 }
 
 Result<Json> read_json(const RunFolder& folder, const std::string& relative) {

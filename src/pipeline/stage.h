@@ -1,8 +1,9 @@
 // A stage of a run: what it depends on, and the work.
 //
-// Its key is the digest of (its name, its version, its part of the recipe, the teacher's file, the content of the
-// stages it builds on, files of the user's). The same key means the same work, so a finished stage with an unchanged
-// key isn't repeated. Stages know nothing of one another but the files in the run folder.
+// Its key is the digest of (its name, its version, its part of the recipe, what decides the teacher's answers, the
+// local model where it is another, the content of the stages it builds on, files of the user's). The same key means the
+// same work, so a finished stage with an unchanged key isn't repeated. Stages know nothing of one another but the files
+// in the run folder.
 #pragma once
 
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "pipeline/remote_collection.h"
 #include "pipeline/run_folder.h"
 #include "pipeline/teacher.h"
 #include "recipe/recipe.h"
@@ -30,13 +32,16 @@ namespace retort::pipeline {
 struct StageContext {
   const recipe::Recipe& recipe;
   RunFolder& folder;
-  const Teacher& teacher;
+  const Models& models;
+  const LocalModel& local;  // of models
+  const Teacher& teacher;   // of models
   std::filesystem::path cache_folder;
   Clock& clock;
   Progress& progress;
   std::stop_token stop;
-  train::Ranks& ranks;  // alone, or the first of several
-  int local_ranks = 1;  // on this machine
+  train::Ranks& ranks;           // alone, or the first of several
+  int local_ranks = 1;           // on this machine
+  Environment environment = {};  // where the keys of a served teacher are
 };
 
 struct StageResult {
@@ -65,8 +70,8 @@ struct Stage {
 // In the order they run: collect, curate, dataset, train, export, evaluate, bundle, report.
 std::span<const Stage> stages();
 
-// The key of a stage; the stages it builds on must be done in `manifest`. `teacher`: digest of its file.
-Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Digest& teacher,
+// The key of a stage; the stages it builds on must be done in `manifest`.
+Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Models& models,
                          const Manifest& manifest);
 
 // The work of each stage: one file each, stage_<name>.cc.
@@ -80,9 +85,9 @@ Result<StageResult> run_bundle(StageContext& context);
 Result<StageResult> run_report(StageContext& context);
 
 // Reads the prompt file, if the recipe names one, before anything starts. The tokens a sequence of the collection
-// needs: the longest prompt and its answer. Errors (kCaller): of the file, by line; a prompt longer than the teacher's
-// context.
-Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher);
+// needs: the longest prompt and its answer, as the local model counts them. Errors (kCaller): of the file, by line; a
+// prompt longer than its context.
+Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const LocalModel& local);
 
 // As many sequences at once as their caches of keys and values leave room for; each of `needed` tokens, rounded up.
 struct CollectSequences {

@@ -17,7 +17,7 @@ Result<StageResult> run_bundle(StageContext& context) {
   RETORT_ASSIGN(const Json lineage, read_json(context.folder, kLineageFile));
   RETORT_ASSIGN(input.card.lineage, exporter::lineage_from_json(lineage, kLineageFile));
   RETORT_ASSIGN(const auto languages,
-                context.teacher.file.metadata().find<std::vector<std::string>>("general.languages"));
+                context.local.file.metadata().find<std::vector<std::string>>("general.languages"));
   input.card.languages = languages.value_or(std::vector<std::string>());
   RETORT_ASSIGN(const Json summary, read_json(context.folder, "collect/summary.json"));
   RETORT_ASSIGN(input.card.prompt_source, member<std::string>(summary, "prompt_source", "collect/summary.json"));

@@ -1,9 +1,10 @@
-// collect: ask the teacher, in the file type it runs fastest in.
+// collect: ask the teacher, on this machine in the file type it runs fastest in, or over its API.
 //
 // Leaves collect/exchanges.sqlite (the store: what is in it is never asked again), collect/collection.json (the ids, in
-// order), collect/summary.json (counts and speeds) and collect/engine.json (the type the probe chose, kept so that a
-// run that is taken up again goes on with the same engine).
+// order), collect/summary.json (counts and speeds) and, of a teacher on this machine, collect/engine.json (the type the
+// probe chose, kept so that a run that is taken up again goes on with the same engine).
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -11,6 +12,9 @@
 #include "collect/prompt_intake.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
+#include "pipeline/collection_files.h"
+#include "pipeline/remote_collection.h"
+#include "pipeline/run_files.h"
 #include "pipeline/stage.h"
 
 namespace retort::pipeline {
@@ -32,69 +36,65 @@ Json to_json(const ChosenType& chosen, const Digest& teacher) {
 }
 
 Result<ChosenType> choose_type(StageContext& context) {
-  const Teacher& teacher = context.teacher;
+  const LocalModel& local = context.local;
   constexpr const char* kFile = "collect/engine.json";
   if (std::error_code error; std::filesystem::exists(context.folder.of(kFile), error)) {
     RETORT_ASSIGN(const Json json, read_json(context.folder, kFile));
-    if (json.value("teacher", "") == teacher.digest.hex()) {
+    if (json.value("teacher", "") == local.digest.hex()) {
       ChosenType chosen;
       chosen.type = json.value("type", "");
       chosen.measured = json.value("measured", Json::array());
-      chosen.path = teacher.file.path();
-      if (chosen.type != teacher.file.file_type_name()) {
+      chosen.path = local.file.path();
+      if (chosen.type != local.file.file_type_name()) {
         RETORT_ASSIGN(const gguf::TensorType type, gguf::tensor_type_from_name(chosen.type));
-        RETORT_ASSIGN(chosen.path, converted_copy(teacher.file, teacher.digest, type, context.cache_folder));
+        RETORT_ASSIGN(chosen.path, converted_copy(local, type, context.cache_folder));
       }
       return chosen;
     }
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(teacher.file, converted_folder(context.cache_folder),
+  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(local.file, converted_folder(context.cache_folder),
                                                                   {}, context.clock, context.progress, context.stop));
   ChosenType chosen{probe.fastest.path, std::string(gguf::name_of(probe.fastest.type)), Json::array()};
   for (const llama::TypeSpeed& speed : probe.measured) {
     chosen.measured.push_back({{"type", gguf::name_of(speed.type)}, {"tokens_per_s", speed.tokens_per_s}});
   }
-  RETORT_TRY(write_json(context.folder, kFile, to_json(chosen, teacher.digest)));
+  RETORT_TRY(write_json(context.folder, kFile, to_json(chosen, local.digest)));
   return chosen;
 }
 
-Json to_json(const collect::PromptIntake& intake, const std::string& mode) {
-  Json kinds = Json::object();
-  for (const collect::PersonalKind kind : collect::kPersonalKinds) {
-    if (intake.personal_data.of(kind) > 0) kinds[std::string(name_of(kind))] = intake.personal_data.of(kind);
-  }
-  Json skipped = Json::array();
-  for (const collect::BrokenRow& row : intake.file.first_skipped) {
-    skipped.push_back({{"line", row.line}, {"why", row.why}});
-  }
-  return {{"rows", intake.file.rows},
-          {"skipped", intake.file.skipped},
-          {"first_skipped", std::move(skipped)},
-          {"personal_data", std::move(kinds)},
-          {"personal_data_mode", mode},
-          {"personal_data_words", intake.personal_data.words()},
-          {"rows_with_personal_data", intake.rows_with_personal_data},
-          {"rows_dropped", intake.rows_dropped}};
+// What was collected, and from whom in words.
+struct Collected {
+  collect::CollectSummary summary;
+  std::string from;
+  Json service;  // null when it was asked here
+};
+
+Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, std::size_t needed_tokens) {
+  RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
+  const CollectSequences sequences = collect_sequences(context.local.config, needed_tokens);
+  llama::EngineOptions engine_options;
+  engine_options.context_tokens = sequences.context_tokens;
+  engine_options.parallel = sequences.parallel;
+  RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
+  const collect::Source source{context.local.identity(chosen.type), context.teacher.terms.record()};
+  const auto options = context.recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(collect::CollectSummary summary, collect::collect(*engine, context.local.format, source, options, store,
+                                                                  context.clock, context.progress, context.stop));
+  return Collected{std::move(summary), "teacher in " + chosen.type, Json()};
 }
 
-Json to_json(const collect::CollectSummary& summary, const std::string& prompt_source,
-             const collect::CollectOptions& options) {
-  const auto phase = [](const collect::Phase& p) { return Json{{"tokens", p.sampled_tokens}, {"seconds", p.seconds}}; };
-  Json json = {{"prompt_source", prompt_source},
-               {"asked", summary.asked},
-               {"reused", summary.reused},
-               {"from_file", summary.from_file},
-               {"exchanges", summary.ids.size()},
-               {"empty_user_turns", summary.empty_user_turns},
-               {"long_user_turns", summary.long_user_turns},
-               {"slots_given_up", summary.slots_given_up},
-               {"truncated_answers", summary.truncated_answers},
-               {"user_tokens", summary.user_tokens},
-               {"answer_tokens", summary.answer_tokens},
-               {"full", phase(summary.full)},
-               {"tail", phase(summary.tail)}};
-  if (!options.self_generated()) json["prompt_file"] = to_json(summary.intake, options.personal_data);
-  return json;
+Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store) {
+  const Teacher& teacher = context.teacher;
+  RETORT_ASSIGN(RemoteCollection collection,
+                ask_service(context.recipe, teacher.terms.record(), store, context.cache_folder, context.environment,
+                            context.clock, context.progress, context.stop));
+  if (!collection.summary.complete) {
+    const std::string& why = collection.summary.why;
+    return collection.summary.stopped == collect::Stopped::kSignal ? interrupted(why) : world_error(why);
+  }
+  Json told = collect::to_json(collection.summary);
+  return Collected{collect_summary(std::move(collection)),
+                   "from " + teacher.asked.model + " over the " + teacher.asked.api + " API", std::move(told)};
 }
 
 }  // namespace
@@ -110,15 +110,15 @@ CollectSequences collect_sequences(const model::DecoderConfig& config, std::size
   return result;
 }
 
-Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& teacher) {
+Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const LocalModel& local) {
   const auto options = recipe.get(collect::collect_option_set());
   const auto answer = static_cast<std::size_t>(options.max_tokens);
-  const auto most = static_cast<std::size_t>(teacher.config.context);
+  const auto most = static_cast<std::size_t>(local.config.context);
   if (options.self_generated()) {
     const std::size_t needed = kScaffoldTokens + static_cast<std::size_t>(options.max_user_tokens) + answer;
     if (needed > most) {
       return caller_error("collect.max_tokens and collect.max_user_tokens need a context of " + std::to_string(needed) +
-                          " tokens with the template's own; the teacher has " + std::to_string(most) +
+                          " tokens with the template's own; '" + local.name + "' has " + std::to_string(most) +
                           ". Make them smaller.");
     }
     return needed;
@@ -128,14 +128,14 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
   // The whole file is read, so that a broken row is told before anything is asked, also one beyond collect.count.
   RETORT_TRY(collect::for_each_taken_prompt(options, [&](const collect::PromptRow& row) -> Result<void> {
     if (options.count > 0 && seen++ >= options.count) return {};
-    const auto ids = teacher.format.prompt_ids(row.prompt);
+    const auto ids = local.format.prompt_ids(row.prompt);
     const std::string where = options.prompts_file() + ", line " + std::to_string(row.line);
     if (!ids) return with_context(ids.error(), where);
     const std::size_t needed = ids->size() + (row.answer ? 0 : answer);
     if (needed > most) {
       return caller_error(where + ": the prompt has " + std::to_string(ids->size()) +
                           " tokens, which with an answer of " + std::to_string(answer) +
-                          " is more than the teacher's context of " + std::to_string(most) +
+                          " is more than the context of '" + local.name + "', " + std::to_string(most) +
                           ". Shorten it, or lower collect.max_tokens.");
     }
     longest = std::max(longest, needed);
@@ -146,33 +146,22 @@ Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const Teacher& t
 
 Result<StageResult> run_collect(StageContext& context) {
   const auto options = context.recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.teacher));
-  RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
-  const CollectSequences sequences = collect_sequences(context.teacher.config, needed);
-  llama::EngineOptions engine_options;
-  engine_options.context_tokens = sequences.context_tokens;
-  engine_options.parallel = sequences.parallel;
-  RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
-  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of("collect/exchanges.sqlite")));
-  const collect::Source source{context.teacher.identity(chosen.type), context.teacher.terms.record()};
-  RETORT_ASSIGN(const collect::CollectSummary summary,
-                collect::collect(*engine, context.teacher.format, source, options, store, context.clock,
-                                 context.progress, context.stop));
+  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.local));
+  RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of(kStoreFile)));
+  RETORT_ASSIGN(const Collected collected,
+                context.teacher.served() ? ask_over_api(context, store) : ask_here(context, store, needed));
+  const collect::CollectSummary& summary = collected.summary;
   RETORT_TRY(store.checkpoint());
 
-  Json ids = Json::array();
-  for (const Digest& id : summary.ids) ids.push_back(id.hex());
-  RETORT_TRY(write_json(context.folder, "collect/collection.json",
-                        {{"format", "retort-collection"}, {"version", 1}, {"ids", ids}}));
-  const std::string prompt_source = options.self_generated() ? "self_generated" : options.prompts_file();
-  RETORT_TRY(write_json(context.folder, "collect/summary.json", to_json(summary, prompt_source, options)));
+  RETORT_TRY(write_collection(context.folder, summary, options, collected.service));
 
   StageResult result;
   result.content = {"collect/collection.json"};
-  result.records = {"collect/summary.json", "collect/engine.json"};
+  result.records = {"collect/summary.json"};
+  if (!context.teacher.served()) result.records.emplace_back("collect/engine.json");
   result.tokens = summary.user_tokens + summary.answer_tokens;
   result.summary = human_count(static_cast<std::int64_t>(summary.ids.size())) + " exchanges, " +
-                   human_count(result.tokens) + " tokens, teacher in " + chosen.type;
+                   human_count(result.tokens) + " tokens, " + collected.from;
   if (summary.full.sampled_tokens > 0) {
     result.summary += " at " + human_count(static_cast<std::int64_t>(summary.full.tokens_per_s())) + " tokens/s";
   }

@@ -9,8 +9,8 @@ namespace retort::pipeline {
 Result<StageResult> run_curate(StageContext& context) {
   RETORT_ASSIGN(const std::vector<Digest> ids, read_collection(context.folder));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(context.folder.of(kStoreFile)));
-  RETORT_ASSIGN(const dataset::Curation curation,
-                dataset::curate(store, ids, context.recipe.get(dataset::curate_option_set())));
+  RETORT_ASSIGN(const dataset::Curation curation, dataset::curate(local_reader(store, context.local), ids,
+                                                                  context.recipe.get(dataset::curate_option_set())));
   RETORT_TRY(write_json(context.folder, kCurationFile, dataset::to_json(curation)));
 
   StageResult result;

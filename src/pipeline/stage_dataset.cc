@@ -16,7 +16,7 @@ Result<StageResult> run_dataset(StageContext& context) {
   const auto collect = context.recipe.get(collect::collect_option_set());
   RETORT_ASSIGN(dataset::Dataset dataset, dataset::split(curation, evaluate.held_out, collect.seed));
   RETORT_ASSIGN(const Digest curation_digest, sha256_file(context.folder.of(kCurationFile)));
-  dataset.choices = {{"curation", curation_digest.hex()}, {"teacher", context.teacher.digest.hex()}};
+  dataset.choices = {{"curation", curation_digest.hex()}, {"teacher", context.teacher.identity.hex()}};
   RETORT_TRY(dataset::save(dataset, context.folder.of(kDatasetFile)));
 
   StageResult result;

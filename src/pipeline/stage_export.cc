@@ -33,24 +33,68 @@ namespace {
 constexpr std::size_t kProofSequences = 8;
 constexpr std::size_t kProofTokens = 128;
 
-Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& recipe_yaml) {
+// A user name and a key have no business in papers.
+std::string without_credentials(const std::string& url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t host = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t end = url.find_first_of("/?#", host);
+  const std::size_t at = url.rfind('@', end);
+  return at == std::string::npos || at < host ? url : url.substr(0, host) + url.substr(at + 1);
+}
+
+// Of a model's file.
+Result<exporter::TeacherOrigin> origin_of(const LocalModel& local, const terms::Decision& decision) {
+  exporter::TeacherOrigin origin;
+  origin.name = local.name;
+  origin.file = local.file.path().filename().string();
+  origin.type = local.file.file_type_name();
+  RETORT_ASSIGN(origin.repository, local.file.metadata().get_or<std::string>("general.repo_url", ""));
+  origin.licence = decision.licence_id;
+  origin.layers = local.config.layers;
+  origin.file_digest = local.digest;
+  origin.template_digest = local.format.template_digest();
+  return origin;
+}
+
+// Who taught, and what the student was cut from where that is another.
+Result<void> name_origins(const StageContext& context, exporter::Lineage& lineage) {
   const Teacher& teacher = context.teacher;
-  exporter::Lineage lineage;
+  if (teacher.at_hand) {
+    RETORT_ASSIGN(lineage.teacher, origin_of(context.local, teacher.terms));
+  } else {
+    lineage.teacher.name = teacher.name;
+    lineage.teacher.licence = teacher.terms.licence_id;
+    RETORT_ASSIGN(lineage.base, origin_of(context.local, *context.local.own_terms));
+    lineage.base_terms = terms::to_json(*context.local.own_terms);
+  }
   lineage.terms = terms::to_json(teacher.terms);
-  lineage.name = exporter::shipped_name(lineage.terms, context.recipe.get(run_option_set()).name);
-  lineage.duties = exporter::to_json(exporter::carry_out(lineage.terms, lineage.name));
+  if (!teacher.served()) return {};
+  exporter::ServedOrigin served{teacher.asked.api, teacher.asked.model, {}};
+  for (const collect::EndpointOptions& endpoint : teacher.asked.endpoints) {
+    served.endpoints.push_back(without_credentials(endpoint.url));
+  }
+  lineage.teacher.served = std::move(served);
+  return {};
+}
+
+// As the terms ask: the teacher's, and those of the weights where they are another model's.
+void name_and_duties(const std::string& run_name, exporter::Lineage& lineage) {
+  lineage.name = exporter::shipped_name(lineage.base_terms, exporter::shipped_name(lineage.terms, run_name));
+  std::vector<exporter::CarriedDuty> duties = exporter::carry_out(lineage.terms, lineage.name);
+  for (exporter::CarriedDuty& duty : exporter::carry_out(lineage.base_terms, lineage.name)) {
+    duties.push_back(std::move(duty));
+  }
+  lineage.duties = exporter::to_json(duties);
+}
+
+Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& recipe_yaml) {
+  exporter::Lineage lineage;
   lineage.code_version = kVersion;
-  lineage.teacher.name = teacher.name;
-  lineage.teacher.file = teacher.file.path().filename().string();
-  lineage.teacher.type = teacher.file.file_type_name();
-  RETORT_ASSIGN(lineage.teacher.repository, teacher.file.metadata().get_or<std::string>("general.repo_url", ""));
-  lineage.teacher.licence = teacher.terms.licence_id;
-  lineage.teacher.layers = teacher.config.layers;
-  lineage.teacher.file_digest = teacher.digest;
-  lineage.teacher.template_digest = teacher.format.template_digest();
+  RETORT_TRY(name_origins(context, lineage));
+  name_and_duties(context.recipe.get(run_option_set()).name, lineage);
   RETORT_ASSIGN(lineage.layers, read_kept_layers(context.folder));
   RETORT_ASSIGN(lineage.start, start_of_lineage(context.recipe));
-  lineage.tokenizer_fingerprint = teacher.format.tokenizer().fingerprint();
+  lineage.tokenizer_fingerprint = context.local.format.tokenizer().fingerprint();
   RETORT_ASSIGN(lineage.weights, sha256_file(context.folder.of(kStudentWeightsFile)));
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
   lineage.dataset = dataset::dataset_digest(dataset);
@@ -72,7 +116,7 @@ Result<std::vector<std::vector<TokenId>>> proof_sequences(StageContext& context)
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
   std::vector<Digest> ids = dataset.held_out.empty() ? dataset.train : dataset.held_out;
   ids.resize(std::min(ids.size(), kProofSequences));
-  RETORT_ASSIGN(const std::vector<Exchange> exchanges, read_exchanges(context.folder, ids));
+  RETORT_ASSIGN(const std::vector<Exchange> exchanges, read_exchanges(context.folder, context.local, ids));
   std::vector<std::vector<TokenId>> sequences;
   for (const Exchange& exchange : exchanges) {
     const std::vector<TokenId>& all = exchange.tokens.ids;
@@ -100,7 +144,7 @@ Result<std::vector<Proof>> prove(StageContext& context,
   for (const auto& [type, relative] : files) {
     RETORT_TRY(exporter::check_file(context.folder.of(relative)));
     llama::EngineOptions options;
-    std::int64_t reach = std::min<std::int64_t>(256, std::min(context.teacher.config.context, weights.config.context));
+    std::int64_t reach = std::min<std::int64_t>(256, std::min(context.local.config.context, weights.config.context));
     if (weights.config.window > 0) reach = std::min(reach, weights.config.window);
     options.context_tokens = static_cast<std::size_t>(reach);
     options.parallel = 1;
@@ -146,23 +190,22 @@ Result<StageResult> run_export(StageContext& context) {
   for (const gguf::TensorType type : {gguf::TensorType::kF16, quantised}) {
     if (!files.empty() && type == gguf::TensorType::kF16) continue;  // quantize: F16 makes one file
     files.emplace_back(type, "export/" + stem + "-" + std::string(gguf::name_of(type)) + ".gguf");
-    RETORT_TRY(exporter::write_student(context.teacher.file, student, {lineage, recipe_yaml}, type,
+    RETORT_TRY(exporter::write_student(context.local.file, student, {lineage, recipe_yaml}, type,
                                        context.folder.of(files.back().second)));
   }
   const std::filesystem::path start = context.folder.of(kStartFile);
-  const bool cut = lineage.start.empty();
-  RETORT_ASSIGN(const exporter::Student before,
-                cut ? exporter::student_from_teacher(context.teacher.file, lineage.layers)
-                    : exporter::student_from_checkpoint(start));
+  const bool cut = !is_there(start);
+  RETORT_ASSIGN(const exporter::Student before, cut ? exporter::student_from_teacher(context.local.file, lineage.layers)
+                                                    : exporter::student_from_checkpoint(start));
   exporter::Lineage before_lineage = lineage;
   before_lineage.name = lineage.name + " (untrained cut)";
-  before_lineage.weights = context.teacher.digest;
+  before_lineage.weights = context.local.digest;
   if (!cut) {
     RETORT_ASSIGN(before_lineage.weights, sha256_file(start));
   }
   before_lineage.training = Json::object();
   const std::string before_file = "export/before-" + std::string(gguf::name_of(quantised)) + ".gguf";
-  RETORT_TRY(exporter::write_student(context.teacher.file, before, {before_lineage, recipe_yaml}, quantised,
+  RETORT_TRY(exporter::write_student(context.local.file, before, {before_lineage, recipe_yaml}, quantised,
                                      context.folder.of(before_file)));
   const bool hugging_face = context.recipe.get(exporter::export_option_set()).huggingface;
   if (hugging_face) {

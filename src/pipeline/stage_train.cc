@@ -1,6 +1,7 @@
-// train: make the student (pipeline/student_start.h), and train it with the teacher online.
+// train: make the student (pipeline/student_start.h), and train it.
 //
-// The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h).
+// The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h), or its answers' text is all
+// there is of it.
 // Leaves train/layers.json (which layers, and why), widths.json and start.safetensors where it isn't simply layers of
 // the teacher, compute.json (the type and the probe's sentence; a run that is
 // taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
@@ -40,7 +41,7 @@ Result<ComputeChoice> compute_for(StageContext& context, const train::TrainOptio
   }
   // Ranks reduce on processors: see train/gloo_ranks.cc.
   const std::string device = context.ranks.world() > 1 && options.device == "auto" ? "cpu" : options.device;
-  RETORT_ASSIGN(ComputeChoice choice, choose_compute(options.compute, device, context.teacher.config, context.clock));
+  RETORT_ASSIGN(ComputeChoice choice, choose_compute(options.compute, device, context.local.config, context.clock));
   RETORT_TRY(write_json(context.folder, kComputeFile, to_json(choice)));
   return choice;
 }
@@ -51,7 +52,7 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
                                      const train::TrainSummary& summary) {
   std::int64_t tokens = 0;
   for (const dataset::Example& example : examples) tokens += static_cast<std::int64_t>(example.ids.size());
-  RETORT_ASSIGN(const TrainPrediction prediction, predict_training(context.recipe, context.teacher, compute, tokens));
+  RETORT_ASSIGN(const TrainPrediction prediction, predict_training(context.recipe, context.local, compute, tokens));
   Json json = to_json(summary);
   json["predicted_seconds"] = prediction.cost.seconds;
   json["predicted_peak_bytes"] = prediction.peak_bytes;
@@ -67,18 +68,18 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
 Result<std::optional<Rollouts>> rollouts_for(StageContext& context, const train::TrainOptions& options,
                                              const dataset::Dataset& dataset, const ComputeChoice& compute) {
   if (options.on_policy_from >= 1) return std::optional<Rollouts>();
-  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, dataset.train));
+  RETORT_ASSIGN(std::vector<Exchange> exchanges, read_exchanges(context.folder, context.local, dataset.train));
   RolloutOptions rollout_options;
   SamplingOptions& sampling = rollout_options.sampling;
   sampling = {
       .temperature = options.rollout_temperature, .top_p = 1, .top_k = 0, .min_p = 0, .max_tokens = 0, .seed = 0};
   sampling.max_tokens = static_cast<std::int32_t>(options.rollout_tokens);
   sampling.seed = static_cast<std::uint64_t>(options.seed);
-  rollout_options.context_tokens = static_cast<std::size_t>(context.teacher.config.context);
+  rollout_options.context_tokens = static_cast<std::size_t>(context.local.config.context);
   rollout_options.student_name = context.recipe.get(run_option_set()).name;
   rollout_options.run_as = model::name_of(compute.type);
   RETORT_ASSIGN(Rollouts rollouts, Rollouts::open(context.folder.of(kRolloutsFile), std::move(exchanges),
-                                                  context.teacher.format, rollout_options, context.clock));
+                                                  context.local.format, rollout_options, context.clock));
   return std::make_optional(std::move(rollouts));
 }
 
@@ -88,7 +89,7 @@ Result<std::vector<dataset::Example>> text_windows(StageContext& context, const 
   std::vector<dataset::Example> windows;
   if (evaluation.text.empty()) return windows;
   RETORT_ASSIGN(const std::string text, read_file(evaluation.text));
-  const tokens::Tokenizer& tokenizer = context.teacher.format.tokenizer();
+  const tokens::Tokenizer& tokenizer = context.local.format.tokenizer();
   RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text));
   const auto end = std::min(ids.size(), static_cast<std::size_t>(options.held_out_tokens));
   const auto room = static_cast<std::size_t>(options.max_length) - (tokenizer.adds_bos() ? 1 : 0);
@@ -156,24 +157,33 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(context.folder.of(kStoreFile)));
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
-  TokensAgree agreement(context.teacher.format);
+  const dataset::ReadExchange read = local_reader(store, context.local);
+  TokensAgree agreement(context.local.format);
   RETORT_ASSIGN(const std::vector<dataset::Example> examples,
-                dataset::materialise(store, dataset.train, supervision,
+                dataset::materialise(read, dataset.train, supervision,
                                      [&](const Exchange& exchange) { agreement.see(exchange); }));
   // The answers alone, so that the curve speaks of what evaluation measures.
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out,
-                dataset::materialise(store, dataset.held_out, dataset::Supervision::kAssistant));
+                dataset::materialise(read, dataset.held_out, dataset::Supervision::kAssistant));
 
   RETORT_ASSIGN(const std::vector<dataset::Example> own_text, text_windows(context, options));
 
   RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options));
   use(compute);
-  RETORT_ASSIGN(model::Decoder teacher,
-                model::Decoder::from_gguf(context.teacher.file,
+  RETORT_ASSIGN(model::Decoder local,
+                model::Decoder::from_gguf(context.local.file,
                                           {.compute = compute.type, .backend = compute.backend, .layers = {}}));
-  RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
-                signal_for_training(context, teacher, examples, options));
-  RETORT_ASSIGN(model::Decoder student, start_student(context, teacher, examples));
+  std::optional<dataset::SignalFile> signal;
+  if (context.teacher.at_hand) {
+    RETORT_ASSIGN(signal, signal_for_training(context, local, examples, options));
+  } else {
+    options.signal = "text";
+    context.progress.note("The student learns from the text of " + context.teacher.name +
+                          "'s answers alone (ce): its file isn't at hand, so nothing is known of its probabilities.");
+  }
+  RETORT_ASSIGN(model::Decoder student, start_student(context, local, examples));
+  std::optional<model::Decoder> teacher;
+  if (context.teacher.at_hand) teacher = std::move(local);
   link_metrics(context.folder);
   train::release_memory();  // what the choice of layers had
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
@@ -186,20 +196,23 @@ Result<StageResult> run_train(StageContext& context) {
   helpers.checks = {agreement.check()};
   helpers.make_student_again = [&context] { return student_again(context); };
   helpers.decode = [&context](std::span<const TokenId> ids) {
-    return context.teacher.format.tokenizer().decode(ids, true);
+    return context.local.format.tokenizer().decode(ids, true);
   };
   RETORT_ASSIGN(std::optional<Rollouts> rollouts, rollouts_for(context, options, dataset, compute));
-  helpers.end_ids = context.teacher.format.end_ids();
+  helpers.end_ids = context.local.format.end_ids();
   helpers.answer_sampling = collect::answer_sampling(context.recipe.get(collect::collect_option_set()));
   helpers.text = own_text;
   helpers.ranks = &context.ranks;
+  helpers.computed_in = {compute.type, compute.backend};
   if (rollouts) helpers.rollouts = &*rollouts;
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
-  helpers.open_other_engine = [&context, longest] {
-    return open_in_llama(context.teacher, context.cache_folder, longest);
-  };
-  helpers.other_engine_name = kOtherEngine;
+  if (context.teacher.at_hand) {
+    helpers.open_other_engine = [&context, longest] {
+      return open_in_llama(context.local, context.cache_folder, longest);
+    };
+    helpers.other_engine_name = kOtherEngine;
+  }
   RETORT_ASSIGN(
       const train::TrainSummary summary,
       train::train(std::move(teacher), std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
@@ -218,9 +231,12 @@ Result<StageResult> run_train(StageContext& context) {
   }
   result.tokens = summary.tokens;
   char text[200];
-  std::snprintf(text, sizeof(text), "%s tokens in %lld steps, held-out KL %.3f -> %.3f nats, %s tokens/s in %s",
-                human_count(summary.tokens).c_str(), static_cast<long long>(summary.steps), summary.held_out_kl_before,
-                summary.held_out_kl, human_count(static_cast<std::int64_t>(summary.tokens_per_s)).c_str(),
+  const bool kl = context.teacher.at_hand;
+  std::snprintf(text, sizeof(text), "%s tokens in %lld steps, held-out %s %.3f -> %.3f nats, %s tokens/s in %s",
+                human_count(summary.tokens).c_str(), static_cast<long long>(summary.steps), kl ? "KL" : "cross-entropy",
+                kl ? summary.held_out_kl_before : summary.held_out_cross_entropy_before,
+                kl ? summary.held_out_kl : summary.held_out_cross_entropy,
+                human_count(static_cast<std::int64_t>(summary.tokens_per_s)).c_str(),
                 std::string(model::name_of(compute.type)).c_str());
   result.summary = text;
   return result;

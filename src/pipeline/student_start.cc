@@ -12,6 +12,7 @@
 #include "model/width_choice.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
+#include "pipeline/teacher.h"
 #include "tokens/hugging_face_vocabulary.h"
 #include "tokens/tokenizer.h"
 
@@ -20,20 +21,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<void> check_tokenizer(const model::HuggingFaceFolder& folder, const Teacher& teacher) {
+Result<void> check_tokenizer(const model::HuggingFaceFolder& folder, const LocalModel& local) {
   const fs::path path = folder.path() / "tokenizer.json";
   if (is_there(path)) {
     RETORT_ASSIGN(const std::string text, read_file(path));
     RETORT_ASSIGN(const Json json, parse_json(text, path.string()));
-    return tokens::check_same_vocabulary(teacher.file.metadata(), json, "'" + path.string() + "'");
+    return tokens::check_same_vocabulary(local.file.metadata(), json, "'" + path.string() + "'");
   }
   const std::string noted = folder.note().value("tokenizer", "");
-  if (noted == teacher.format.tokenizer().fingerprint().hex()) return {};
+  if (noted == local.format.tokenizer().fingerprint().hex()) return {};
   return caller_error("'" + folder.path().string() + "' " +
                       (noted.empty() ? "has no tokenizer.json, so nobody can say which tokens it knows"
                                      : "was trained with another tokenizer than the teacher's") +
                       ". Expected the teacher's vocabulary: put the tokenizer.json of its model there, or start from "
                       "another checkpoint.");
+}
+
+// What the recipe says of the student. Where the teacher gives its text alone, student.from names the run's local
+// model, and the student is cut from that like any other.
+StudentOptions student_options(const recipe::Recipe& recipe) {
+  StudentOptions options = recipe.get(student_option_set());
+  if (gives_text_alone(recipe.get(run_option_set()).teacher)) options.from.clear();
+  return options;
 }
 
 // Layers 0, 1, … of as many.
@@ -102,7 +111,7 @@ std::vector<model::MeasuredSequence> sequences_of(const std::vector<dataset::Exa
 Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model::Decoder& whole,
                                              const std::vector<model::MeasuredSequence>& sequences) {
   if (is_there(context.folder.of(kLayersFile))) return read_kept_layers(context.folder);
-  const auto options = context.recipe.get(student_option_set());
+  const auto options = student_options(context.recipe);
   Result<model::LayerChoice> choice = [&]() -> Result<model::LayerChoice> {
     if (options.layers.is_list() || options.layers.count() == 0) {
       const std::vector<std::int64_t> list =
@@ -121,7 +130,7 @@ Result<std::vector<std::int64_t>> layers_for(StageContext& context, const model:
 }
 
 Result<model::Decoder> fresh_student(StageContext& context, const StudentOptions& options) {
-  RETORT_ASSIGN(const model::DecoderConfig config, fresh_config(options, context.teacher.config));
+  RETORT_ASSIGN(const model::DecoderConfig config, fresh_config(options, context.local.config));
   RETORT_ASSIGN(model::Decoder fresh, model::Decoder::fresh(config, static_cast<std::uint64_t>(options.fresh.seed),
                                                             model::ComputeType::kFloat32));
   RETORT_ASSIGN(const model::LayerChoice all, model::given_layers(fresh, {}, config.source_layers, 0));
@@ -131,33 +140,33 @@ Result<model::Decoder> fresh_student(StageContext& context, const StudentOptions
 
 }  // namespace
 
-Result<StudentSource> open_student_source(const std::string& path, const Teacher& teacher) {
+Result<StudentSource> open_student_source(const std::string& path, const LocalModel& local) {
   StudentSource source;
   if (fs::is_directory(path)) {
     RETORT_ASSIGN(source.folder, model::HuggingFaceFolder::open(path));
     source.config = source.folder->config();
-    RETORT_TRY(check_tokenizer(*source.folder, teacher));
+    RETORT_TRY(check_tokenizer(*source.folder, local));
   } else {
     RETORT_ASSIGN(source.file, gguf::File::open(path));
     RETORT_ASSIGN(source.config, model::decoder_config(*source.file));
     RETORT_ASSIGN(const tokens::Tokenizer tokenizer, tokens::Tokenizer::load(*source.file));
-    if (tokenizer.fingerprint() != teacher.format.tokenizer().fingerprint()) {
+    if (tokenizer.fingerprint() != local.format.tokenizer().fingerprint()) {
       return caller_error(
           "'" + path + "' (student.from) has another tokenizer than the teacher, and a student learns " +
           "the teacher's distribution only over the same tokens. Take a student of the same family, or " +
           "cut one from the teacher.");
     }
   }
-  if (source.config.vocabulary != teacher.config.vocabulary) {
+  if (source.config.vocabulary != local.config.vocabulary) {
     return caller_error("'" + path + "' (student.from) has " + std::to_string(source.config.vocabulary) +
-                        " rows of embeddings and the teacher " + std::to_string(teacher.config.vocabulary) +
+                        " rows of embeddings and the teacher " + std::to_string(local.config.vocabulary) +
                         "; expected as many. Take a student of the same family and padding.");
   }
   return source;
 }
 
 Result<Json> student_source_digests(const recipe::Recipe& recipe) {
-  const std::string from = recipe.get(student_option_set()).from;
+  const std::string from = student_options(recipe).from;
   Json files = Json::object();
   if (from.empty()) return files;
   if (!fs::is_directory(from)) {
@@ -176,14 +185,14 @@ Result<Json> student_source_digests(const recipe::Recipe& recipe) {
   return files;
 }
 
-Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const Teacher& teacher) {
-  const auto options = recipe.get(student_option_set());
-  model::DecoderConfig config = teacher.config;
+Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const LocalModel& local) {
+  const auto options = student_options(recipe);
+  model::DecoderConfig config = local.config;
   if (options.fresh.any()) {
-    RETORT_ASSIGN(config, fresh_config(options, teacher.config));
+    RETORT_ASSIGN(config, fresh_config(options, local.config));
   } else {
     if (!options.from.empty()) {
-      RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, teacher));
+      RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, local));
       config = source.config;
     }
     if (options.layers.count() > 0) {
@@ -203,23 +212,23 @@ Result<model::Decoder> student_again(const StageContext& context) {
   }
   RETORT_ASSIGN(const std::vector<std::int64_t> layers, read_kept_layers(context.folder));
   return model::Decoder::from_gguf(
-      context.teacher.file,
+      context.local.file,
       {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
 }
 
-Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
+Result<model::Decoder> start_student(StageContext& context, const model::Decoder& local,
                                      const std::vector<dataset::Example>& examples) {
-  const auto options = context.recipe.get(student_option_set());
+  const auto options = student_options(context.recipe);
   if (is_there(context.folder.of(kStartFile))) return student_again(context);
   const bool narrower = options.intermediate > 0 || options.kv_heads > 0;
   const auto sequences = sequences_of(examples, options.measured_tokens);
   const auto started = [&]() -> Result<model::Decoder> {
     if (options.fresh.any()) return fresh_student(context, options);
     if (options.from.empty()) {
-      RETORT_TRY(layers_for(context, teacher, sequences));
+      RETORT_TRY(layers_for(context, local, sequences));
       return student_again(context);
     }
-    RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, context.teacher));
+    RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, context.local));
     RETORT_ASSIGN(const model::Decoder whole,
                   source.folder ? model::Decoder::from_hugging_face(*source.folder, model::ComputeType::kFloat32)
                                 : model::Decoder::from_gguf(*source.file, {}));
@@ -239,7 +248,7 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
 }
 
 Result<Json> start_of_lineage(const recipe::Recipe& recipe) {
-  const auto options = recipe.get(student_option_set());
+  const auto options = student_options(recipe);
   Json start = Json::object();
   if (!options.from.empty()) {
     RETORT_ASSIGN(const Json digests, student_source_digests(recipe));

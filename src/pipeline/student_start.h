@@ -13,8 +13,8 @@
 #include "dataset/example.h"
 #include "model/decoder_config.h"
 #include "model/hugging_face.h"
+#include "pipeline/local_model.h"
 #include "pipeline/stage.h"
-#include "pipeline/teacher.h"
 #include "recipe/recipe.h"
 
 namespace retort::model {
@@ -31,18 +31,19 @@ struct StudentSource {
 };
 
 // Error (kCaller): not a GGUF file or Hugging Face folder of a supported family; another tokenizer than the teacher's.
-Result<StudentSource> open_student_source(const std::string& path, const Teacher& teacher);
+Result<StudentSource> open_student_source(const std::string& path, const LocalModel& local);
 
-// Digests of the files that `student.from` names; empty without it.
+// Digests of the files that `student.from` names; empty without it, and where it names the run's local model.
 Result<Json> student_source_digests(const recipe::Recipe& recipe);
 
 // The student's shape; its layers are the first ones where only their number is known. Error (kCaller): as
 // open_student_source(); a shape that can't be made from the model it starts from, or that llama.cpp can't run.
-Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const Teacher& teacher);
+Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const LocalModel& local);
 
-// The student in FP32. Chooses layers (train/layers.json) and widths (train/widths.json), measured on `examples`,
-// unless that was done; what isn't simply layers of the teacher is kept as train/start.safetensors, for export.
-Result<model::Decoder> start_student(StageContext& context, const model::Decoder& teacher,
+// The student in FP32; `local`: the run's local model. Chooses layers (train/layers.json) and widths
+// (train/widths.json), measured on `examples`, unless that was done; what isn't simply layers of that model is kept as
+// train/start.safetensors, for export.
+Result<model::Decoder> start_student(StageContext& context, const model::Decoder& local,
                                      const std::vector<dataset::Example>& examples);
 
 // That student once more, from what is on record; after start_student() alone.

@@ -1,51 +1,46 @@
-// The teacher's file, opened and checked once: architecture, weights, chat template, licence.
+// Who is learnt from, and by what right.
 //
-// Owns the mapped file; movable; const functions may be called from any thread. No engine is opened here.
+// A teacher is a file on this machine, a model behind an API whose file is at hand too, or a model behind an API that
+// gives its text alone. In the first two the run's local model (pipeline/local_model.h) is the teacher itself, and what
+// needs its probabilities works; in the last it is the model that the student begins from.
+//
+// Plain values; any thread.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
-#include "exchange/exchange.h"
-#include "gguf/file.h"
-#include "model/decoder_config.h"
+#include "collect/teacher_options.h"
+#include "pipeline/local_model.h"
 #include "recipe/recipe.h"
 #include "terms/terms.h"
-#include "tokens/chat_format.h"
 
 namespace retort::pipeline {
 
 struct Teacher {
-  gguf::File file;
-  Digest digest;  // of the file
-  model::DecoderConfig config;
-  tokens::ChatFormat format;
-  terms::Decision terms;
-  std::string name;  // general.name, else the file's name
+  std::string name;  // of the local model, or as the API names it
+  collect::TeacherOptions asked;
+  bool at_hand = true;    // the local model is this one
+  terms::Decision terms;  // of its answers, and of its probabilities and weights where it is at hand
+  // Of what decides its answers: its file, or API, route and model; never where or with which key it is asked.
+  Digest identity;
 
-  ModelIdentity identity(const std::string& run_as) const { return {name, digest, format.template_digest(), run_as}; }
+  bool served() const { return asked.served(); }
 };
 
-// Errors (kCaller): no such model; not GGUF, damaged; an architecture or tensor that isn't supported; NaN in weights;
-// no chat template; terms that stop the run, with what to write in the recipe.
-// `query`: what is asked of terms; what the file says of itself is filled in.
-Result<Teacher> open_teacher(const std::string& path_or_name, terms::Query query,
-                             const std::filesystem::path& cache_folder);
+struct Models {
+  LocalModel local;
+  Teacher teacher;
+};
 
-// What the recipe asks of terms: who, through whom, for what, and how much of the teacher goes into the student.
-terms::Query teacher_query(const recipe::Recipe& recipe, const Clock& clock);
+// Whether the teacher's file is missing, so that there is nothing of it but its answers' text.
+bool gives_text_alone(const collect::TeacherOptions& teacher);
 
-// The file's weights in another type, converted once and kept in the cache under the file's digest (the same copies
-// that llama::fastest_type makes).
-Result<std::filesystem::path> converted_copy(const gguf::File& file, const Digest& digest, gguf::TensorType type,
-                                             const std::filesystem::path& cache_folder);
-std::filesystem::path converted_folder(const std::filesystem::path& cache_folder);
-
-// Bytes that the matrices and norms of `file` take in another type, without converting it.
-std::uint64_t size_in_type(const gguf::File& file, gguf::TensorType type);
+// What the recipe names. Errors (kCaller): those of open_local_model(); terms that stop the run, with what to write in
+// the recipe. `clock`: for authorisations that end.
+Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder, const Clock& clock);
 
 }  // namespace retort::pipeline

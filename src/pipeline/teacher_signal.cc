@@ -15,12 +15,12 @@ namespace {
 
 using dataset::SignalKind;
 
-dataset::SignalHeader wanted_header(const Teacher& teacher, const std::string& compute,
+dataset::SignalHeader wanted_header(const LocalModel& local, const std::string& compute,
                                     std::span<const dataset::Example> examples, const train::TrainOptions& options,
                                     SignalKind kind) {
-  dataset::SignalHeader header = train::signal_header(examples, options, kind, teacher.config.vocabulary);
-  header.tokenizer = teacher.format.tokenizer().fingerprint();
-  header.teacher = teacher.digest;
+  dataset::SignalHeader header = train::signal_header(examples, options, kind, local.config.vocabulary);
+  header.tokenizer = local.format.tokenizer().fingerprint();
+  header.teacher = local.digest;
   header.compute = compute;
   return header;
 }
@@ -60,8 +60,8 @@ Result<void> resolve(StageContext& context, const model::Decoder& teacher, std::
     adapted.signal_draws = adapted.signal_top_k = file.header().slots;
     const auto fits =
         dataset::check_fits(file.header(),
-                            wanted_header(context.teacher, std::string(model::name_of(teacher.compute_type())),
-                                          examples, adapted, file.header().kind),
+                            wanted_header(context.local, std::string(model::name_of(teacher.compute_type())), examples,
+                                          adapted, file.header().kind),
                             path);
     reason = fits ? "a kept signal fits" : "the kept signal doesn't fit: " + fits.error().message;
     if (fits) {
@@ -82,7 +82,7 @@ Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& con
   if (options.signal == "online" || options.signal == "text") return std::optional<dataset::SignalFile>();
   const SignalKind kind = options.signal == "top_k" ? SignalKind::kTopK : SignalKind::kSampled;
   const dataset::SignalHeader wanted =
-      wanted_header(context.teacher, std::string(model::name_of(teacher.compute_type())), examples, options, kind);
+      wanted_header(context.local, std::string(model::name_of(teacher.compute_type())), examples, options, kind);
   const std::filesystem::path path = context.folder.of(kSignalFile);
   if (!is_there(path)) RETORT_TRY(write(context, teacher, examples, options, wanted));
   RETORT_ASSIGN(dataset::SignalFile file, dataset::SignalFile::open(path));
@@ -93,13 +93,19 @@ Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& con
 Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progress& progress, std::stop_token stop) {
   request.until = "dataset";
   request.ranks = {};  // one process writes the file
-  RETORT_TRY(run(request, clock, progress, stop));
   const auto run_options = request.recipe.get(run_option_set());
-  RETORT_ASSIGN(const Teacher teacher,
-                open_teacher(run_options.teacher.file, teacher_query(request.recipe, clock), request.cache_folder));
+  if (gives_text_alone(run_options.teacher)) {
+    return caller_error(
+        "There is no signal to keep: the teacher is behind an API and gives its text alone. Name its file too "
+        "(teacher.file) if it is at hand.");
+  }
+  RETORT_TRY(run(request, clock, progress, stop));
+  RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
+  const LocalModel& local = models.local;
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, run_options.name, clock));
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> alone, train::join_ranks({}));
-  StageContext context{request.recipe, folder, teacher, request.cache_folder, clock, progress, stop, *alone};
+  StageContext context{request.recipe,       folder, models,   local, models.teacher,
+                       request.cache_folder, clock,  progress, stop,  *alone};
   auto options = request.recipe.get(train::train_option_set());
   const bool asked = options.signal == "sampled" || options.signal == "top_k";
   if (!asked) {
@@ -111,13 +117,14 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(folder.of(kDatasetFile)));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(folder.of(kStoreFile)));
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
-  RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(store, dataset.train, supervision));
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples,
+                dataset::materialise(local_reader(store, local), dataset.train, supervision));
 
-  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, options.device, teacher.config, clock));
+  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, options.device, local.config, clock));
   use(compute);
   CachedSignalOutcome outcome;
   outcome.path = folder.of(kSignalFile);
-  outcome.header = wanted_header(teacher, std::string(model::name_of(compute.type)), examples, options, kind);
+  outcome.header = wanted_header(local, std::string(model::name_of(compute.type)), examples, options, kind);
   const auto present = dataset::SignalFile::open(outcome.path);
   if (present && dataset::check_fits(present->header(), outcome.header, outcome.path)) {
     outcome.header = present->header();
@@ -126,7 +133,7 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   }
   RETORT_ASSIGN(
       const model::Decoder decoder,
-      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
+      model::Decoder::from_gguf(local.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   const double started_s = clock.monotonic_s();
   RETORT_TRY(write(context, decoder, examples, options, outcome.header));
   outcome.seconds = clock.monotonic_s() - started_s;

@@ -13,6 +13,8 @@
 #include "dataset/teacher_signal.h"
 #include "model/compute_probe.h"
 #include "model/decoder.h"
+#include "pipeline/run_options.h"
+#include "pipeline/teacher.h"
 #include "train/train.h"
 #include "train/train_options.h"
 
@@ -66,11 +68,11 @@ Json to_json(const model::Decoder* student) {
   return {{"config", model::to_json(student->config())}, {"tensors", std::move(tensors)}};
 }
 
-Result<model::Decoder> student_from(const Json& start, const Teacher& teacher,
+Result<model::Decoder> student_from(const Json& start, const LocalModel& local,
                                     const std::vector<std::int64_t>& layers) {
   if (start.is_null()) {
     return model::Decoder::from_gguf(
-        teacher.file, {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
+        local.file, {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers});
   }
   RETORT_ASSIGN(const auto config, model::decoder_config_from_json(start.at("config"), "the first rank"));
   std::vector<model::NamedTensor> tensors;
@@ -114,7 +116,7 @@ Result<void> dismiss(train::Ranks& ranks) {
   return {};
 }
 
-Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const Teacher& teacher,
+Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const LocalModel& local,
                            Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_ASSIGN(const std::string bytes, ranks.share({}));
   const Json json = Json::from_cbor(bytes, true, false);
@@ -126,10 +128,12 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   RETORT_ASSIGN(const std::vector<dataset::Example> held_out, examples_from(json.at("held_out")));
   RETORT_ASSIGN(const std::vector<dataset::Example> text, examples_from(json.at("text")));
   use(compute, local_ranks);
-  RETORT_ASSIGN(
-      const model::Decoder decoder,
-      model::Decoder::from_gguf(teacher.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
-  RETORT_ASSIGN(model::Decoder student, student_from(json.at("start"), teacher, layers));
+  std::optional<model::Decoder> decoder;
+  if (!gives_text_alone(recipe.get(run_option_set()).teacher)) {
+    RETORT_ASSIGN(decoder, model::Decoder::from_gguf(
+                               local.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
+  }
+  RETORT_ASSIGN(model::Decoder student, student_from(json.at("start"), local, layers));
   auto options = recipe.get(train::train_option_set());
   options.signal = json.at("signal").get<std::string>();
   std::optional<dataset::SignalFile> signal;
@@ -138,10 +142,11 @@ Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::R
   }
   train::TrainHelpers helpers;
   helpers.ranks = &ranks;
-  helpers.end_ids = teacher.format.end_ids();
+  helpers.computed_in = {compute.type, compute.backend};
+  helpers.end_ids = local.format.end_ids();
   helpers.text = text;
-  RETORT_TRY(train::train(decoder, std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options, {},
-                          clock, progress, std::move(stop), helpers));
+  RETORT_TRY(train::train(std::move(decoder), std::move(student), {examples, held_out, signal ? &*signal : nullptr},
+                          options, {}, clock, progress, std::move(stop), helpers));
   return {};
 }
 

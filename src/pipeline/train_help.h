@@ -15,7 +15,7 @@
 #include "base/progress.h"
 #include "dataset/example.h"
 #include "pipeline/compute_choice.h"
-#include "pipeline/teacher.h"
+#include "pipeline/local_model.h"
 #include "recipe/recipe.h"
 #include "train/ranks.h"
 
@@ -41,7 +41,7 @@ Result<void> hand_out(train::Ranks& ranks, const TrainTask& task);
 Result<void> dismiss(train::Ranks& ranks);
 
 // The others' part of a run: waits for the task, trains, and leaves.
-Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const Teacher& teacher,
+Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const LocalModel& local,
                            Clock& clock, Progress& progress, std::stop_token stop);
 
 // Takes into use the choice of compute, and this rank's share of the machine's cores.

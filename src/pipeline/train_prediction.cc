@@ -6,6 +6,7 @@
 #include "model/layer_choice.h"
 #include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
+#include "pipeline/teacher.h"
 #include "train/train_options.h"
 
 namespace retort::pipeline {
@@ -16,26 +17,30 @@ constexpr std::int64_t kProgram_bytes = 300'000'000;
 
 }  // namespace
 
-Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Teacher& teacher,
+Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
                                          const ComputeChoice& compute, std::int64_t dataset_tokens) {
-  const auto options = recipe.get(train::train_option_set());
+  auto options = recipe.get(train::train_option_set());
+  const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
+  if (text_alone) options.signal = "text";
   const auto student_options = recipe.get(student_option_set());
-  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, teacher));
+  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, local));
   const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
 
   TrainPrediction prediction;
-  prediction.cost = train::estimate(student, teacher.config, compute.type, dataset_tokens, options, flops_per_s);
+  prediction.cost = train::estimate(student, local.config, compute.type, dataset_tokens, options, flops_per_s);
   std::int64_t choosing_bytes = 0;
   if (!student_options.layers.is_list() && student_options.layers.count() > 0) {
     model::LayerChoiceOptions choice;
     RETORT_ASSIGN(choice.method, model::layer_method_from_name(student_options.layer_method));
     choice.keep = student_options.layers.count();
     choice.max_tokens = student_options.measured_tokens;
-    if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(teacher.config, choice) / flops_per_s;
-    choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(teacher.config, choice, compute.type);
+    if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(local.config, choice) / flops_per_s;
+    choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(local.config, choice, compute.type);
   }
+  // The local model is loaded for the choice of layers alone, and gone when training begins.
+  if (text_alone) prediction.cost.memory.teacher = 0;
   // The teacher's file is mapped, and its pages count once they are read.
-  prediction.peak_bytes = kProgram_bytes + static_cast<std::int64_t>(teacher.file.size_bytes()) +
+  prediction.peak_bytes = kProgram_bytes + static_cast<std::int64_t>(local.file.size_bytes()) +
                           std::max(choosing_bytes, prediction.cost.memory.total());
   return prediction;
 }

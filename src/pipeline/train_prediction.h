@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "pipeline/compute_choice.h"
-#include "pipeline/teacher.h"
+#include "pipeline/local_model.h"
 #include "recipe/recipe.h"
 #include "train/estimate.h"
 
@@ -20,7 +20,7 @@ struct TrainPrediction {
 };
 
 // `dataset_tokens`: of the training split. Errors: of the recipe's values.
-Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Teacher& teacher,
+Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
                                          const ComputeChoice& compute, std::int64_t dataset_tokens);
 
 }  // namespace retort::pipeline

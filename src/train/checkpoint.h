@@ -22,8 +22,8 @@ struct TrainPosition {
   double seconds = 0;       // of everything
   double step_seconds = 0;  // of training steps alone
   double first_loss = 0;
-  double held_out_kl_before = -1;
-  std::string fingerprint;  // digest of options, data and models: only the same training may go on from here
+  double held_out_kl_before = -1;  // HeldOutFigures::loss before any step
+  std::string fingerprint;         // digest of options, data and models: only the same training may go on from here
 };
 
 Json to_json(const TrainPosition& position);

@@ -36,8 +36,8 @@ Json on_policy_json(const TrainOptions& o) {
 
 }  // namespace
 
-std::string fingerprint(const model::Decoder& teacher, const model::Decoder& student, const TrainExamples& examples,
-                        const TrainOptions& o) {
+std::string fingerprint(const model::Decoder* teacher, const model::Decoder& student, model::ComputeType compute,
+                        const TrainExamples& examples, const TrainOptions& o) {
   Json json = {{"objective", describe(objective_mix(o))},
                {"hidden_state_weight", o.hidden_state_weight},
                {"on_policy", on_policy_json(o)},
@@ -60,9 +60,9 @@ std::string fingerprint(const model::Decoder& teacher, const model::Decoder& stu
                {"clip_norm", o.clip_norm},
                {"optimiser_bits", o.optimiser_bits},
                {"seed", o.seed},
-               {"compute", std::string(name_of(teacher.compute_type()))},
+               {"compute", std::string(name_of(compute))},
                {"examples", dataset::examples_digest(examples.train, o.max_length).hex()},
-               {"teacher", weights_digest(teacher)},
+               {"teacher", teacher != nullptr ? Json(weights_digest(*teacher)) : Json(nullptr)},
                {"student", weights_digest(student)}};
   if (o.lora_rank > 0) json["lora"] = {{"rank", o.lora_rank}, {"alpha", o.lora_alpha}, {"targets", o.lora_targets}};
   return sha256(std::string_view(canonical_json(json))).hex();

@@ -80,6 +80,16 @@ std::optional<StudentHealth> student_health(const evaluate::HealthSums& sums) {
   return health;
 }
 
+void forget_teacher(StudentHealth& health) {
+  health.teacher_entropy.reset();
+  health.calibration_error.reset();
+  health.agreement.reset();
+  health.teacher_end_at_end.reset();
+  health.teacher_end_elsewhere.reset();
+  health.kl_by_position.fill(std::nullopt);
+  if (health.text) health.text->teacher.reset();
+}
+
 Json to_json(const OwnAnswers& answers) {
   return {{"student", to_json(answers.student)}, {"teacher", to_json(answers.teacher)}};
 }
@@ -88,10 +98,10 @@ Json to_json(const StudentHealth& health) {
   Json positions = Json::array();
   for (const std::optional<double>& kl : health.kl_by_position) positions.push_back(json_of(kl));
   Json json = {{"tokens", health.tokens},
-               {"teacher_entropy", health.teacher_entropy},
+               {"teacher_entropy", json_of(health.teacher_entropy)},
                {"student_entropy", health.student_entropy},
-               {"calibration_error", health.calibration_error},
-               {"agreement", health.agreement},
+               {"calibration_error", json_of(health.calibration_error)},
+               {"agreement", json_of(health.agreement)},
                {"perplexity", health.perplexity},
                {"teacher_end_at_end", json_of(health.teacher_end_at_end)},
                {"student_end_at_end", json_of(health.student_end_at_end)},
@@ -101,7 +111,7 @@ Json to_json(const StudentHealth& health) {
   if (health.text) {
     json["text"] = {{"tokens", health.text->tokens},
                     {"student_perplexity", health.text->student},
-                    {"teacher_perplexity", health.text->teacher}};
+                    {"teacher_perplexity", json_of(health.text->teacher)}};
   }
   if (health.answers) json["answers"] = to_json(*health.answers);
   return json;
@@ -119,10 +129,10 @@ Result<OwnAnswers> own_answers_from_json(const Json& json, const std::string& wh
 Result<StudentHealth> student_health_from_json(const Json& json, const std::string& what) {
   StudentHealth health;
   RETORT_ASSIGN(health.tokens, member<std::int64_t>(json, "tokens", what));
-  RETORT_ASSIGN(health.teacher_entropy, member<double>(json, "teacher_entropy", what));
+  RETORT_ASSIGN(health.teacher_entropy, optional_number(json, "teacher_entropy", what));
   RETORT_ASSIGN(health.student_entropy, member<double>(json, "student_entropy", what));
-  RETORT_ASSIGN(health.calibration_error, member<double>(json, "calibration_error", what));
-  RETORT_ASSIGN(health.agreement, member<double>(json, "agreement", what));
+  RETORT_ASSIGN(health.calibration_error, optional_number(json, "calibration_error", what));
+  RETORT_ASSIGN(health.agreement, optional_number(json, "agreement", what));
   RETORT_ASSIGN(health.perplexity, member<double>(json, "perplexity", what));
   RETORT_ASSIGN(health.teacher_end_at_end, optional_number(json, "teacher_end_at_end", what));
   RETORT_ASSIGN(health.student_end_at_end, optional_number(json, "student_end_at_end", what));
@@ -136,7 +146,7 @@ Result<StudentHealth> student_health_from_json(const Json& json, const std::stri
     TextFigures text;
     RETORT_ASSIGN(text.tokens, member<std::int64_t>(json["text"], "tokens", what));
     RETORT_ASSIGN(text.student, member<double>(json["text"], "student_perplexity", what));
-    RETORT_ASSIGN(text.teacher, member<double>(json["text"], "teacher_perplexity", what));
+    RETORT_ASSIGN(text.teacher, optional_number(json["text"], "teacher_perplexity", what));
     health.text = text;
   }
   if (json.contains("answers")) {
@@ -217,10 +227,10 @@ std::vector<HealthWarning> warnings(const OwnAnswers& answers) {
 std::vector<HealthWarning> warnings(const StudentHealth& health, const StudentHealth* before) {
   std::vector<HealthWarning> all;
   if (health.answers) all = warnings(*health.answers);
-  if (health.student_entropy < kEntropyShare * health.teacher_entropy &&
-      health.student_entropy < health.teacher_entropy - kEntropyNats) {
+  if (health.teacher_entropy && health.student_entropy < kEntropyShare * *health.teacher_entropy &&
+      health.student_entropy < *health.teacher_entropy - kEntropyNats) {
     all.push_back({"entropy", "The student's entropy collapses: " + number(health.student_entropy, 2) +
-                                  " nats a token, the teacher's is " + number(health.teacher_entropy, 2) + "."});
+                                  " nats a token, the teacher's is " + number(*health.teacher_entropy, 2) + "."});
   }
   if (health.teacher_end_elsewhere && health.student_end_elsewhere &&
       *health.student_end_elsewhere > kEarlyEndTimes * *health.teacher_end_elsewhere + kEarlyEndProbability) {

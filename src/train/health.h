@@ -40,17 +40,20 @@ struct OwnAnswers {
 // Perplexity on a text that isn't learnt from.
 struct TextFigures {
   std::int64_t tokens = 0;
-  double student = 0, teacher = 0;
+  double student = 0;
+  std::optional<double> teacher;  // absent where it gives its text alone
   bool operator==(const TextFigures&) const = default;
 };
 
-// Measured on the held-out answers at temperature 1, whatever is trained.
+// Measured on the held-out answers at temperature 1, whatever is trained. What needs the teacher's probabilities is
+// absent where it gives its text alone.
 struct StudentHealth {
   std::int64_t tokens = 0;
-  double teacher_entropy = 0, student_entropy = 0;  // nats, mean over the tokens
-  double calibration_error = 0;                     // mean |student's sureness - teacher's probability of that token|
-  double agreement = 0;                             // share of places with the same likeliest token
-  double perplexity = 0;                            // of the student, on the teacher's answers
+  std::optional<double> teacher_entropy;  // nats, mean over the tokens
+  double student_entropy = 0;
+  std::optional<double> calibration_error;  // mean |student's sureness - teacher's probability of that token|
+  std::optional<double> agreement;          // share of places with the same likeliest token
+  double perplexity = 0;                    // of the student, on the teacher's answers
   // Mean probability of ending where the teacher's answer ended, and where it went on; absent without such a place.
   std::optional<double> teacher_end_at_end, student_end_at_end, teacher_end_elsewhere, student_end_elsewhere;
   std::array<std::optional<double>, evaluate::kPositionParts> kl_by_position;  // nats; evaluate::kPositionNames
@@ -61,6 +64,8 @@ struct StudentHealth {
 
 // Nothing when no place could be compared.
 std::optional<StudentHealth> student_health(const evaluate::HealthSums& sums);
+// Leaves what is the student's alone.
+void forget_teacher(StudentHealth& health);
 // exp of a mean surprise in nats, finite whatever it is.
 double perplexity_of(double nats);
 

@@ -51,17 +51,19 @@ std::vector<std::uint32_t> indices_of(const Batch& batch) {
 
 HeldOut::HeldOut(StepRunner& runner, std::span<const dataset::Example> examples, std::span<const dataset::Example> text,
                  std::span<const TokenId> end_ids, const TrainOptions& options, Ranks& ranks)
-    : ranks_(ranks), end_ids_(end_ids.begin(), end_ids.end()) {
+    : ranks_(ranks), has_teacher_(runner.has_teacher()), end_ids_(end_ids.begin(), end_ids.end()) {
   bool any = false;
   for (Batch& batch : batches_of(examples, options, ranks, any)) {
     std::vector<std::uint32_t> indices = indices_of(batch);
-    at::Tensor hidden = runner.teacher_hidden(batch);
+    at::Tensor hidden;
+    if (has_teacher_) hidden = runner.teacher_hidden(batch);
     parts_.push_back({std::move(batch), std::move(indices), std::move(hidden)});
   }
   empty_ = !any;
   if (empty_) return;
   bool any_text = false;
   text_ = batches_of(text, options, ranks, any_text);
+  if (!has_teacher_) return;
   for (const Batch& batch : text_) text_teacher_ += runner.measure_teacher(runner.teacher_hidden(batch), batch.targets);
 }
 
@@ -91,18 +93,21 @@ Result<HeldOutFigures> HeldOut::measure(StepRunner& runner) const {
   LossSums sums;
   evaluate::HealthSums::Flat health{};
   for (const Part& part : parts_) {
-    sums += runner.measure(runner.student_hidden(part.batch), part.teacher, part.batch.targets,
-                           [&](std::int64_t begin, const at::Tensor& student, const at::Tensor& teacher) {
-                             const auto chunk = compare(part, begin, student, teacher).flat();
-                             for (std::size_t i = 0; i < chunk.size(); ++i) health[i] += chunk[i];
-                           });
+    const auto add = [&](std::int64_t begin, const at::Tensor& student, const at::Tensor& teacher) {
+      const auto chunk = compare(part, begin, student, teacher).flat();
+      for (std::size_t i = 0; i < chunk.size(); ++i) health[i] += chunk[i];
+    };
+    const at::Tensor hidden = runner.student_hidden(part.batch);
+    // Without a teacher the student stands beside itself, and what compares the two is left out below.
+    sums += has_teacher_ ? runner.measure(hidden, part.teacher, part.batch.targets, add)
+                         : runner.measure_student(hidden, part.batch.targets, add);
   }
   LossSums text;
   for (const Batch& batch : text_) text += runner.measure_student(runner.student_hidden(batch), batch.targets);
   constexpr std::size_t kOthers = 5;
   const at::Tensor figures = at::empty({static_cast<std::int64_t>(kOthers + health.size())}, at::kDouble);
   auto* figure = figures.mutable_data_ptr<double>();
-  figure[0] = sums.kl;
+  figure[0] = has_teacher_ ? sums.kl : sums.cross_entropy;
   figure[1] = static_cast<double>(sums.tokens);
   figure[2] = text.cross_entropy;
   figure[3] = text_teacher_.cross_entropy;
@@ -111,13 +116,14 @@ Result<HeldOutFigures> HeldOut::measure(StepRunner& runner) const {
   RETORT_TRY(ranks_.sum(figures));
   HeldOutFigures result;
   if (!(figure[1] > 0)) return result;
-  result.kl = figure[0] / figure[1];
+  result.loss = figure[0] / figure[1];
   std::copy(figure + kOthers, figure + kOthers + health.size(), health.begin());
   result.health = student_health(evaluate::HealthSums::from_flat(health));
+  if (result.health && !has_teacher_) forget_teacher(*result.health);
   const double tokens = figure[4];
   if (result.health && tokens > 0 && std::isfinite(figure[2]) && std::isfinite(figure[3])) {
-    result.health->text =
-        TextFigures{std::llround(tokens), perplexity_of(figure[2] / tokens), perplexity_of(figure[3] / tokens)};
+    result.health->text = TextFigures{std::llround(tokens), perplexity_of(figure[2] / tokens), std::nullopt};
+    if (has_teacher_) result.health->text->teacher = perplexity_of(figure[3] / tokens);
   }
   return result;
 }

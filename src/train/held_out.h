@@ -1,5 +1,5 @@
 // What is measured while training: the fixed part of the held-out examples, with the teacher's hidden states worked out
-// once, and a text of the user's, where there is one, to see what is forgotten.
+// once (where there is a teacher), and a text of the user's, where there is one, to see what is forgotten.
 //
 // KL, entropies, calibration and ends come from one pass of the student; its logits exist a chunk at a time. Ranks
 // measure a share each. Borrows the runner for the length of a call. One thread at a time.
@@ -20,7 +20,9 @@
 namespace retort::train {
 
 struct HeldOutFigures {
-  double kl = -1;  // KL(teacher || student) in nats per supervised token; negative: nothing held out
+  // Nats per supervised token; negative: nothing held out. KL(teacher || student) or, where there is no teacher to
+  // compare with, the cross-entropy of its answers.
+  double loss = -1;
   std::optional<StudentHealth> health;  // without answers; absent when nothing is held out
 };
 
@@ -39,12 +41,13 @@ class HeldOut {
   struct Part {
     Batch batch;
     std::vector<std::uint32_t> indices;  // of each target in its answer, from 0
-    at::Tensor teacher;
+    at::Tensor teacher;                  // undefined without one
   };
   evaluate::HealthSums compare(const Part& part, std::int64_t begin, const at::Tensor& student,
                                const at::Tensor& teacher) const;
 
   Ranks& ranks_;
+  bool has_teacher_;
   std::vector<TokenId> end_ids_;
   bool empty_ = true;        // on every rank
   std::vector<Part> parts_;  // this rank's

@@ -33,6 +33,7 @@ Json to_json(const StepMetrics& metrics) {
   if (metrics.rollout_loss) json["rollout_loss"] = *metrics.rollout_loss;
   if (metrics.hidden_state_error) json["hidden_state_error"] = *metrics.hidden_state_error;
   if (metrics.held_out_kl) json["held_out_kl"] = *metrics.held_out_kl;
+  if (metrics.held_out_cross_entropy) json["held_out_cross_entropy"] = *metrics.held_out_cross_entropy;
   if (metrics.data_kl) json["data_kl"] = *metrics.data_kl;
   if (metrics.rollout_kl) json["rollout_kl"] = *metrics.rollout_kl;
   if (metrics.rollouts) json["rollouts"] = to_json(*metrics.rollouts);
@@ -68,6 +69,9 @@ Result<StepMetrics> from_json(const Json& json, const std::string& what) {
   }
   if (json.contains("held_out_kl") && !json["held_out_kl"].is_null()) {
     RETORT_ASSIGN(metrics.held_out_kl, member<double>(json, "held_out_kl", what));
+  }
+  if (json.contains("held_out_cross_entropy")) {
+    RETORT_ASSIGN(metrics.held_out_cross_entropy, member<double>(json, "held_out_cross_entropy", what));
   }
   if (json.contains("data_kl") && !json["data_kl"].is_null()) {
     RETORT_ASSIGN(metrics.data_kl, member<double>(json, "data_kl", what));

@@ -30,10 +30,11 @@ struct StepMetrics {
   std::optional<double>
       hidden_state_error;  // relative squared error, mean over layers and tokens; when it is trained on
   double learning_rate = 0;
-  double gradient_norm = 0;           // before clipping
-  double tokens_per_s = 0;            // of this step
-  double elapsed_s = 0;               // training so far, all sessions
-  std::optional<double> held_out_kl;  // nats per supervised token, when measured after this step
+  double gradient_norm = 0;                      // before clipping
+  double tokens_per_s = 0;                       // of this step
+  double elapsed_s = 0;                          // training so far, all sessions
+  std::optional<double> held_out_kl;             // nats per supervised token, when measured after this step
+  std::optional<double> held_out_cross_entropy;  // the same of the teacher's answers, where there is no KL to measure
   // Forward KL of the step by source, in nats per supervised token; on steps with rollouts, as far as known.
   std::optional<double> data_kl, rollout_kl;
   std::optional<OwnAnswers> rollouts;          // of the round that begins with this step

@@ -36,8 +36,8 @@ struct Tolerances {
   double loss;      // relative
   double gradient;  // relative length of the difference
 };
-Tolerances rounding(const model::Decoder& teacher) {
-  if (teacher.compute_type() == model::ComputeType::kFloat32) return {1e-4, 1e-3};
+Tolerances rounding(const model::Decoder& student) {
+  if (student.compute_type() == model::ComputeType::kFloat32) return {1e-4, 1e-3};
   return {1e-2, 3e-2};  // 8 bits of mantissa
 }
 
@@ -115,10 +115,14 @@ class Preflight {
         packing_(std::move(packing)),
         max_length_(max_length),
         batch_(make_batch(packing_.rows)),
-        tolerances_(rounding(input.teacher)) {
+        tolerances_(rounding(runner.student())) {
     const torch::NoGradGuard no_gradient;
-    teacher_ = runner.teacher_hidden(batch_);
     student_ = runner.student_hidden(batch_);
+    if (input.teacher == nullptr) {
+      in_place_ = runner.measure_student(student_, batch_.targets);
+      return;
+    }
+    teacher_ = runner.teacher_hidden(batch_);
     in_place_ = runner.measure(student_, teacher_, batch_.targets);
   }
 
@@ -126,12 +130,14 @@ class Preflight {
     checks_.push_back(supervision());
     checks_.push_back(numbers());
     if (!checks_.back().passed) return std::move(checks_);  // nothing else can be measured
-    checks_.push_back(alignment());
+    checks_.push_back(input_.teacher != nullptr ? alignment() : alignment_of_student());
     checks_.push_back(reference());
     checks_.push_back(splitting());
     checks_.push_back(downhill());
-    RETORT_ASSIGN(Check itself, teacher_with_itself());
-    checks_.push_back(std::move(itself));
+    if (input_.teacher != nullptr) {
+      RETORT_ASSIGN(Check itself, teacher_with_itself());
+      checks_.push_back(std::move(itself));
+    }
     return std::move(checks_);
   }
 
@@ -186,21 +192,47 @@ class Preflight {
     Check check{"numbers", "Are all logits finite numbers?", true, "", ""};
     const LossSums& sums = in_place_;
     check.passed = sums.bad_student_rows == 0 && sums.bad_teacher_rows == 0;
-    check.measured = text("the student logits hold NaN or infinity at %lld, the teacher logits at %lld of %zu places",
-                          static_cast<long long>(sums.bad_student_rows), static_cast<long long>(sums.bad_teacher_rows),
-                          batch_.targets.size());
+    check.measured = text("the student logits hold NaN or infinity at %lld of %zu places",
+                          static_cast<long long>(sums.bad_student_rows), batch_.targets.size());
+    if (input_.teacher != nullptr) {
+      check.measured += text(", the teacher logits at %lld", static_cast<long long>(sums.bad_teacher_rows));
+    }
     check.advice = sums.bad_teacher_rows > 0 ? "Check the teacher's file, or set train.compute to fp32."
                                              : "Check the file the student was made from.";
     return check;
   }
 
+  static constexpr const char* kShifted =
+      "The rows are shifted against one another: positions, labels or packing are wrong.";
+
+  std::vector<TokenId> labels_before() const {
+    std::vector<TokenId> labels = batch_.targets;
+    std::rotate(labels.begin(), labels.begin() + 1, labels.end());
+    return labels;
+  }
+  std::vector<TokenId> labels_after() const {
+    std::vector<TokenId> labels = batch_.targets;
+    std::rotate(labels.rbegin(), labels.rbegin() + 1, labels.rend());
+    return labels;
+  }
+  // Nats a token of the labels shifted by one, to the better side.
+  template <class Measure>
+  double shifted_cost(const Measure& measure) const {
+    const double nats = std::min(measure(labels_before()).cross_entropy, measure(labels_after()).cross_entropy);
+    return nats / static_cast<double>(batch_.targets.size());
+  }
+  // Text that surprises a model says nothing about places.
+  bool is_telling(double cost, double gain) const {
+    constexpr double kTelling = 0.3;
+    return cost < 0.7 * std::log(static_cast<double>(runner_.student().config().vocabulary)) &&
+           std::abs(gain) > kTelling;
+  }
+
   // Rows of teacher and student speak of the same place: shifted by one, the loss is much worse.
   Check alignment() {
     Check check{"alignment", "Do teacher, student and labels speak of the same token?", true, "", ""};
-    check.advice = "The rows are shifted against one another: positions, labels or packing are wrong.";
-    std::vector<TokenId> before = batch_.targets, after = batch_.targets;
-    std::rotate(before.begin(), before.begin() + 1, before.end());
-    std::rotate(after.rbegin(), after.rbegin() + 1, after.rend());
+    check.advice = kShifted;
+    const std::vector<TokenId> before = labels_before(), after = labels_after();
     // Teacher's rows and labels are shifted together: the KL knows nothing of labels, nor the student's surprise at
     // them of the teacher.
     const LossSums students[] = {in_place_, runner_.measure(student_, teacher_.roll(1, 0), before),
@@ -218,11 +250,10 @@ class Preflight {
     double teacher_cost = 0, student_cost = 0;
     const double teacher_gain = gain(teachers, teacher_cost);
     const double student_gain = gain(students, student_cost);
-    // Text that surprises the teacher says nothing about places; nor does a student that knows nothing yet (an
-    // untrained one with a tied head rather repeats its input, and so likes labels that come too late).
+    // Nor does a student say anything that knows nothing yet (an untrained one with a tied head rather repeats its
+    // input, and so likes labels that come too late).
     constexpr double kTelling = 0.3;
-    const bool teacher_tells = teacher_cost < 0.7 * std::log(static_cast<double>(input_.teacher.config().vocabulary)) &&
-                               std::abs(teacher_gain) > kTelling;
+    const bool teacher_tells = is_telling(teacher_cost, teacher_gain);
     const bool student_tells = teacher_tells && student_gain > kTelling;
     check.passed = (!teacher_tells || teacher_gain > 0) && (!student_tells || shifted > aligned);
     check.measured = text(
@@ -231,6 +262,19 @@ class Preflight {
         aligned, shifted, teacher_cost, student_cost, teacher_cost + teacher_gain, student_cost + student_gain);
     if (!teacher_tells) check.measured += " (this text tells the teacher too little to be sure)";
     if (!student_tells) check.measured += " (the student knows too little yet to tell)";
+    return check;
+  }
+
+  // Without a teacher the student's own surprise must tell, where it knows the text well enough.
+  Check alignment_of_student() {
+    Check check{"alignment", "Do student and labels speak of the same token?", true, "", ""};
+    check.advice = kShifted;
+    const double cost = in_place_.cross_entropy / static_cast<double>(batch_.targets.size());
+    const double shifted = shifted_cost([&](const auto& labels) { return runner_.measure_student(student_, labels); });
+    const bool tells = is_telling(cost, shifted - cost);
+    check.passed = !tells || shifted > cost;
+    check.measured = text("the labels cost the student %.2f nats, shifted by one %.2f", cost, shifted);
+    if (!tells) check.measured += " (it knows too little yet to tell)";
     return check;
   }
 
@@ -244,7 +288,9 @@ class Preflight {
       return at::mm(hidden.narrow(0, 0, rows), head.t()).contiguous();
     };
     const at::Tensor student = logits(student_, runner_.student().head_weight());
-    const at::Tensor teacher = logits(teacher_, input_.teacher.head_weight());
+    // The cross-entropy of a text reads no teacher, so any rows will do.
+    const at::Tensor teacher =
+        input_.teacher != nullptr ? logits(teacher_, input_.teacher->head_weight()) : student.clone();
     const auto targets = std::span(batch_.targets).first(static_cast<std::size_t>(rows));
     const std::int64_t vocabulary = student.size(1);
     const auto doubles = [](const at::Tensor& tensor) {
@@ -324,7 +370,7 @@ class Preflight {
   Result<double> kl_between_engines() {
     const auto example = std::find_if(input_.examples.begin(), input_.examples.end(),
                                       [](const dataset::Example& candidate) { return candidate.targets() > 0; });
-    model::TorchScorer ours(input_.teacher);
+    model::TorchScorer ours(*input_.teacher);
     const evaluate::ComparedModel other[] = {{input_.other_name, input_.other_engine}};
     const evaluate::HeldOutExample compared[] = {{example->ids, example->supervised}};
     SilentProgress silent;

@@ -31,7 +31,7 @@ struct Check {
 };
 
 struct PreflightInput {
-  const model::Decoder& teacher;
+  const model::Decoder* teacher;  // null: its text alone, and nothing that speaks of its distribution is asked
   std::span<const dataset::Example> examples;  // a few: what fits into kPreflightTokens is used
   // The teacher on another engine, to be compared with; may be null.
   Scorer* other_engine = nullptr;

@@ -82,7 +82,7 @@ TEST(Preflight, PassesWhatIsRightInEitherType) {
       const auto examples = own_examples(teacher, 12);
       StepRunner runner(teacher, *student, options, clock);
       model::TorchScorer itself(teacher);
-      const auto checks = preflight(runner, options, {teacher, examples, &itself, "itself", decode});
+      const auto checks = preflight(runner, options, {&teacher, examples, &itself, "itself", decode});
       ASSERT_TRUE(checks) << checks.error().message;
       EXPECT_EQ(checks->size(), 7U);
       for (const Check& check : *checks) {
@@ -109,7 +109,7 @@ TEST(Preflight, LeavesEverythingAsItWas) {
       options.lora_rank = lora_rank;
       StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), options, clock);
       if (checked) {
-        EXPECT_TRUE(preflight(runner, options, {teacher, examples, nullptr, "", {}}));
+        EXPECT_TRUE(preflight(runner, options, {&teacher, examples, nullptr, "", {}}));
       }
       std::vector<double> all;
       for (int i = 0; i < 3; ++i) all.push_back(runner.step({packing.rows, {}}, 1e-2)->loss);
@@ -149,7 +149,7 @@ TEST(Preflight, StopsWhenTwoEnginesDisagree) {
   const auto examples = own_examples(teacher, 6);
   StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
   Shifted other(teacher);
-  const auto checks = preflight(runner, tiny_options(), {teacher, examples, &other, "the other", {}});
+  const auto checks = preflight(runner, tiny_options(), {&teacher, examples, &other, "the other", {}});
   ASSERT_TRUE(checks);
   EXPECT_FALSE(named(*checks, "teacher").passed);
   const auto failure = failure_of(*checks);
@@ -164,7 +164,7 @@ TEST(Preflight, SaysWhenThereIsNothingToLearn) {
   auto examples = own_examples(teacher, 2);
   for (auto& example : examples) std::fill(example.supervised.begin(), example.supervised.end(), 0);
   StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
-  const auto checks = preflight(runner, tiny_options(), {teacher, examples, nullptr, "", {}});
+  const auto checks = preflight(runner, tiny_options(), {&teacher, examples, nullptr, "", {}});
   ASSERT_FALSE(checks);
   EXPECT_THAT(checks.error().message, HasSubstr("train.supervise"));
 }

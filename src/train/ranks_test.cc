@@ -184,7 +184,7 @@ class TrainTogether : public testing::Test {
       const auto folder = ranks->leads() ? root_ / name : std::filesystem::path("/nowhere");
       const auto result =
           train(teacher, student.clone(model::ComputeType::kFloat32), {train_examples, held_out}, setting.options,
-                folder, clock, stopper, stopper.token(), {ranks.get(), nullptr, {}, "", {}, {}});
+                folder, clock, stopper, stopper.token(), {ranks.get(), {}, nullptr, {}, "", {}, {}});
       if (!result) errors[static_cast<std::size_t>(ranks->rank())] = result.error().message;
     });
     return errors;
@@ -297,7 +297,7 @@ TEST_F(TrainTogether, RefusesRanksThatDoNotAgree) {
     SystemClock clock;
     SilentProgress progress;
     const auto result = train(teacher, student.clone(model::ComputeType::kFloat32), {examples, {}}, setting.options,
-                              root_ / "run", clock, progress, {}, {ranks.get(), nullptr, {}, "", {}, {}});
+                              root_ / "run", clock, progress, {}, {ranks.get(), {}, nullptr, {}, "", {}, {}});
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().fault, Fault::kCaller);
     EXPECT_THAT(result.error().message, HasSubstr("don't agree"));

@@ -52,18 +52,28 @@ std::span<const dataset::PackedRow> share_of(std::span<const dataset::PackedRow>
 
 StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
                        const Clock& clock, TeacherStates* states, Ranks* ranks, const CachedSignal* cached)
+    : StepRunner(&teacher, {teacher.compute_type(), teacher.backend()}, student, options, clock, states, ranks,
+                 cached) {}
+
+StepRunner::StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options,
+                       const Clock& clock, Ranks* ranks, const CachedSignal& text)
+    : StepRunner(nullptr, computed_in, student, options, clock, nullptr, ranks, &text) {}
+
+StepRunner::StepRunner(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
+                       const TrainOptions& options, const Clock& clock, TeacherStates* states, Ranks* ranks,
+                       const CachedSignal* cached)
     : teacher_(teacher),
-      student_(student.clone(teacher.compute_type(), teacher.backend())),
+      student_(student.clone(computed_in.type, computed_in.backend)),
       options_(options),
       clock_(clock),
       states_(states),
       cached_(cached),
-      optimiser_(adamw_options(options, teacher.backend())),
+      optimiser_(adamw_options(options, computed_in.backend)),
       alone_(ranks == nullptr ? one_rank() : nullptr),
       ranks_(ranks == nullptr ? *alone_ : *ranks),
-      objective_(teacher.config().vocabulary, options.head_rows, model::dtype_of(teacher.compute_type()),
-                 objective_mix(options), on_policy_mix(options), teacher.backend()) {
-  RETORT_CHECK(student.config().vocabulary == teacher.config().vocabulary);
+      objective_(student.config().vocabulary, options.head_rows, model::dtype_of(computed_in.type),
+                 objective_mix(options), on_policy_mix(options), computed_in.backend) {
+  RETORT_CHECK(teacher == nullptr || student.config().vocabulary == teacher->config().vocabulary);
   RETORT_CHECK(student.compute_type() == model::ComputeType::kFloat32);
   if (trains_adapters(options)) {
     add_adapters();
@@ -109,7 +119,8 @@ void StepRunner::add_weights(const model::Decoder& student) {
 
 at::Tensor StepRunner::teacher_hidden(const Batch& batch) const {
   const torch::NoGradGuard no_gradient;
-  return at_supervised(teacher_.forward(batch.tokens).flatten(0, 1), batch);
+  RETORT_CHECK(teacher_ != nullptr);
+  return at_supervised(teacher_->forward(batch.tokens).flatten(0, 1), batch);
 }
 
 at::Tensor StepRunner::student_hidden(const Batch& batch) const {
@@ -123,23 +134,28 @@ LossSums StepRunner::measure(const Batch& batch, const at::Tensor& teacher_hidde
 
 LossSums StepRunner::measure(const at::Tensor& student_hidden, const at::Tensor& teacher_hidden,
                              std::span<const TokenId> targets, const VisitLogits& visit) {
-  return objective_.measure(student_hidden, student_.head_weight(), teacher_hidden, teacher_.head_weight(), targets,
+  RETORT_CHECK(teacher_ != nullptr);
+  return objective_.measure(student_hidden, student_.head_weight(), teacher_hidden, teacher_->head_weight(), targets,
                             visit);
 }
 
-LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets) {
-  return objective_.measure(student_hidden, student_.head_weight(), student_hidden, student_.head_weight(), targets);
+LossSums StepRunner::measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets,
+                                     const VisitLogits& visit) {
+  return objective_.measure(student_hidden, student_.head_weight(), student_hidden, student_.head_weight(), targets,
+                            visit);
 }
 
 LossSums StepRunner::measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets) {
-  return objective_.measure(teacher_hidden, teacher_.head_weight(), teacher_hidden, teacher_.head_weight(), targets);
+  RETORT_CHECK(teacher_ != nullptr);
+  return objective_.measure(teacher_hidden, teacher_->head_weight(), teacher_hidden, teacher_->head_weight(), targets);
 }
 
 StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span<const dataset::PackedRow> rows,
                                                      const Batch& batch, bool keep) {
   if (cached_ != nullptr && source == RowSource::kData) return {{}, {}, cached_->find(rows)};
+  RETORT_CHECK(teacher_ != nullptr);
   if (options_.hidden_state_weight > 0) {
-    HiddenTargets targets = hidden_targets(teacher_, student_.config(), batch.tokens);
+    HiddenTargets targets = hidden_targets(*teacher_, student_.config(), batch.tokens);
     return {at_supervised(targets.final.flatten(0, 1), batch), std::move(targets.targets), {}};
   }
   if (states_ == nullptr || source == RowSource::kRollouts || !keep) return {teacher_hidden(batch), {}, {}};
@@ -148,7 +164,7 @@ StepRunner::TeacherSignal StepRunner::teacher_signal(RowSource source, std::span
     states = teacher_hidden(batch);
     states_->keep(rows, states);
   }
-  return {states.to(teacher_.device()), {}, {}};
+  return {states.to(teacher_->device()), {}, {}};
 }
 
 void StepRunner::keep_states(std::span<const dataset::PackedRow> rows) {
@@ -238,7 +254,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     const LossSums sums = kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets,
                                                      totals.targets, supervised_gradient, head_gradient)
                                : objective_.backward(micro_batch.source, supervised, student_.head_weight(),
-                                                     teacher.hidden, teacher_.head_weight(), batch.targets,
+                                                     teacher.hidden, teacher_->head_weight(), batch.targets,
                                                      totals.targets, supervised_gradient, head_gradient);
     result.sums += sums;
     if (micro_batch.source == RowSource::kRollouts) result.rollouts += sums;

@@ -8,8 +8,11 @@
 // Where adapters are trained (train/lora.h), they are the optimiser's parameters, and the weights are kept in the type
 // that is computed in and nowhere else.
 //
+// Where the teacher gave its text alone, nobody's distribution is known: a step then learns from an empty CachedSignal,
+// and what asks for the teacher must not be called.
+//
 // Ranks divide the rows of a step; what a step's losses and gradients are divided by is counted over all of its rows.
-// Owns the student and the optimiser; borrows the teacher. One thread at a time.
+// Owns the student and the optimiser; borrows the teacher, if there is one. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +36,12 @@
 #include "train/train_options.h"
 
 namespace retort::train {
+
+// How a student is computed: as its teacher is, where there is one.
+struct ComputedIn {
+  model::ComputeType type = model::ComputeType::kFloat32;
+  model::Backend backend = model::Backend::kKernels;
+};
 
 // What a step learns from: rows of exchanges, and rows of the student's own answers.
 struct StepRows {
@@ -72,6 +81,11 @@ class StepRunner {
   StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
              const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr,
              const CachedSignal* cached = nullptr);
+  // The same without a teacher: its text is all there is.
+  StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options, const Clock& clock,
+             Ranks* ranks, const CachedSignal& text);
+
+  bool has_teacher() const { return teacher_ != nullptr; }
 
   // `rows`: of the global batch. Error (kWorld): a rank was lost.
   Result<StepResult> step(const StepRows& rows, double learning_rate);
@@ -100,7 +114,8 @@ class StepRunner {
   }
   // How surprised the teacher, or the student, is by `targets`: its cross-entropy alone.
   LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
-  LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets);
+  LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets,
+                           const VisitLogits& visit = {});
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
   const model::Decoder& student() const { return student_; }
@@ -111,6 +126,9 @@ class StepRunner {
   Sharding& sharding() { return *sharding_; }
 
  private:
+  StepRunner(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
+             const TrainOptions& options, const Clock& clock, TeacherStates* states, Ranks* ranks,
+             const CachedSignal* cached);
   struct Totals {  // of a step, over its micro-batches
     std::int64_t tokens = 0;
     std::int64_t targets = 0;
@@ -140,7 +158,7 @@ class StepRunner {
   void finish(const Totals& totals, StepResult& result) const;  // sums become means
   void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
-  const model::Decoder& teacher_;
+  const model::Decoder* teacher_;  // null: its text alone
   model::Decoder student_;
   TrainOptions options_;
   const Clock& clock_;

@@ -67,6 +67,10 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
   RETORT_ASSIGN(summary.peak_rss_bytes, member<std::int64_t>(json, "peak_rss_bytes", what));
   RETORT_ASSIGN(summary.compute, member<std::string>(json, "compute", what));
   // Older ones have none of these.
+  if (json.contains("held_out_cross_entropy")) {
+    RETORT_ASSIGN(summary.held_out_cross_entropy, member<double>(json, "held_out_cross_entropy", what));
+    RETORT_ASSIGN(summary.held_out_cross_entropy_before, member<double>(json, "held_out_cross_entropy_before", what));
+  }
   if (json.contains("health_before")) {
     RETORT_ASSIGN(summary.health_before, student_health_from_json(json["health_before"], what));
   }
@@ -90,22 +94,23 @@ struct Files {
 };
 
 // What can be said before anything is spent.
-Result<void> check(const model::Decoder& teacher, const model::Decoder& student, const StepPlan& plan,
-                   const TrainExamples& examples, const TrainOptions& options) {
-  if (teacher.config().vocabulary != student.config().vocabulary) {
-    return caller_error("The teacher's vocabulary has " + std::to_string(teacher.config().vocabulary) +
+Result<void> check(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
+                   const StepPlan& plan, const TrainExamples& examples, const TrainOptions& options) {
+  RETORT_CHECK(teacher != nullptr || (options.signal == "text" && options.hidden_state_weight == 0));
+  if (teacher != nullptr && teacher->config().vocabulary != student.config().vocabulary) {
+    return caller_error("The teacher's vocabulary has " + std::to_string(teacher->config().vocabulary) +
                         " tokens and the student's " + std::to_string(student.config().vocabulary) +
                         "; the objective needs the same one. Take a student cut from this teacher.");
   }
   RETORT_CHECK((options.signal == "sampled" || options.signal == "top_k") == (examples.signal != nullptr));
-  if (teacher.backend() != model::Backend::kKernels && options.optimiser_bits == 8) {
+  if (computed_in.backend != model::Backend::kKernels && options.optimiser_bits == 8) {
     return caller_error(
         "train.optimiser_bits 8 is computed by this program's own kernels, which run on the processor; "
         "the training runs on " +
-        std::string(name_of(teacher.backend())) + ". Set it to 32, or train.device to cpu.");
+        std::string(name_of(computed_in.backend)) + ". Set it to 32, or train.device to cpu.");
   }
   if (options.hidden_state_weight > 0) {
-    RETORT_TRY(check_hidden_states(teacher.config(), student.config()));
+    RETORT_TRY(check_hidden_states(teacher->config(), student.config()));
   }
   if (plan.steps().empty()) {
     return caller_error(
@@ -113,24 +118,24 @@ Result<void> check(const model::Decoder& teacher, const model::Decoder& student,
         " exchanges none has a supervised token within train.max_length = " + std::to_string(options.max_length) +
         ". Collect more, raise train.max_length, or see train.supervise.");
   }
-  const auto vocabulary = static_cast<TokenId>(teacher.config().vocabulary);
+  const auto vocabulary = static_cast<TokenId>(student.config().vocabulary);
   for (const auto& part : {examples.train, examples.held_out}) {
     for (const dataset::Example& example : part) {
       for (const TokenId id : example.ids) {
         if (id >= 0 && id < vocabulary) continue;
         return caller_error("The exchange " + example.exchange_id.short_hex() + " holds the token id " +
-                            std::to_string(id) + "; the teacher's vocabulary ends at " +
-                            std::to_string(vocabulary - 1) + ". It was made with another tokenizer: collect anew.");
+                            std::to_string(id) + "; the vocabulary ends at " + std::to_string(vocabulary - 1) +
+                            ". It was made with another tokenizer: collect anew.");
       }
     }
   }
   return {};
 }
 
-std::string detail(const StepMetrics& metrics, double held_out_kl) {
+std::string detail(const StepMetrics& metrics, const char* measured, double held_out) {
   char text[96];
-  if (held_out_kl >= 0) {
-    std::snprintf(text, sizeof(text), "loss %.3f, held-out KL %.3f", metrics.loss, held_out_kl);
+  if (held_out >= 0) {
+    std::snprintf(text, sizeof(text), "loss %.3f, held-out %s %.3f", metrics.loss, measured, held_out);
   } else {
     std::snprintf(text, sizeof(text), "loss %.3f", metrics.loss);
   }
@@ -139,7 +144,7 @@ std::string detail(const StepMetrics& metrics, double held_out_kl) {
 
 class Training {
  public:
-  Training(model::Decoder teacher, const TrainExamples& examples, const TrainOptions& options,
+  Training(std::optional<model::Decoder> teacher, const TrainExamples& examples, const TrainOptions& options,
            const std::filesystem::path& folder, Ranks& ranks, Clock& clock, Progress& progress, std::stop_token stop,
            const TrainHelpers& helpers)
       : teacher_(std::move(teacher)),
@@ -152,15 +157,17 @@ class Training {
         progress_(progress),
         stop_(std::move(stop)),
         helpers_(helpers),
+        computed_in_(teacher_ ? ComputedIn{teacher_->compute_type(), teacher_->backend()} : helpers.computed_in),
         plan_(examples.train, options),
         objective_name_(loss_name(examples, options)) {}
 
   Result<TrainSummary> run(std::optional<model::Decoder> student) {
-    RETORT_TRY(check(teacher_, *student, plan_, examples_, options_));
-    if (ranks_.world() > 1 && teacher_.backend() == model::Backend::kCuda) {
+    const model::Decoder* teacher = teacher_ ? &*teacher_ : nullptr;
+    RETORT_TRY(check(teacher, computed_in_, *student, plan_, examples_, options_));
+    if (ranks_.world() > 1 && computed_in_.backend == model::Backend::kCuda) {
       return caller_error("Several ranks compute on processors only. Set train.device to cpu, or train on one rank.");
     }
-    position_.fingerprint = fingerprint(teacher_, *student, examples_, options_);
+    position_.fingerprint = fingerprint(teacher, *student, computed_in_.type, examples_, options_);
     RETORT_TRY(agree());
     const bool complete_here = ranks_.leads() && is_there(files_.student);
     RETORT_ASSIGN(const bool is_complete, ranks_.any(complete_here));
@@ -169,12 +176,13 @@ class Training {
     std::optional<TeacherStates> states = kept_states();
     std::optional<CachedSignal> cached;
     if (options_.signal != "online") cached.emplace(examples_.signal, examples_.train, options_.max_length);
-    StepRunner runner(teacher_, *student, options_, clock_, states ? &*states : nullptr, &ranks_,
-                      cached ? &*cached : nullptr);
+    StepRunner runner = teacher_ ? StepRunner(*teacher_, *student, options_, clock_, states ? &*states : nullptr,
+                                              &ranks_, cached ? &*cached : nullptr)
+                                 : StepRunner(computed_in_, *student, options_, clock_, &ranks_, *cached);
     if (trains_adapters(options_)) {
       tell_adapters(config);
       // What is computed with are the weights themselves in FP32; else they can be made again, or must be kept.
-      const bool needed = ranks_.leads() && teacher_.compute_type() != model::ComputeType::kFloat32;
+      const bool needed = ranks_.leads() && computed_in_.type != model::ComputeType::kFloat32;
       if (needed && !helpers_.make_student_again) start_ = std::move(student);
     }
     student.reset();  // the runner has what it needs of it
@@ -188,10 +196,10 @@ class Training {
     }
     if (position_.step == 0) {
       RETORT_ASSIGN(const HeldOutFigures before, measure(runner, held_out, true));
-      position_.held_out_kl_before = before.kl;
+      position_.held_out_kl_before = before.loss;
       health_before_ = before.health;
     }
-    held_out_kl_ = position_.held_out_kl_before;
+    held_out_ = position_.held_out_kl_before;
     if (ranks_.leads()) {
       RETORT_ASSIGN(metrics_, MetricsFile::open(files_.metrics, position_.step));
       if (position_.step > 0) {
@@ -201,7 +209,7 @@ class Training {
     }
     RETORT_TRY(prepare_rollouts());
     // What is kept says the rest; the held-out measure needs no more than its head.
-    if (cached && !rollouts_) teacher_.forget_blocks();
+    if (teacher_ && cached && !rollouts_) teacher_->forget_blocks();
     RETORT_TRY(steps(runner, held_out));
     return complete(runner, config);
   }
@@ -267,8 +275,8 @@ class Training {
     if (options_.hidden_state_weight > 0) return std::nullopt;  // needs more of the teacher than is kept
     if (ranks_.world() > 1) return std::nullopt;                // an example comes to another rank in every pass
     if (options_.signal != "online") return std::nullopt;       // the teacher isn't asked
-    const std::int64_t hidden = teacher_.config().hidden;
-    const at::ScalarType dtype = model::dtype_of(teacher_.compute_type());
+    const std::int64_t hidden = teacher_->config().hidden;
+    const at::ScalarType dtype = model::dtype_of(computed_in_.type);
     const std::int64_t bytes = TeacherStates::bytes(examples_.train, options_.max_length, hidden, dtype);
     if (bytes > options_.teacher_states_mb * 1'000'000) {
       progress_.note("The teacher reads every exchange in every pass: its states would take " +
@@ -293,7 +301,8 @@ class Training {
     if (helpers_.open_other_engine) {
       RETORT_ASSIGN(other, helpers_.open_other_engine());
     }
-    const PreflightInput input{teacher_, examples_.train, other.get(), helpers_.other_engine_name, helpers_.decode};
+    const PreflightInput input{teacher_ ? &*teacher_ : nullptr, examples_.train, other.get(),
+                               helpers_.other_engine_name, helpers_.decode};
     RETORT_ASSIGN(const std::vector<Check> own, preflight(runner, options_, input));
     std::vector<Check> checks = helpers_.checks;
     checks.insert(checks.end(), own.begin(), own.end());
@@ -491,8 +500,8 @@ class Training {
     if (!held_out.empty() && (last || due)) {
       const bool ask = last || position_.step % (kHealthAnswersEvery * options_.held_out_every) == 0;
       RETORT_ASSIGN(const HeldOutFigures figures, measure(runner, held_out, ask));
-      held_out_kl_ = figures.kl;
-      line.held_out_kl = held_out_kl_;
+      held_out_ = figures.loss;
+      (teacher_ ? line.held_out_kl : line.held_out_cross_entropy) = held_out_;
       line.health = figures.health;
     }
     if (line.step == 1) line.health_before = health_before_;
@@ -501,7 +510,8 @@ class Training {
       RETORT_TRY(metrics_->append(line));
       warn(line);
     }
-    progress_.advance(static_cast<double>(position_.tokens), detail(line, held_out_kl_));
+    progress_.advance(static_cast<double>(position_.tokens),
+                      detail(line, teacher_ ? "KL" : "cross-entropy", held_out_));
     return {};
   }
 
@@ -514,9 +524,9 @@ class Training {
     summary.tokens_per_s =
         position_.step_seconds > 0 ? static_cast<double>(position_.tokens) / position_.step_seconds : 0;
     summary.first_loss = position_.first_loss;
-    summary.held_out_kl_before = position_.held_out_kl_before;
-    summary.held_out_kl = held_out_kl_;
-    summary.compute = std::string(name_of(teacher_.compute_type()));
+    (teacher_ ? summary.held_out_kl_before : summary.held_out_cross_entropy_before) = position_.held_out_kl_before;
+    (teacher_ ? summary.held_out_kl : summary.held_out_cross_entropy) = held_out_;
+    summary.compute = std::string(name_of(computed_in_.type));
     summary.checkpoint = files_.student;
     RETORT_ASSIGN(std::vector<model::NamedTensor> masters, runner.sharding().gather_masters());
     if (!ranks_.leads()) return summary;
@@ -545,7 +555,7 @@ class Training {
     return summary;
   }
 
-  model::Decoder teacher_;
+  std::optional<model::Decoder> teacher_;  // none: its text alone
   TrainExamples examples_;
   TrainOptions options_;
   Files files_;
@@ -555,6 +565,7 @@ class Training {
   Progress& progress_;
   std::stop_token stop_;
   TrainHelpers helpers_;
+  ComputedIn computed_in_;
   StepPlan plan_;
   std::string objective_name_;
   TrainPosition position_;
@@ -565,7 +576,7 @@ class Training {
   std::set<std::string> warned_;
   std::optional<MetricsFile> metrics_;  // on the rank that leads
   double started_s_ = 0;
-  double held_out_kl_ = -1;
+  double held_out_ = -1;  // HeldOutFigures::loss as last measured
   bool states_complete_ = false;
 };
 
@@ -584,12 +595,16 @@ Json to_json(const TrainSummary& summary) {
                {"peak_rss_bytes", summary.peak_rss_bytes},
                {"compute", summary.compute},
                {"warnings", summary.warnings}};
+  if (summary.held_out_cross_entropy >= 0) {
+    json["held_out_cross_entropy_before"] = summary.held_out_cross_entropy_before;
+    json["held_out_cross_entropy"] = summary.held_out_cross_entropy;
+  }
   if (summary.health_before) json["health_before"] = to_json(*summary.health_before);
   if (summary.health) json["health"] = to_json(*summary.health);
   return json;
 }
 
-Result<TrainSummary> train(model::Decoder teacher, model::Decoder student, const TrainExamples& examples,
+Result<TrainSummary> train(std::optional<model::Decoder> teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop, const TrainHelpers& helpers) {
   const std::unique_ptr<Ranks> alone = helpers.ranks == nullptr ? one_rank() : nullptr;

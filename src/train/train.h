@@ -1,5 +1,7 @@
 // Training: a student learns the teacher's distribution on packed exchanges, with the teacher online or from what is
-// kept of it. Held-out exchanges are always measured against the teacher itself, which reads them once.
+// kept of it. Held-out exchanges are always measured against the teacher itself, which reads them once. Without a
+// teacher there is its text alone (options.signal is then text): the cross-entropy of its answers is what is learnt and
+// measured, and nothing that speaks of its distribution.
 //
 // The order of the data is a pure function of (seed, epoch); the loss of a step is the mean over the supervised tokens
 // of the whole global batch, however it is split. `folder` receives
@@ -18,7 +20,8 @@
 // those of one rank but for rounding, also when a training goes on with another number of them. The first one writes;
 // the others' folder isn't looked at, and of their summaries only the counts are filled.
 //
-// The student arrives in FP32 (its weights become the masters) and is computed in the teacher's type.
+// The student arrives in FP32 (its weights become the masters) and is computed in the teacher's type, or as
+// TrainHelpers says where there is none.
 //
 // One thread at a time; uses libtorch's threads inside. Owns the student; everything else is borrowed.
 #pragma once
@@ -65,9 +68,12 @@ struct TrainSummary {
   double tokens_per_s = 0;             // tokens / seconds of training steps alone
   double first_loss = 0;
   double final_loss = 0;  // mean of the last tenth of the steps
-  // Nats per supervised token on the fixed part of the held-out examples; negative when there are none.
+  // Nats per supervised token on the fixed part of the held-out examples; negative when there are none. Without a
+  // teacher there is no KL but the cross-entropy of its answers.
   double held_out_kl_before = -1;
   double held_out_kl = -1;
+  double held_out_cross_entropy_before = -1;
+  double held_out_cross_entropy = -1;
   std::int64_t peak_rss_bytes = 0;                     // of the process
   std::filesystem::path checkpoint;                    // student.safetensors
   std::string compute;                                 // "bfloat16" or "float32"
@@ -88,6 +94,7 @@ struct TrainExamples {
 // What the caller lends to a training beside its data. All may be absent.
 struct TrainHelpers {
   Ranks* ranks = nullptr;             // that train together; null: one process alone
+  ComputedIn computed_in = {};        // how, without a teacher, whose way it is otherwise
   RolloutSource* rollouts = nullptr;  // needed when options.on_policy_from is below 1
   // Opens the same teacher on another engine, for the checks before the first step, and its name.
   std::function<Result<std::unique_ptr<Scorer>>()> open_other_engine;
@@ -110,7 +117,7 @@ struct TrainHelpers {
 // Errors: kCaller when nothing is supervised, the vocabularies differ, or the folder holds another training's
 // checkpoint; kWorld for the disk, for a check that failed and for a loss that is not finite; kInterrupted after saving
 // when `stop` is requested of any rank.
-Result<TrainSummary> train(model::Decoder teacher, model::Decoder student, const TrainExamples& examples,
+Result<TrainSummary> train(std::optional<model::Decoder> teacher, model::Decoder student, const TrainExamples& examples,
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop, const TrainHelpers& helpers = {});
 

@@ -79,7 +79,7 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "KL(teacher || m) + (1 - beta) KL(student || m), m = beta teacher + (1 - beta) student; "
                         "skew_kl: KL(teacher || (1 - skew) student + skew teacher); skew_rkl: KL(student || (1 - skew) "
                         "teacher + skew student); tvd: half the sum of |teacher - student|; ce: the cross-entropy of "
-                        "the teacher's text.",
+                        "the teacher's text, the only one where that is all it gives.",
                 .choices = term_names()})
           .add("cross_entropy_weight", &O::cross_entropy_weight,
                {.help = "Share w of the sampled token's cross-entropy in the loss: (1 - w) objective + w "
@@ -110,7 +110,8 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "student's. sampled: train.signal_draws tokens a place, drawn once and kept in the run "
                         "(signal/teacher.signal), whose weights are its distribution on average. top_k: its "
                         "train.signal_top_k likeliest tokens, kept likewise, and the rest as one. text: its text alone "
-                        "(ce). auto: the best there is: online, but text where the objective is ce, and a kept signal "
+                        "(ce); that is also what online means of a teacher that gives nothing else. auto: the best "
+                        "there is: online, but text where the objective is ce, and a kept signal "
                         "that fits where there is one. With a kept signal the teacher's layers aren't run in training.",
                 .choices = {"online", "sampled", "top_k", "text", "auto"}})
           .add("signal_draws", &O::signal_draws,

@@ -123,6 +123,52 @@ void expect_same(const std::vector<StepMetrics>& a, const std::vector<StepMetric
   EXPECT_TRUE(a.front().health_before);
 }
 
+// A teacher that gave its text alone: the same student as with the teacher at hand, and no figure that speaks of it.
+TEST_F(TrainTest, TextAloneNeedsNoTeacher) {
+  Setting setting;
+  setting.options.signal = "text";
+  setting.options.objective = {};
+  setting.options.objective.by_term.fill(0);
+  setting.options.objective.by_term[static_cast<std::size_t>(Term::kCe)] = 1;
+  const auto beside = run("beside", setting);
+  ASSERT_TRUE(beside) << beside.error().message;
+  const auto train_examples = tiny_examples(40);
+  const auto held_out = tiny_examples(8, 100);
+  const auto alone = [&](int stop_after) {
+    std::stop_source stop;
+    Watch watch([&](int steps) {
+      if (steps == stop_after) stop.request_stop();
+    });
+    return train(std::nullopt, tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32),
+                 {train_examples, held_out}, setting.options, root_ / "alone", clock_, watch, stop.get_token());
+  };
+  ASSERT_FALSE(alone(2));
+  const auto summary = alone(0);
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(summary->held_out_kl, -1);
+  EXPECT_GT(summary->held_out_cross_entropy, 0);
+  EXPECT_GT(beside->held_out_kl, 0);
+  EXPECT_EQ(beside->held_out_cross_entropy, -1);
+  const auto a = metrics("beside"), b = metrics("alone");
+  ASSERT_EQ(a.size(), b.size());
+  std::size_t measured = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].loss, b[i].loss) << i;
+    EXPECT_FALSE(b[i].held_out_kl);
+    ASSERT_EQ(a[i].held_out_kl.has_value(), b[i].held_out_cross_entropy.has_value());
+    if (!b[i].health) continue;
+    ++measured;
+    EXPECT_DOUBLE_EQ(a[i].health->perplexity, b[i].health->perplexity);
+    EXPECT_NEAR(std::log(b[i].health->perplexity), *b[i].held_out_cross_entropy, 1e-5);
+    EXPECT_DOUBLE_EQ(a[i].health->student_entropy, b[i].health->student_entropy);
+    EXPECT_EQ(a[i].health->answers, b[i].health->answers);
+    EXPECT_TRUE(a[i].health->teacher_entropy && a[i].health->agreement && a[i].health->calibration_error);
+    EXPECT_FALSE(b[i].health->teacher_entropy || b[i].health->agreement || b[i].health->calibration_error);
+    EXPECT_FALSE(b[i].health->kl_by_position[0]);
+  }
+  EXPECT_GT(measured, 0U);
+}
+
 TEST_F(TrainTest, LearnsTheTeachersDistribution) {
   for (const auto compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
     Setting setting;

@@ -104,9 +104,10 @@ def through_faults(s):
         s.check("faults are survived", code == 0 and told["complete"], (code, told, errors))
         books = Books(folder)
         s.check("nothing broken is kept", not books.wrong(), books.wrong()[:3])
-        s.check("every request is in the books", books.attempts == api.requests, (books.attempts, api.requests))
+        # A kept connection may turn out to be dead: then an attempt reaches nobody.
+        s.check("every request is in the books", api.requests <= books.attempts, (books.attempts, api.requests))
         failed = books.attempts - books.outcomes.get("answered", 0)
-        s.check("requests - kept = retries", api.requests - len(books.slots) == failed, (api.requests, failed, books.outcomes))
+        s.check("requests - kept <= retries", api.requests - len(books.slots) <= failed, (api.requests, failed, books.outcomes))
         s.check("there were faults", failed > 40, books.outcomes)
 
 

@@ -1,0 +1,146 @@
+"""recipes/served-teacher.yaml at toy size on a tiny teacher, from answered prompts to a verified bundle: with the teacher's file
+beside the API, and with its text alone. No row is left to be asked, so no server is needed."""
+
+import json
+
+from program import check_recipe, run, toy_arguments
+
+SERVED = "{{api: openai, endpoints: [{{url: '{url}'}}], model: {model}{more}}}"
+WITH_FILE = ", file: models/tiny.gguf"
+TEXT = {"student__from": "models/other_weights.gguf", "student__layers": "1", "train__objective": "ce",
+        "train__hidden_state_weight": "0", "terms__accepted_by": "Jane Doe", "terms__accepted_licence": "apache-2.0"}
+
+
+def teacher(more="", url="http://127.0.0.1:9/v1", model="some-model"):
+    return SERVED.format(url=url, model=model, more=more)
+
+
+def arguments(verb, name, *more, **changes):
+    return toy_arguments(verb, "served-teacher", *more, **{
+        "name": name, "collect__prompts": "{file: answered.jsonl, format: jsonl}", "train__max_length": "128",
+        "evaluate__rival": "false", "evaluate__speed": "false", "evaluate__resamples": "100", "evaluate__answers": "2",
+        **changes})
+
+
+def write_answers(folder):
+    rows = [{"messages": [{"role": "user", "content": f"Say something about number {i * i}."},
+                          {"role": "assistant", "content": f"The number {i * i} is the square of {i}, and that is all."}]}
+            for i in range(14)]
+    (folder / "answered.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read(folder, name):
+    return json.loads((folder / "runs" / name).read_text())
+
+
+def metrics(folder, name):
+    return [json.loads(line) for line in (folder / f"runs/{name}/train/metrics.jsonl").read_text().splitlines()]
+
+
+def verified(scenarios, folder, name, *more):
+    code, out, errors = run(["verify", f"runs/{name}", "--json", *more], folder)
+    scenarios.check(f"{name}: its bundle is verified", code == 0, out + errors)
+    return {check["subject"]: check for check in json.loads(out)["checks"]} if code == 0 else {}
+
+
+def check_with_file(scenarios, folder):
+    write_answers(folder)
+    code, out, errors = run(arguments("run", "file", teacher=teacher(WITH_FILE)), folder)
+    scenarios.check("with the file: the recipe goes through", code == 0 and "KL" in out, out + errors)
+    if code != 0:
+        return
+    card = read(folder, "file/scorecard.json")
+    scenarios.check("with the file: compared with the teacher", card["student"]["kl_nats"] and card["teacher"]["kl_nats"], str(card))
+    scenarios.check("with the file: nothing was asked", read(folder, "file/collect/summary.json")["from_file"] == 12)
+    lineage = read(folder, "file/bundle/lineage.json")
+    scenarios.check("with the file: the lineage names service and file", lineage["teacher"]["served"]["model"] == "some-model"
+                    and lineage["teacher"]["file"] == "tiny.gguf" and "base" not in lineage, str(lineage))
+    verified(scenarios, folder, "file", "--teacher", "models/tiny.gguf")
+    changed = arguments("run", "file", teacher=teacher(WITH_FILE, url="http://127.0.0.1:10/v1"))
+    code, _, errors = run(changed, folder)
+    scenarios.check("another address repeats nothing", code == 0 and "done again" not in errors, errors)
+    code, _, errors = run([*changed, "--set", "teacher=" + teacher(WITH_FILE, model="another"), "--until", "collect"], folder)
+    scenarios.check("another model is asked anew", code == 0 and "collect: its inputs changed" in errors, errors)
+
+
+def check_text_alone(scenarios, folder):
+    changes = {"teacher": teacher(), **TEXT}
+    code, out, errors = run(arguments("plan", "text", "--json", **changes), folder)
+    scenarios.check("text alone: it can be planned", code == 0 and "text alone" in json.loads(out)["unchecked"], out + errors)
+    code, out, errors = run(arguments("run", "text", **changes), folder)
+    scenarios.check("text alone: the recipe goes through", code == 0, out + errors)
+    if code != 0:
+        return
+    scenarios.check("text alone: said", "text of some-model's answers alone" in errors, errors)
+    scenarios.check("text alone: the program says what there is", "some-model, by its answers alone" in out and "perplexity" in out
+                    and "agreement" not in out, out)
+    card = read(folder, "text/scorecard.json")
+    for role in ("before", "student"):
+        scenarios.check(f"text alone: {role}", card[role]["perplexity"] and card[role]["generated_tokens"]
+                        and card[role]["kl_nats"] is None and card[role]["top1_agreement"] is None, str(card[role]))
+    scenarios.check("text alone: no figure of the teacher's file", card["teacher"]["perplexity"] is None
+                    and card["teacher"]["size_bytes"] is None and card["teacher"]["generated_tokens"], str(card["teacher"]))
+    lines = metrics(folder, "text")
+    scenarios.check("text alone: it is learnt", lines[-1]["loss"] < lines[0]["loss"], str(lines))
+    scenarios.check("text alone: cross-entropy is measured, KL isn't", lines[-1]["held_out_cross_entropy"] > 0
+                    and all(line["held_out_kl"] is None and line["kl"] is None for line in lines), str(lines[-1]))
+    health = lines[-1]["health"]
+    scenarios.check("text alone: health says only what it can", health["teacher_entropy"] is None and health["agreement"] is None
+                    and health["student_entropy"] > 0 and health["answers"], str(health))
+    checks = read(folder, "text/train/preflight.json")
+    scenarios.check("text alone: proved first, without a teacher", all(check["passed"] for check in checks)
+                    and "teacher" not in {check["name"] for check in checks}, str(checks))
+    lineage = read(folder, "text/bundle/lineage.json")
+    scenarios.check("text alone: the lineage names service and base", "file" not in lineage["teacher"]
+                    and lineage["teacher"]["served"] == {"api": "openai", "model": "some-model", "endpoints": ["http://127.0.0.1:9/v1"]}
+                    and lineage["base"]["file"] == "other_weights.gguf", str(lineage))
+    card_text = (folder / "runs/text/bundle/README.md").read_text()
+    scenarios.check("text alone: the card says so", "gave its text alone" in card_text and "asked as `some-model`" in card_text
+                    and "layers of 'tiny" in card_text, card_text)
+    scenarios.check("text alone: there is a report", "perplexity on the teacher" in (folder / "runs/text/report.html").read_text())
+    found = verified(scenarios, folder, "text", "--teacher", "models/other_weights.gguf")
+    scenarios.check("text alone: what is checked is the base", found.get("base", {}).get("state") == "passed"
+                    and found.get("teacher", {}).get("state") == "not_checked", str(found))
+    code, _, errors = run(["verify", "runs/text", "--teacher", "models/tiny.gguf"], folder)
+    scenarios.check("text alone: another base is noticed", code == 2 and "isn't the base" in errors, errors)
+    code, _, errors = run(arguments("run", "text", **changes), folder)
+    scenarios.check("text alone: an unchanged run repeats nothing", code == 0 and "train: unchanged, kept" in errors, errors)
+
+
+def check_with_others(scenarios, folder):
+    for title, more in (("adapters", {"train__lora_rank": "4", "train__lora_alpha": "4"}),
+                        ("a narrower student", {"student__intermediate": "32"}),
+                        ("the whole base", {"student__layers": "0"}),
+                        ("as a folder too", {"export__huggingface": "true"})):
+        code, _, errors = run(arguments("run", "more", "--until", "bundle", **{"teacher": teacher(), **TEXT, **more}), folder)
+        scenarios.check(f"text alone: {title}", code == 0, errors)
+        if code == 0:
+            verified(scenarios, folder, "more")
+    losses = {}
+    for ranks in (1, 2):
+        code, _, errors = run(arguments("train", f"on{ranks}", "--ranks", str(ranks), **{"teacher": teacher(), **TEXT,
+                                        "train__compute": "fp32"}), folder)
+        scenarios.check(f"text alone: {ranks} ranks", code == 0, errors)
+        losses[ranks] = [line["loss"] for line in metrics(folder, f"on{ranks}")] if code == 0 else []
+    scenarios.check("text alone: the same losses on two ranks", len(losses[1]) == len(losses[2]) > 1 and
+                    all(abs(a - b) <= 1e-4 * a for a, b in zip(losses[1], losses[2])), str(losses))
+
+
+def check_refusals(scenarios, folder):
+    for title, verb, changes, words in (
+            ("an objective", "run", {"train__objective": "reverse_kl"}, ["train.objective", "reverse_kl", "expected ce", "teacher.file"]),
+            ("the default objective", "run", {"train__objective": "forward_kl"}, ["train.objective", "expected ce"]),
+            ("a kept signal", "run", {"train__signal": "sampled"}, ["train.signal", "text alone"]),
+            ("its own answers", "run", {"train__on_policy_from": "0.5"}, ["train.on_policy_from"]),
+            ("hidden states", "run", {"train__hidden_state_weight": "1"}, ["train.hidden_state_weight"]),
+            ("nothing to begin from", "run", {"student__from": ""}, ["student.from", "GGUF"]),
+            ("terms nobody answers for", "run", {"terms__accepted_by": ""}, ["some-model", "accepted_by"]),
+            ("nothing to cache", "cache", {}, ["no signal to keep", "text alone"]),
+            ("rows without an answer", "run", {"collect__prompts": "{file: prompts.txt, format: lines}"}, ["API"])):
+        code, _, errors = run(arguments(verb, "no", **{"teacher": teacher(), **TEXT, **changes}), folder)
+        scenarios.check(f"{title}: refused", code == 2, errors)
+        for word in words:
+            scenarios.check(f"{title}: says '{word}'", word in errors, errors)
+
+
+check_recipe(check_with_file, check_text_alone, check_with_others, check_refusals)
