@@ -1,5 +1,6 @@
 #include "exporter/lineage.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace retort::exporter {
@@ -74,7 +75,9 @@ std::string start_text(const Lineage& lineage) {
 
 std::vector<terms::Obligation> Lineage::obligations() const {
   std::vector<terms::Obligation> all = terms::obligations_from_json(terms);
-  for (terms::Obligation& one : terms::obligations_from_json(base_terms)) all.push_back(std::move(one));
+  for (terms::Obligation& one : terms::obligations_from_json(base_terms)) {
+    if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(std::move(one));
+  }
   return all;
 }
 

@@ -50,7 +50,8 @@ inline StudentMetadata made_metadata(const gguf::File& teacher, const std::vecto
                           "apache-2.0",
                           4,
                           sha256_file(teacher.path()).value(),
-                          sha256(gguf::testing::tiny_chat_template())};
+                          sha256(gguf::testing::tiny_chat_template()),
+                          {}};
   made.lineage.layers = layers;
   made.lineage.weights = sha256("weights");
   made.lineage.recipe = sha256(made.recipe_yaml);

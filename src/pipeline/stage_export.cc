@@ -82,7 +82,10 @@ void name_and_duties(const std::string& run_name, exporter::Lineage& lineage) {
   lineage.name = exporter::shipped_name(lineage.base_terms, exporter::shipped_name(lineage.terms, run_name));
   std::vector<exporter::CarriedDuty> duties = exporter::carry_out(lineage.terms, lineage.name);
   for (exporter::CarriedDuty& duty : exporter::carry_out(lineage.base_terms, lineage.name)) {
-    duties.push_back(std::move(duty));
+    const bool said = std::any_of(duties.begin(), duties.end(), [&](const exporter::CarriedDuty& other) {
+      return other.kind == duty.kind && other.state == duty.state && other.sentence == duty.sentence;
+    });
+    if (!said) duties.push_back(std::move(duty));
   }
   lineage.duties = exporter::to_json(duties);
 }

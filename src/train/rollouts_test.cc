@@ -98,7 +98,7 @@ class OnPolicyTest : public testing::Test {
     SystemClock clock;
     auto result =
         train(teacher, tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32), {examples, held_out},
-              options, root_ / name, clock, progress, progress.stop.get_token(), {nullptr, source, {}, "", {}, {}});
+              options, root_ / name, clock, progress, progress.stop.get_token(), {nullptr, {}, source, {}, "", {}, {}});
     notes_ = progress.notes;
     return result;
   }

@@ -96,13 +96,13 @@ def check_text_alone(scenarios, folder):
                     and lineage["base"]["file"] == "other_weights.gguf", str(lineage))
     card_text = (folder / "runs/text/bundle/README.md").read_text()
     scenarios.check("text alone: the card says so", "gave its text alone" in card_text and "asked as `some-model`" in card_text
-                    and "layers of 'tiny" in card_text, card_text)
+                    and "layers of 'Tiny test model'" in card_text, card_text)
     scenarios.check("text alone: there is a report", "perplexity on the teacher" in (folder / "runs/text/report.html").read_text())
     found = verified(scenarios, folder, "text", "--teacher", "models/other_weights.gguf")
     scenarios.check("text alone: what is checked is the base", found.get("base", {}).get("state") == "passed"
                     and found.get("teacher", {}).get("state") == "not_checked", str(found))
-    code, _, errors = run(["verify", "runs/text", "--teacher", "models/tiny.gguf"], folder)
-    scenarios.check("text alone: another base is noticed", code == 2 and "isn't the base" in errors, errors)
+    code, out, errors = run(["verify", "runs/text", "--teacher", "models/tiny.gguf"], folder)
+    scenarios.check("text alone: another base is noticed", code == 2 and "isn't the base" in out, out + errors)
     code, _, errors = run(arguments("run", "text", **changes), folder)
     scenarios.check("text alone: an unchanged run repeats nothing", code == 0 and "train: unchanged, kept" in errors, errors)
 
@@ -133,8 +133,8 @@ def check_refusals(scenarios, folder):
             ("a kept signal", "run", {"train__signal": "sampled"}, ["train.signal", "text alone"]),
             ("its own answers", "run", {"train__on_policy_from": "0.5"}, ["train.on_policy_from"]),
             ("hidden states", "run", {"train__hidden_state_weight": "1"}, ["train.hidden_state_weight"]),
-            ("nothing to begin from", "run", {"student__from": ""}, ["student.from", "GGUF"]),
-            ("terms nobody answers for", "run", {"terms__accepted_by": ""}, ["some-model", "accepted_by"]),
+            ("nothing to begin from", "run", {"student__from": '""'}, ["student.from", "GGUF"]),
+            ("terms nobody answers for", "run", {"terms__accepted_by": '""'}, ["some-model", "accepted_by"]),
             ("nothing to cache", "cache", {}, ["no signal to keep", "text alone"]),
             ("rows without an answer", "run", {"collect__prompts": "{file: prompts.txt, format: lines}"}, ["API"])):
         code, _, errors = run(arguments(verb, "no", **{"teacher": teacher(), **TEXT, **changes}), folder)
