@@ -189,6 +189,16 @@ TEST_F(BundleTest, MismatchedInputIsRefusedAndTheOldBundleStays) {
   EXPECT_FALSE(std::filesystem::exists(path("bundle.partial")));
 }
 
+TEST_F(BundleTest, TheCardNamesALicenceAsTheHubDoes) {
+  CardFacts facts = input_.card;
+  facts.lineage.teacher.licence = "qwen-research";
+  facts.lineage.terms = {{"licence_link", "https://example.org/l"}};
+  EXPECT_THAT(model_card(facts), HasSubstr("license: \"other\"\nlicense_name: \"qwen-research\"\nlicense_link: "
+                                           "\"https://example.org/l\"\n"));
+  facts.lineage.teacher.licence = "llama3.1";
+  EXPECT_THAT(model_card(facts), HasSubstr("license: \"llama3.1\"\n"));
+}
+
 TEST_F(BundleTest, TheCardSaysWhatWasRecorded) {
   const std::string card = text("README.md");
   EXPECT_THAT(card, ::testing::StartsWith("---\nlicense: \"apache-2.0\"\nbase_model: \"retort/tiny\"\n"));

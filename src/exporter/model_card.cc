@@ -1,5 +1,6 @@
 #include "exporter/model_card.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -37,11 +38,28 @@ std::string estimate(const std::optional<Estimate>& value, int digits, double sc
   return text + unit;
 }
 
+std::string text_member(const Json& json, const char* key) {
+  const auto found = json.is_object() ? json.find(key) : json.end();
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The hub knows some licences by an id of their own; any other is "other", with its name and link.
+std::string licence_fields(const Lineage& lineage) {
+  constexpr std::array<std::string_view, 9> kKnown = {"apache-2.0", "mit",      "llama2", "llama3", "llama3.1",
+                                                      "llama3.2",   "llama3.3", "llama4", "gemma"};
+  const std::string& licence = lineage.origin().licence;
+  if (std::find(kKnown.begin(), kKnown.end(), licence) != kKnown.end()) return "license: " + quoted(licence) + "\n";
+  std::string out = "license: \"other\"\n";
+  if (!licence.empty()) out += "license_name: " + quoted(licence) + "\n";
+  const std::string link = text_member(lineage.terms, "licence_link");
+  return link.empty() ? out : out + "license_link: " + quoted(link) + "\n";
+}
+
 std::string front_matter(const CardFacts& facts) {
   const TeacherOrigin& origin = facts.lineage.origin();
   const bool known_repository = !origin.repository.empty() && origin.repository.find("://") == std::string::npos;
   std::string out = "---\n";
-  out += "license: " + quoted(origin.licence.empty() ? "other" : origin.licence) + "\n";
+  out += licence_fields(facts.lineage);
   if (known_repository) {
     out += "base_model: " + quoted(origin.repository) + "\n";
     out += "base_model_relation: finetune\n";
@@ -85,11 +103,6 @@ std::string results(const Scorecard& scorecard, bool text_alone) {
   row("**student**", scorecard.student);
   for (const ModelScore& other : scorecard.others) row(plain(other.name), other);
   return out + "\n";
-}
-
-std::string text_member(const Json& json, const char* key) {
-  const auto found = json.is_object() ? json.find(key) : json.end();
-  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 // For what the terms were judged: whoever does something else with the model asks again.

@@ -1,7 +1,6 @@
 // From facts to a decision: which texts apply, what each says, the strictest of them, and what lifts it.
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/text.h"
@@ -19,33 +18,6 @@ struct Part {
   std::string origin = {};         // what it is that isn't known
   const Family* family = nullptr;  // by which name the text was found, if by a name
 };
-
-bool is_eu(std::string_view country) {
-  constexpr std::array<std::string_view, 28> kMembers = {"EU", "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES",
-                                                         "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
-                                                         "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK"};
-  return std::find(kMembers.begin(), kMembers.end(), country) != kMembers.end();
-}
-
-// Upper case, "UK" as ISO 3166 has it; empty: not said.
-std::string region_code(std::string_view region) {
-  std::string code(trim(region));
-  for (char& c : code) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  return code == "UK" ? "GB" : code;
-}
-
-bool is_region_code(const std::string& code) {
-  return code.size() == 2 && std::all_of(code.begin(), code.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-}
-
-bool in_regions(const std::string& code, const std::vector<std::string_view>& regions) {
-  if (code.empty()) return false;
-  // A place that can't be read may be any.
-  if (!is_region_code(code)) return true;
-  return std::any_of(regions.begin(), regions.end(), [&](std::string_view region) {
-    return region == code || (region == "EU" && is_eu(code)) || (code == "EU" && is_eu(region));
-  });
-}
 
 struct Facts {
   const Query& query;
@@ -299,6 +271,7 @@ class Judge {
       if (text.licence && text.id == decision_.licence_id) decision_.licence_name = text.name;
       if (part->family != nullptr) add_family_clause(*part->family, text);
       add_clause(text, rule.quote);
+      tell_of_regions(text, facts);
       for (const Duty& duty : text.duties) {
         if (fits(duty.when, facts)) add_obligation(text, duty);
       }
@@ -306,6 +279,18 @@ class Judge {
     }
     if (decision_.verdict == Verdict::kAllowed && !decision_.obligations.empty()) {
       decision_.verdict = Verdict::kAllowedWithObligations;
+    }
+  }
+
+  // What would hold elsewhere is told when nobody said where it is used.
+  void tell_of_regions(const Text& text, const Facts& facts) {
+    if (!facts.region.empty()) return;
+    for (const Rule& rule : text.rules) {
+      When elsewhere = rule.when;
+      elsewhere.regions.clear();
+      if (rule.when.regions.empty() || !fits(elsewhere, facts)) continue;
+      add_clause(text, rule.quote);
+      notes_ += " It isn't said where it is used (region): " + std::string(rule.quote);
     }
   }
 
@@ -361,7 +346,7 @@ class Judge {
 
   void explain() {
     std::string& text = decision_.explanation;
-    text = sentences_;
+    text = sentences_ + notes_;
     if (decision_.lifted) {
       text += " " + query_.authorisation.by + " authorised it (" + query_.authorisation.scope + ").";
       return;
@@ -385,6 +370,7 @@ class Judge {
   bool multimodal_ = false;
   int refusals_ = 0;
   std::string sentences_;
+  std::string notes_;
   std::string problem_;  // why the authorisation doesn't lift it
 };
 

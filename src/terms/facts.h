@@ -5,8 +5,10 @@
 // thread.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -85,6 +87,11 @@ const Text* find_licence(std::string_view text);
 const Provider* find_provider(std::string_view route);
 // "own" and its spellings.
 bool is_own_route(std::string_view route);
+// A region as ISO 3166 has it, in upper case ("uk" is "GB"); empty: not said.
+std::string region_code(std::string_view region);
+// Whether it is in one of these, "EU" being every member state. A code that can't be read may be any; an empty one
+// isn't.
+bool in_regions(const std::string& code, const std::vector<std::string_view>& regions);
 // The longest match; null when nothing matches.
 const Family* find_family(std::string_view model);
 

@@ -263,6 +263,17 @@ TEST(TermsTest, TheJsonIsWhatTheCommandLinePromises) {
   EXPECT_TRUE(obligations_from_json(Json::array()).empty());
 }
 
+TEST(TermsTest, ARegionThatIsntSaidIsAskedFor) {
+  Query query;
+  query.model = "meta-llama/Llama-4-Scout-17B-16E";
+  EXPECT_THAT(decide(query).explanation, HasSubstr("(region)"));
+  query.region = "CH";
+  EXPECT_THAT(decide(query).explanation, ::testing::Not(HasSubstr("(region)")));
+  query.region.clear();
+  query.model = "meta-llama/Llama-3.2-1B";
+  EXPECT_THAT(decide(query).explanation, ::testing::Not(HasSubstr("(region)"))) << "its text models have no such limit";
+}
+
 TEST(TermsTest, NamesThatDontExistAreTold) {
   EXPECT_THAT(purpose_from_name("fun").error().message, HasSubstr("research, internal, product, classifier"));
   EXPECT_THAT(relation_from_name("").error().message, HasSubstr("outputs, logprobs, weights"));
