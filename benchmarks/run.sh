@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -46,8 +46,14 @@ for bench in "${chosen[@]}"; do
     tools=$(python3 -B scripts/parts.py path llama-tools)/bin
     python3 -B benchmarks/serve.py --program "$build/bin/retort" --convert "$build/bin/convert_model" --peer "$tools/llama-batched-bench" --model "$model" --threads "$(nproc)" --out "$out"
     ;;
+  api)
+    scripts/clients.sh
+    site=${RETORT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/retort}/bench/api-$(sha256sum benchmarks/peers/api_requirements.txt | cut -c1-12)
+    [ -f "$site/done" ] || { python3 -m pip install -q --no-deps --require-hashes --only-binary :all: --target "$site" -r benchmarks/peers/api_requirements.txt >&2 && touch "$site/done"; }
+    python3 -B benchmarks/collect_api.py --build "$build" --openai-site "$(scripts/clients.sh --path)" --aiohttp-site "$site"
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api)" >&2
     exit 2
     ;;
   esac

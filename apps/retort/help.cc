@@ -7,6 +7,14 @@ namespace retort::app {
 
 namespace {
 
+// Of a verb; with the section of a recipe that has its name.
+Result<std::string> help_of_verb(const std::string& name) {
+  RETORT_ASSIGN(std::string page, verb_help(name));
+  const auto section = pipeline::recipe_schema()->describe(name);
+  if (section) page += "\nIn a recipe:\n\n" + *section;
+  return page;
+}
+
 // A key or section of a recipe; else what neither verbs nor keys know.
 Result<std::string> key_help(const std::string& topic) {
   const auto schema = pipeline::recipe_schema();
@@ -26,7 +34,7 @@ void register_help(VerbSetup& verb) {
       context.out << verb_list();
       return {};
     }
-    RETORT_ASSIGN(const std::string page, find_verb(*topic) != nullptr ? verb_help(*topic) : key_help(*topic));
+    RETORT_ASSIGN(const std::string page, find_verb(*topic) != nullptr ? help_of_verb(*topic) : key_help(*topic));
     if (context.json) {
       context.emit({{"topic", *topic}, {"text", page}});
     } else {

@@ -122,7 +122,9 @@ Result<void> serve(const Flags& flags, Context& context) {
   RETORT_ASSIGN(const gguf::File file, gguf::File::open(path));
   RETORT_TRY(gguf::check_model(file));
   RETORT_ASSIGN(const llama::ContinuousOptions options, engine_options(file, path, flags));
-  const std::string name = flags.name.empty() ? path.stem().string() : flags.name;
+  // A model of the catalogue is known by the name it was asked for.
+  const std::string own_name = is_there(flags.model) ? path.stem().string() : flags.model;
+  const std::string name = flags.name.empty() ? own_name : flags.name;
 
   Result<LoadedModel> model = world_error("The model was not loaded.");
   serve::Service service(name, fresh_entropy(), context.clock);
@@ -173,7 +175,8 @@ void register_serve(VerbSetup& verb) {
   verb.app
       .add_option("--host", flags->host, "Address to listen on; 0.0.0.0 lets other machines in, without any password")
       ->capture_default_str();
-  verb.app.add_option("--name", flags->name, "The model's name in requests; default: the file's, without .gguf");
+  verb.app.add_option("--name", flags->name,
+                      "The model's name in requests; default: that of the catalogue, or the file's without .gguf");
   verb.app
       .add_option("-c,--ctx-size,--context", flags->context_tokens,
                   "Tokens of a prompt and its answer together; 0: 2048, or the model's own when it has less")

@@ -183,6 +183,7 @@ Result<void> store_answered(std::span<const std::int64_t> slots, const SlotPlan&
 struct Open {
   std::vector<std::int64_t> to_ask;
   std::vector<std::int64_t> to_store;  // came with their answer
+  std::int64_t from_file = 0;          // all of these, those stored before included
   std::int64_t planned = 0;
   std::int64_t done = 0;
 };
@@ -202,6 +203,7 @@ Result<Open> open_slots(const SlotPlan& plan, const std::string& job, const Remo
     const bool answered = prompts.rows[static_cast<std::size_t>(plan.row_of(slot))].answer.has_value();
     if (!plan.is_used(slot, answered)) continue;
     ++open.planned;
+    if (answered) ++open.from_file;
     if (done[static_cast<std::size_t>(slot)]) continue;
     (answered ? open.to_store : open.to_ask).push_back(slot);
   }
@@ -242,6 +244,7 @@ Json to_json(const RemoteSummary& summary) {
   Json json = {{"planned", summary.planned},
                {"committed", summary.committed},
                {"asked", summary.asked},
+               {"from_file", summary.from_file},
                {"given_up", summary.given_up},
                {"attempts", summary.totals.attempts},
                {"failed", summary.totals.attempts - summary.totals.answered - summary.totals.open_attempts},
@@ -294,6 +297,7 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   RETORT_ASSIGN(Open open, open_slots(plan, job, prompts, store));
   RemoteSummary summary;
   summary.planned = open.planned;
+  summary.from_file = open.from_file;
   RETORT_TRY(store_answered(open.to_store, plan, job, source, prompts, store, clock));
   if (!open.to_ask.empty()) {
     RETORT_ASSIGN(summary.capabilities,

@@ -57,6 +57,7 @@ struct RemoteSummary {
   std::int64_t planned = 0;    // answers
   std::int64_t committed = 0;  // of them, in the store; those given up by the service's word included
   std::int64_t asked = 0;      // of them, in this call
+  std::int64_t from_file = 0;  // of them, came with an answer
   std::int64_t given_up = 0;   // requests that the service will never answer
   std::int64_t failed = 0;     // requests of this call that were tried until patience ran out
   std::int64_t truncated = 0;  // answers cut at max_tokens

@@ -187,6 +187,7 @@ void RemoteJob::keep(const InFlight& flight, provider::Answer answer, std::vecto
 void RemoteJob::ask_again(InFlight& flight, const Verdict& verdict, const provider::ToldLimits& told) {
   ++failures_since_answer_;
   last_failure_ = verdict.sentence;
+  last_outcome_ = verdict.outcome;
   Request request = flight.request;
   ++request.failures;
   // Being told to wait is not the request's fault.
@@ -313,6 +314,7 @@ void RemoteJob::show() {
     std::snprintf(money, sizeof(money), ", $%.4f spent", static_cast<double>(spending_.spent_nano_usd()) / 1e9);
     detail += money;
   }
+  if (failures_since_answer_ > 0) detail += ", failing: " + last_outcome_;
   world_.progress.advance(static_cast<double>(asked_ + gave_up_), detail);
 }
 

@@ -108,7 +108,8 @@ class RemoteJob {
   double stopping_since_s_ = 0;
   double last_answer_s_ = 0;
   std::int64_t failures_since_answer_ = 0;
-  std::string last_failure_;
+  std::string last_failure_;  // a sentence
+  std::string last_outcome_;  // its word for the ledger
   std::int64_t asked_ = 0;
   std::int64_t truncated_ = 0;
   std::int64_t failed_ = 0;

@@ -1,5 +1,6 @@
 #include "pipeline/remote_collection.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/digest.h"
@@ -57,7 +58,8 @@ collect::CollectSummary collect_summary(RemoteCollection collection) {
   collect::CollectSummary summary;
   summary.ids = std::move(collection.summary.ids);
   summary.asked = remote.asked;
-  summary.reused = remote.committed - remote.asked;
+  summary.from_file = remote.from_file;
+  summary.reused = std::max<std::int64_t>(0, remote.committed - remote.asked - remote.from_file);
   summary.slots_given_up = remote.given_up;
   summary.truncated_answers = remote.truncated;
   summary.answer_tokens = remote.totals.output_tokens;

@@ -100,7 +100,7 @@ TEST_F(ServedTeacherTest, WhatIsOpenedIsTheTeacherOrTheBase) {
   ASSERT_TRUE(alone.local.own_terms);
   EXPECT_TRUE(alone.local.own_terms->may_proceed());
   // Nobody answers for a teacher whose terms aren't known.
-  const auto unknown = open_models(*parse("", {"terms.accepted_by="}), folder_ / "cache", clock_);
+  const auto unknown = open_models(*parse("", {"terms.accepted_by=''"}), folder_ / "cache", clock_);
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("some-model"));
   // Neither tokenizer nor template can be read of a folder.

@@ -15,6 +15,7 @@ LEVELS = [
     ["base"],
     ["exchange", "catalogue", "gguf"],
     ["llama", "tokens", "recipe", "store", "terms", "net", "report"],
+    ["provider"],
     ["model", "evaluate", "dataset", "collect", "detect"],
     ["train", "exporter", "serve"],
     ["pipeline", "guard"],

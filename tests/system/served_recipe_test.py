@@ -1,9 +1,10 @@
 """recipes/served-teacher.yaml at toy size on a tiny teacher, from answered prompts to a verified bundle: with the teacher's file
-beside the API, and with its text alone. No row is left to be asked, so no server is needed."""
+beside the API, and with its text alone; from answered prompts, and asked of `retort serve`."""
 
 import json
 
 from program import check_recipe, run, toy_arguments
+from server import Server
 
 SERVED = "{{api: openai, endpoints: [{{url: '{url}'}}], model: {model}{more}}}"
 WITH_FILE = ", file: models/tiny.gguf"
@@ -18,6 +19,7 @@ def teacher(more="", url="http://127.0.0.1:9/v1", model="some-model"):
 def arguments(verb, name, *more, **changes):
     return toy_arguments(verb, "served-teacher", *more, **{
         "name": name, "collect__prompts": "{file: answered.jsonl, format: jsonl}", "train__max_length": "128",
+        "collect__samples_per_prompt": "1",
         "evaluate__rival": "false", "evaluate__speed": "false", "evaluate__resamples": "100", "evaluate__answers": "2",
         **changes})
 
@@ -135,12 +137,38 @@ def check_refusals(scenarios, folder):
             ("hidden states", "run", {"train__hidden_state_weight": "1"}, ["train.hidden_state_weight"]),
             ("nothing to begin from", "run", {"student__from": '""'}, ["student.from", "GGUF"]),
             ("terms nobody answers for", "run", {"terms__accepted_by": '""'}, ["some-model", "accepted_by"]),
-            ("nothing to cache", "cache", {}, ["no signal to keep", "text alone"]),
-            ("rows without an answer", "run", {"collect__prompts": "{file: prompts.txt, format: lines}"}, ["API"])):
+            ("nothing to cache", "cache", {}, ["no signal to keep", "text alone"])):
         code, _, errors = run(arguments(verb, "no", **{"teacher": teacher(), **TEXT, **changes}), folder)
         scenarios.check(f"{title}: refused", code == 2, errors)
         for word in words:
             scenarios.check(f"{title}: says '{word}'", word in errors, errors)
 
 
-check_recipe(check_with_file, check_text_alone, check_with_others, check_refusals)
+def check_asked(scenarios, folder):
+    """The teacher really is behind an API: the program's own server."""
+    with Server(folder, "models/tiny.gguf") as server:
+        url = server.url + "/v1"
+        asked = {"collect__prompts": "{file: prompts.txt, format: lines}", "collect__samples_per_prompt": "2"}
+        code, out, errors = run(arguments("run", "asked", teacher=teacher(WITH_FILE, url, "tiny"), **asked), folder)
+        scenarios.check("asked, with the file: the recipe goes through", code == 0 and "KL" in out, out + errors)
+        if code == 0:
+            summary = read(folder, "asked/collect/summary.json")
+            scenarios.check("asked: every answer came over HTTP", summary["asked"] == 12 and summary["from_file"] == 0
+                            and summary["service"]["complete"], str(summary))
+            verified(scenarios, folder, "asked", "--teacher", "models/tiny.gguf")
+            code, _, errors = run(arguments("run", "asked", teacher=teacher(WITH_FILE, url, "tiny"), **asked), folder)
+            scenarios.check("asked: nothing is asked again", code == 0 and "collect: unchanged" in errors, errors)
+        code, out, errors = run(arguments("run", "alone", **{**TEXT, **asked, "teacher": teacher("", url, "tiny"),
+                                "collect__logprobs": "0", "collect__temperature": "1", "collect__top_p": "1"}), folder)
+        scenarios.check("asked, text alone: the recipe goes through", code == 0, out + errors)
+        if code == 0:
+            card = read(folder, "alone/scorecard.json")
+            scenarios.check("asked, text alone: the KL is estimated from its log-probabilities",
+                            card["student"]["kl_nats"] is not None and card["student"]["top1_agreement"] is None, str(card))
+            verified(scenarios, folder, "alone")
+    code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
+                         folder)
+    scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
+
+
+check_recipe(check_asked, check_with_file, check_text_alone, check_with_others, check_refusals)
