@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    binaries = pathlib.Path(options.build) / "bin"
+    binaries = pathlib.Path(options.build).resolve() / "bin"
     with subprocess.Popen([binaries / "api_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         url = server.stdout.readline().strip()
         rates = {name: [] for name in ("retort collect (store and ledger)", "our client, JSON lines", "openai", "aiohttp")}

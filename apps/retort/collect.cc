@@ -1,5 +1,6 @@
 // `retort collect`: ask the teacher for what a recipe wants collected, and keep it; nothing is trained.
 #include "base/text.h"
+#include "collect/remote_estimate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/remote_collection.h"
 #include "pipeline/run_options.h"
@@ -14,12 +15,6 @@ struct CollectFlags {
   std::string reconcile;  // "worst" or "nothing"
 };
 
-std::string dollars(store::NanoUsd nano) {
-  char text[40];
-  std::snprintf(text, sizeof(text), "$%.4f", static_cast<double>(nano) / 1e9);
-  return text;
-}
-
 void tell(const pipeline::RemoteCollection& collection, const std::string& name, Context& context) {
   const collect::RemoteSummary& summary = collection.summary;
   const store::Totals& totals = summary.totals;
@@ -31,7 +26,7 @@ void tell(const pipeline::RemoteCollection& collection, const std::string& name,
               << "  tokens     " << human_count(totals.input_tokens) << " in, " << human_count(totals.output_tokens)
               << " out\n";
   if (totals.nano_usd > 0 || totals.reserved_nano_usd > 0) {
-    context.out << "  spent      " << dollars(totals.nano_usd) << "\n";
+    context.out << "  spent      " << collect::dollars(totals.nano_usd) << "\n";
   }
   if (summary.given_up > 0) {
     context.out << "  given up   " << human_count(summary.given_up) << " prompts that the service refuses\n";
@@ -39,7 +34,7 @@ void tell(const pipeline::RemoteCollection& collection, const std::string& name,
   if (totals.open_attempts > 0) {
     context.out << "  unsettled  " << human_count(totals.open_attempts)
                 << " requests whose end was never heard; they count as " << human_count(totals.reserved_tokens)
-                << " tokens" << (totals.reserved_nano_usd > 0 ? ", " + dollars(totals.reserved_nano_usd) : "")
+                << " tokens" << (totals.reserved_nano_usd > 0 ? ", " + collect::dollars(totals.reserved_nano_usd) : "")
                 << " until `retort collect --reconcile` settles them\n";
   }
 }

@@ -90,7 +90,11 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                     "fit. Absent: none."})
           .add("prices", &CollectOptions::prices,
                {.help = "Of a served teacher: dollars for a million tokens of input and of output. A cap in dollars "
-                        "needs both."})
+                        "needs both, here or in collect.price_file."})
+          .add("price_file", &CollectOptions::price_file,
+               {.help =
+                    "Of a served teacher: a JSON file of prices, {MODEL: {input_per_mtok, output_per_mtok}}, for where "
+                    "collect.prices doesn't say them."})
           .add("timeout_s", &CollectOptions::timeout_s,
                {.unit = "seconds",
                 .help = "Of a served teacher: an answer that takes longer is given up and asked again.",
@@ -125,7 +129,9 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .minimum = 1,
                 .maximum = 100})
           .check([](const CollectOptions& options, recipe::Problems& problems) {
-            if (options.budget.usd > 0 && !(options.prices.input_per_mtok && options.prices.output_per_mtok)) {
+            const PriceOptions& prices = options.prices;
+            if (options.budget.usd > 0 && options.price_file.empty() &&
+                !(prices.input_per_mtok && prices.output_per_mtok)) {
               problems.add("collect.budget",
                            "caps dollars, but collect.prices doesn't say what a million tokens cost; expected both "
                            "input_per_mtok and output_per_mtok");

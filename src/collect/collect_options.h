@@ -60,6 +60,8 @@ struct CollectOptions {
   LimitOptions limits;
   BudgetOptions budget;
   PriceOptions prices;
+  // Prices of many models, as JSON: {"MODEL": {"input_per_mtok": 1.0, "output_per_mtok": 4.0}, …}. Empty: none.
+  std::string price_file;
   // Of a served teacher: an answer that takes longer is given up and asked again.
   double timeout_s = 600;
   // No answer at all for so long, with failures: the collection stops, and goes on at the next call.

@@ -1,6 +1,11 @@
 #include "collect/spending.h"
 
 #include <cmath>
+#include <vector>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/text.h"
 
 namespace retort::collect {
 namespace {
@@ -15,6 +20,31 @@ store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, s
   const double input = prices.input_per_mtok.value_or(0) * static_cast<double>(input_tokens);
   const double output = prices.output_per_mtok.value_or(0) * static_cast<double>(output_tokens);
   return static_cast<store::NanoUsd>(std::ceil((input + output) * kNanoUsdPerToken));
+}
+
+Result<PriceOptions> prices_of(const CollectOptions& options, const std::string& model) {
+  const std::string& file = options.price_file;
+  if (file.empty()) return options.prices;
+  RETORT_ASSIGN(const std::string text, read_file(file));
+  RETORT_ASSIGN(const Json json, parse_json(text, file));
+  std::vector<std::string> models;
+  if (json.is_object()) {
+    for (const auto& [name, value] : json.items()) models.push_back(name);
+  }
+  const std::string what = "The price file '" + file + "'";
+  if (!json.is_object() || !json.contains(model)) {
+    const std::string near = nearest(model, models);
+    return caller_error(what + " has no prices of '" + model + "'" +
+                        (near.empty() ? "" : "; the nearest is '" + near + "'") + ". Expected {\"" + model +
+                        "\": {\"input_per_mtok\": …, \"output_per_mtok\": …}}.");
+  }
+  PriceOptions found = options.prices;
+  RETORT_ASSIGN(const double input, member<double>(json[model], "input_per_mtok", what));
+  RETORT_ASSIGN(const double output, member<double>(json[model], "output_per_mtok", what));
+  if (input < 0 || output < 0) return caller_error(what + " has a price below 0 for '" + model + "'.");
+  if (!found.input_per_mtok) found.input_per_mtok = input;
+  if (!found.output_per_mtok) found.output_per_mtok = output;
+  return found;
 }
 
 Spending::Spending(const CollectOptions& options, const store::Totals& before)

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
+#include "base/error.h"
 #include "collect/collect_options.h"
 #include "provider/forecast.h"
 #include "store/ledger.h"
@@ -11,6 +13,10 @@ namespace retort::collect {
 
 // What so many tokens cost, rounded up to a billionth of a dollar. Without prices: 0.
 store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, std::int64_t output_tokens);
+
+// The prices of a model, from the recipe or else from its price file. Error (kCaller): the
+// file can't be read, or doesn't know the model (with the nearest it knows).
+Result<PriceOptions> prices_of(const CollectOptions& options, const std::string& model);
 
 class Spending {
  public:

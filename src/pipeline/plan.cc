@@ -9,6 +9,7 @@
 #include "collect/collect_options.h"
 #include "collect/prompt_intake.h"
 #include "collect/slot_plan.h"
+#include "collect/spending.h"
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "llama/speed.h"
@@ -133,6 +134,14 @@ std::string description_of(const Models& models) {
 
 std::int64_t whole(double value) { return static_cast<std::int64_t>(value); }
 
+// What asking the service for every prompt will use.
+Result<collect::RemoteEstimate> service_estimate(const recipe::Recipe& recipe) {
+  auto options = recipe.get(collect::collect_option_set());
+  RETORT_ASSIGN(options.prices, collect::prices_of(options, recipe.get(run_option_set()).teacher.model));
+  RETORT_ASSIGN(const collect::TakenPrompts taken, collect::take_prompts(options));
+  return collect::estimate_remote(taken.rows, options);
+}
+
 }  // namespace
 
 Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
@@ -170,7 +179,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.what = std::to_string(amount.exchanges) + " exchanges";
     if (teacher.served()) {
       stage.memory_bytes = kFixedMemory_bytes;
-      stage.what += " from " + teacher.asked.model + "; how long that takes is the service's to say";
+      RETORT_ASSIGN(result.service, service_estimate(request.recipe));
+      stage.what = result.service->sentence() + "; how long that takes is the service's to say";
     } else {
       stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
       stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
@@ -272,7 +282,20 @@ Json to_json(const Plan& plan) {
                       {"disk_bytes", stage.disk_bytes},
                       {"what", stage.what}});
   }
+  Json service;
+  if (plan.service) {
+    const auto range = [](const collect::AmountRange& amount) {
+      return Json{{"low", amount.low}, {"high", amount.high}};
+    };
+    service = {{"requests", plan.service->requests},
+               {"input_tokens", range(plan.service->input_tokens)},
+               {"output_tokens", range(plan.service->output_tokens)}};
+    if (const auto& usd = plan.service->nano_usd) {
+      service["usd"] = {{"low", static_cast<double>(usd->low) / 1e9}, {"high", static_cast<double>(usd->high) / 1e9}};
+    }
+  }
   return {{"name", plan.name},
+          {"service", service},
           {"teacher", plan.teacher},
           {"compute", plan.compute},
           {"stages", stages},

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "collect/remote_estimate.h"
 #include "pipeline/pipeline.h"
 #include "train/preflight.h"
 
@@ -42,6 +44,8 @@ struct Plan {
   std::uint64_t free_disk_bytes = 0;
   std::vector<train::Check> checks;  // of the training, on exchanges the teacher answered for the plan
   std::string unchecked;             // why there are none
+  // What asking a teacher behind an API will use; absent: it is a file.
+  std::optional<collect::RemoteEstimate> service;
 };
 
 Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop);

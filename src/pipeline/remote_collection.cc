@@ -7,6 +7,8 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "collect/collect_options.h"
+#include "collect/remote_estimate.h"
+#include "collect/spending.h"
 #include "collect/teacher_terms.h"
 #include "net/curl_transport.h"
 #include "pipeline/collection_files.h"
@@ -38,13 +40,18 @@ Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::st
                                      store::ExchangeStore& store, const std::filesystem::path& cache_folder,
                                      const Environment& environment, const Clock& clock, Progress& progress,
                                      std::stop_token stop) {
-  const auto options = recipe.get(collect::collect_option_set());
+  auto options = recipe.get(collect::collect_option_set());
   collect::RemoteSource source;
   source.teacher = recipe.get(run_option_set()).teacher;
+  RETORT_ASSIGN(options.prices, collect::prices_of(options, source.teacher.model));
   source.terms = terms;
   RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
   RETORT_ASSIGN(collect::TakenPrompts taken, collect::take_prompts(options));
   RETORT_ASSIGN(const std::string digest, digest_of(options, taken.intake));
+  const collect::RemoteEstimate estimate = collect::estimate_remote(taken.rows, options);
+  if (estimate.requests > 0) {
+    progress.note("Asking " + source.teacher.model + " for everything would take " + estimate.sentence() + ".");
+  }
   net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
   const collect::RemotePrompts prompts{taken.rows, options.prompts_file(), digest};
   RETORT_ASSIGN(collect::RemoteSummary summary,

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "collect/collect.h"
 #include "collect/prompt_intake.h"
+#include "collect/remote_estimate.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
 #include "pipeline/collection_files.h"
@@ -93,8 +94,13 @@ Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& stor
     return collection.summary.stopped == collect::Stopped::kSignal ? interrupted(why) : world_error(why);
   }
   Json told = collect::to_json(collection.summary);
-  return Collected{collect_summary(std::move(collection)),
-                   "from " + teacher.asked.model + " over the " + teacher.asked.api + " API", std::move(told)};
+  const store::Totals totals = collection.summary.totals;
+  std::string from = "from " + teacher.asked.model + " over the " + teacher.asked.api + " API (" +
+                     human_count(totals.attempts) + " requests, " + human_count(totals.input_tokens) + " tokens in, " +
+                     human_count(totals.output_tokens) + " out";
+  if (totals.nano_usd > 0) from += ", " + collect::dollars(totals.nano_usd) + " spent";
+  from += ")";
+  return Collected{collect_summary(std::move(collection)), std::move(from), std::move(told)};
 }
 
 }  // namespace

@@ -170,6 +170,15 @@ def caps_and_limits(s):
         started = time.monotonic()
         code, told, _ = collect(folder)
         s.check("a limit is kept", code == 0 and time.monotonic() - started > 0.3, told)
+        (folder / "prices.json").write_text(json.dumps({"other": {"input_per_mtok": 1, "output_per_mtok": 2}}))
+        code, _, errors = collect(folder, "--set", "collect.price_file=prices.json")
+        s.check("a price file without the model", code == 2 and "has no prices" in errors, errors)
+        (folder / "prices.json").write_text(json.dumps({
+            "HuggingFaceTB/SmolLM2-135M-Instruct": {"input_per_mtok": 1, "output_per_mtok": 2}}))
+        code, told, errors = collect(folder, "--set", "name=priced", "--set", "collect.price_file=prices.json",
+                                     "--set", "collect.budget={usd: 10}")
+        s.check("prices of a file", code == 0 and abs(told["spent_usd"] - (30 * 10 + 30 * 20 * 2) / 1e6) < 1e-9, told)
+        s.check("what it will take is said before", "tokens in" in errors and "$" in errors, errors)
         s.check("caps in money need prices", collect(folder, "--set", "collect.budget={usd: 1}")[0] == 2)
 
 
