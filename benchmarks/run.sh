@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -52,8 +52,13 @@ for bench in "${chosen[@]}"; do
     [ -f "$site/done" ] || { python3 -m pip install -q --no-deps --require-hashes --only-binary :all: --target "$site" -r benchmarks/peers/api_requirements.txt >&2 && touch "$site/done"; }
     python3 -B benchmarks/collect_api.py --build "$build" --openai-site "$(scripts/clients.sh --path)" --aiohttp-site "$site"
     ;;
+  store)
+    rm -f "$out"/bench.sqlite*
+    "$build/bin/store_bench" 1000000 "$out/bench.sqlite"
+    rm -f "$out"/bench.sqlite*
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store)" >&2
     exit 2
     ;;
   esac

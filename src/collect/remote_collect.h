@@ -80,7 +80,7 @@ Result<const provider::Dialect*> dialect_of(const TeacherOptions& teacher);
 Result<std::vector<provider::Endpoint>> open_endpoints(
     const TeacherOptions& teacher, const std::function<std::optional<std::string>(const std::string&)>& environment);
 
-// `capability_file` keeps what probing found, for a week. Errors: kCaller where the service refuses everything (key,
+// `capability_folder` keeps what probing found, for a week. Errors: kCaller where the service refuses everything (key,
 // model, settings) or can't give what the recipe needs; kWorld from the store. What ends a collection that has begun is
 // told in the summary.
 Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePrompts& prompts,

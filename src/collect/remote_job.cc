@@ -70,13 +70,19 @@ std::optional<RemoteJob::Request> RemoteJob::next(double now_s) {
   return request;
 }
 
+SamplingOptions RemoteJob::sampling_of(std::int64_t slot) const {
+  constexpr std::uint64_t kSeedBits = 0x7fffffff;  // what every implementation takes
+  SamplingOptions sampling = answer_sampling(options_);
+  sampling.seed = capabilities_.seed ? plan_.answer_seed(slot) & kSeedBits : 0;
+  return sampling;
+}
+
 void RemoteJob::put_back(Request request) { again_.push_back(request); }
 
 Result<RemoteJob::Sending> RemoteJob::prepare(const Request& request, std::size_t endpoint) {
   const provider::Endpoint& place = pool_.at(endpoint);
   provider::AskOptions ask;
-  ask.sampling = answer_sampling(options_);
-  ask.sampling.seed = plan_.answer_seed(request.slot);
+  ask.sampling = sampling_of(request.slot);
   ask.stream = options_.stream;
   ask.seed = capabilities_.seed;
   ask.max_completion_tokens = capabilities_.max_completion_tokens;
@@ -140,9 +146,7 @@ Result<void> RemoteJob::start_more() {
     RETORT_ASSIGN(Sending sending, prepare(*request, *choice.endpoint));
     spending_.reserve(request->worst);
     pool_.start(*choice.endpoint, now_s, predicted);
-    InFlight flight{*request, 0, *choice.endpoint, predicted, answer_sampling(options_)};
-    flight.sampling.seed = plan_.answer_seed(request->slot);
-    flights.push_back(std::move(flight));
+    flights.push_back({*request, 0, *choice.endpoint, predicted, sampling_of(request->slot)});
     group.push_back(std::move(sending));
   }
   if (group.empty()) return {};
@@ -321,7 +325,13 @@ void RemoteJob::show() {
 Result<void> RemoteJob::run() {
   last_answer_s_ = world_.clock.monotonic_s();
   while (true) {
-    if (world_.stop.stop_requested()) end(Stopped::kSignal, "Stopped. The same command goes on.");
+    if (world_.stop.stop_requested() && stopped_ == Stopped::kNot) {
+      end(Stopped::kSignal, "Stopped. The same command goes on.");
+      if (!in_flight_.empty()) {
+        world_.progress.note("Waiting for " + std::to_string(in_flight_.size()) +
+                             " answers that are under way and paid for; a second signal ends at once.");
+      }
+    }
     if (stopped_ == Stopped::kNot) RETORT_TRY(start_more());
     if (in_flight_.empty() && (stopped_ != Stopped::kNot || !anything_left())) break;
     if (stopped_ != Stopped::kNot) {

@@ -65,6 +65,8 @@ class RemoteJob {
     store::Reservation reservation;
   };
 
+  // How the answer of a slot is drawn, as it is sent: without a seed where the service takes none.
+  SamplingOptions sampling_of(std::int64_t slot) const;
   std::optional<Request> next(double now_s);
   void put_back(Request request);
   Result<void> start_more();

@@ -78,12 +78,9 @@ class AnthropicMessages final : public Dialect {
       RETORT_TRY(add(message, messages));
     }
     Json json = {{"model", model}, {"messages", std::move(messages)}, {"max_tokens", sampling.max_tokens}};
-    // Its newer models take one of the two.
-    if (sampling.top_p < 1 && sampling.temperature == 1) {
-      json["top_p"] = sampling.top_p;
-    } else {
-      json["temperature"] = sampling.temperature;
-    }
+    // Its newer models take one of the two, and say so: what the recipe asks for is not left out in silence.
+    json["temperature"] = sampling.temperature;
+    if (sampling.top_p < 1) json["top_p"] = sampling.top_p;
     if (sampling.top_k > 0) json["top_k"] = sampling.top_k;
     if (!system.empty()) json["system"] = system;
     if (!prompt.tools.empty()) {

@@ -94,7 +94,8 @@ std::optional<int> given_logprobs(const Completion& completion) {
 
 Result<void> probe_answers(const ProbeTarget& target, const Ask& ask, Capabilities& found) {
   AskOptions options;
-  options.sampling = {.temperature = 0, .top_p = 1, .top_k = 0, .min_p = 0, .max_tokens = 16, .seed = 1};
+  // A temperature of 1 is the only one that every model takes.
+  options.sampling = {.temperature = 1, .top_p = 1, .top_k = 0, .min_p = 0, .max_tokens = 16, .seed = 1};
   const bool anthropic = target.dialect.name() == anthropic_messages().name();
   if (!anthropic) options.top_logprobs = 20;
   int busy = 0;

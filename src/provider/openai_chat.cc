@@ -77,8 +77,7 @@ class OpenAiChat final : public Dialect {
     // Not OpenAI's own, but every server of open weights knows them.
     if (sampling.top_k > 0) json["top_k"] = sampling.top_k;
     if (sampling.min_p > 0) json["min_p"] = sampling.min_p;
-    // 31 bits: what every implementation takes.
-    if (options.seed) json["seed"] = sampling.seed & 0x7fffffffU;
+    if (options.seed) json["seed"] = sampling.seed;
     if (options.top_logprobs) {
       json["logprobs"] = true;
       if (*options.top_logprobs > 0) json["top_logprobs"] = *options.top_logprobs;
