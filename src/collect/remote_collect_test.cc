@@ -177,6 +177,8 @@ TEST_F(RemoteCollectTest, WhatFailsIsAskedAgainAndWhatIsBrokenIsNeverKept) {
   EXPECT_EQ(requests_, 80);
   EXPECT_EQ(summary->totals.attempts, 82) << "two of them found out what the teacher can give";
   EXPECT_EQ(to_json(*summary).at("failed"), 40 + 1) << "every attempt is in the ledger";
+  // Statuses cost nothing; what was cut, late or malformed may have been billed: at its worst case.
+  EXPECT_EQ(summary->totals.output_tokens, 28 * 32 + 41 * 5);
   for (const std::string& text : stored()) EXPECT_THAT(text, HasSubstr("answer to"));
 }
 

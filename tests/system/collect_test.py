@@ -17,6 +17,9 @@ from scripted_api import ANSWER, ScriptedApi, answer_body, error_body, fault, re
 
 KEY = "sk-scripted-0123456789"
 SEED = int(os.environ.get("RETORT_TEST_SEED", "7"))
+# An overnight's worth: RETORT_TEST_ANSWERS=100000 RETORT_TEST_KILLS=60
+ANSWERS = int(os.environ.get("RETORT_TEST_ANSWERS", "1500"))
+KILLS = int(os.environ.get("RETORT_TEST_KILLS", "12"))
 
 
 def recipe(folder, api, count=100, collect="", teacher="", name="run"):
@@ -119,14 +122,14 @@ def through_kills(s):
         return [response(200, answer_body(question, rng.randrange(1, 65)))]
 
     rng = random.Random(SEED)
-    concurrency, kills, cap_usd = 16, 0, 5.0
+    concurrency, kills, cap_usd = 16, 0, ANSWERS / 300
     with scratch() as name, ScriptedApi(script, SEED, delay_s=0.05) as api:
         folder = pathlib.Path(name)
-        recipe(folder, api, 1500, f"concurrency: {concurrency}\n  prices: {{input_per_mtok: 1, output_per_mtok: 10}}\n"
+        recipe(folder, api, ANSWERS, f"concurrency: {concurrency}\n  prices: {{input_per_mtok: 1, output_per_mtok: 10}}\n"
                                   f"  budget: {{usd: {cap_usd}}}")
         environment = {**os.environ, "SCRIPTED_KEY": KEY, "RETORT_CACHE": str(folder / "cache")}
         kept = 0
-        while kills < 12:
+        while kills < KILLS:
             with subprocess.Popen([PROGRAM, "collect", "recipe.yaml", "--json"], cwd=folder, env=environment,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 time.sleep(rng.uniform(0.3, 1.2))
@@ -142,10 +145,10 @@ def through_kills(s):
             s.check("nothing kept is lost", len(books.slots) >= kept, (len(books.slots), kept))
             kept = len(books.slots)
             s.check("the cap holds", books.spent + books.reserved <= cap_usd * 1e9, (books.spent, books.reserved))
-        code, told, errors = collect(folder, timeout_s=300)
-        s.check("it is completed", code == 0 and told["complete"] and told["committed"] == 1500, (code, told, errors))
+        code, told, errors = collect(folder, timeout_s=600)
+        s.check("it is completed", code == 0 and told["complete"] and told["committed"] == ANSWERS, (code, told, errors))
         books = Books(folder)
-        s.check("every answer is right", not books.wrong() and len(books.slots) == 1500, books.wrong()[:3])
+        s.check("every answer is right", not books.wrong() and len(books.slots) == ANSWERS, books.wrong()[:3])
         retries = sum(count for outcome, count in books.outcomes.items() if outcome != "answered")
         s.check("requests - kept <= in flight x kills + retries",
                 api.requests - len(books.slots) <= concurrency * kills + retries,
