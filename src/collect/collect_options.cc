@@ -117,11 +117,10 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                     "is refused before anything is asked.",
                 .minimum = 0,
                 .maximum = 20})
-          .add(
-              "durability", &CollectOptions::durability,
-              {.help = "What an answer survives once it counts. process: this program being killed; power: the machine "
-                       "losing power, at the price of a disk flush for each group of answers.",
-               .choices = {"process", "power"}})
+          .add("durability", &CollectOptions::durability,
+               {.help = "What an answer survives once it counts. process: this program being killed; full: the machine "
+                        "losing power, at the price of a disk flush for each group of answers.",
+                .choices = {"process", "full"}})
           .add("attempts", &CollectOptions::attempts,
                {.unit = "draws",
                 .help =

@@ -69,7 +69,8 @@ struct CollectOptions {
   bool stream = false;
   // Keep the log-probabilities of the sampled tokens, and of so many most likely ones at each place. Absent: none.
   std::optional<std::int64_t> logprobs;
-  // What an answer survives once it counts: "process" (a kill), or "power" (an fsync for each transaction).
+  // What an answer survives once it counts: "process" (a kill), or "full" (power loss too: an fsync for each
+  // transaction).
   std::string durability = "process";
   // Draws of a self-generated user's turn before its slot is given up.
   std::int64_t attempts = 4;

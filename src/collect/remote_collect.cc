@@ -290,7 +290,7 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
                                      const Clock& clock, Progress& progress, std::stop_token stop) {
   const double started_s = clock.monotonic_s();
   RETORT_ASSIGN(const provider::Dialect* const dialect, dialect_of(source.teacher));
-  if (options.durability == "power") RETORT_TRY(store.survive_power_loss());
+  if (options.durability == "full") RETORT_TRY(store.survive_power_loss());
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
   const SlotPlan plan(options, static_cast<std::int64_t>(prompts.rows.size()));
   const std::string job = job_name(source, *dialect, prompts, options);

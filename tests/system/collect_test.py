@@ -165,7 +165,7 @@ def caps_and_limits(s):
         s.check("a reached cap", code == 1 and told["stopped"] == "budget" and not told["complete"]
                 and told["attempts"] == 30, (code, told, errors))
         s.check("requests stay below", api.requests <= 30, api.requests)
-        code, told, _ = collect(folder, "--set", "collect.budget={requests: 200}")
+        code, told, _ = collect(folder, "--set", "collect.budget={requests: 200}", "--set", "collect.durability=full")
         s.check("a higher cap goes on", code == 0 and told["complete"], told)
     with scratch() as name, ScriptedApi() as api:
         folder = pathlib.Path(name)
