@@ -72,7 +72,7 @@ def main():
                     other([binaries / "api_client_bench", url, str(many), str(options.concurrency), out], many))
                 for peer, site in (("openai", options.openai_site), ("aiohttp", options.aiohttp_site)):
                     rates[peer].append(other(
-                        ["env", f"PYTHONPATH={site}", sys.executable, "-B", HERE / "peers" / f"api_{peer}.py", url, str(few),
+                        ["env", f"PYTHONPATH={site}", sys.executable, "-B", HERE / "peers" / "api_peer.py", peer, url, str(few),
                          str(options.concurrency), out], few))
         server.stdin.close()
     median = {name: statistics.median(values) for name, values in rates.items()}
