@@ -1,4 +1,5 @@
 // `retort collect`: ask the teacher for what a recipe wants collected, and keep it; nothing is trained.
+#include "base/files.h"
 #include "base/text.h"
 #include "collect/remote_estimate.h"
 #include "pipeline/pipeline.h"
@@ -75,11 +76,24 @@ Result<void> collect_here(CollectFlags& flags, Context& context) {
   if (!outcome) return {};
   const pipeline::StageOutcome& stage = outcome->stages.back();
   if (context.json) {
-    context.emit({{"folder", outcome->folder.string()},
+    const std::string path = (outcome->folder / "collect/summary.json").string();
+    RETORT_ASSIGN(const std::string text, read_file(path));
+    RETORT_ASSIGN(const Json counts, parse_json(text, path));
+    const std::int64_t done =
+        counts.value("exchanges", std::int64_t{0}) + counts.value("slots_given_up", std::int64_t{0});
+    // As of a service, which costs nothing and fails never.
+    context.emit({{"planned", done},
+                  {"committed", done},
+                  {"attempts", counts.value("asked", std::int64_t{0})},
+                  {"failed", 0},
+                  {"input_tokens", 0},
+                  {"output_tokens", stage.tokens},
+                  {"spent_usd", 0.0},
+                  {"reserved_usd", 0.0},
                   {"complete", true},
                   {"stopped", nullptr},
+                  {"folder", outcome->folder.string()},
                   {"seconds", stage.seconds},
-                  {"output_tokens", stage.tokens},
                   {"summary", stage.summary}});
   } else {
     context.out << "Collected in " << (outcome->folder / "collect").string() << ": " << stage.summary << "\n";

@@ -65,6 +65,16 @@ def check_with_file(scenarios, folder):
     scenarios.check("another model is asked anew", code == 0 and "collect: its inputs changed" in errors, errors)
 
 
+def check_here(scenarios, folder):
+    """A teacher that is a file: `retort collect` tells the same things of it."""
+    code, out, errors = run(arguments("collect", "here", "--json", teacher="models/tiny.gguf", student__layers="1",
+                                      collect__prompts="{file: prompts.txt, format: lines}"), folder)
+    told = json.loads(out) if code == 0 else {}
+    scenarios.check("collected here: the same members", code == 0 and told["complete"] and told["planned"] == told["committed"] == 12
+                    and told["stopped"] is None and {"attempts", "failed", "input_tokens", "output_tokens", "spent_usd",
+                                                     "reserved_usd"} <= told.keys(), out + errors)
+
+
 def check_text_alone(scenarios, folder):
     changes = {"teacher": teacher(), **TEXT}
     code, out, errors = run(arguments("plan", "text", "--json", **changes), folder)
@@ -171,4 +181,4 @@ def check_asked(scenarios, folder):
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
 
 
-check_recipe(check_asked, check_with_file, check_text_alone, check_with_others, check_refusals)
+check_recipe(check_asked, check_here, check_with_file, check_text_alone, check_with_others, check_refusals)
