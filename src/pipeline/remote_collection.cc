@@ -9,11 +9,11 @@
 #include "collect/collect_options.h"
 #include "collect/remote_estimate.h"
 #include "collect/spending.h"
-#include "collect/teacher_terms.h"
 #include "net/curl_transport.h"
 #include "pipeline/collection_files.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
+#include "pipeline/teacher_terms.h"
 #include "store/ledger.h"
 
 namespace retort::pipeline {
@@ -23,15 +23,6 @@ namespace {
 Result<std::string> digest_of(const collect::CollectOptions& options, const collect::PromptIntake& intake) {
   RETORT_ASSIGN(const Digest file, sha256_file(options.prompts_file()));
   return file.hex() + (intake.altered ? " " + intake.altered->hex() : "");
-}
-
-// A service gives its text, its log-probabilities where they are kept, and its weights where its file is cut too.
-Result<terms::Decision> admit(const recipe::Recipe& recipe, const Clock& clock) {
-  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
-  const auto options = recipe.get(collect::collect_option_set());
-  terms::Query query = collect::terms_query(teacher, recipe.get(collect::terms_option_set()), clock.unix_ms());
-  query.relation = options.logprobs ? terms::Relation::kLogprobs : terms::Relation::kOutputs;
-  return terms::admit(query);
 }
 
 }  // namespace
@@ -77,7 +68,7 @@ collect::CollectSummary collect_summary(RemoteCollection collection) {
 Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
                                        const std::filesystem::path& cache_folder, const Environment& environment,
                                        const Clock& clock, Progress& progress, std::stop_token stop) {
-  RETORT_ASSIGN(const terms::Decision decision, admit(recipe, clock));
+  RETORT_ASSIGN(const terms::Decision decision, terms_of_answers(recipe, clock));
   const RunOptions run = recipe.get(run_option_set());
   const auto options = recipe.get(collect::collect_option_set());
   RETORT_ASSIGN(const RunFolder folder, RunFolder::open(runs_folder, run.name, clock));

@@ -18,7 +18,6 @@
 #include "collect/remote_collect.h"
 #include "pipeline/run_folder.h"
 #include "recipe/recipe.h"
-#include "terms/terms.h"
 
 namespace retort::pipeline {
 

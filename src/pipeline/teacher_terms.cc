@@ -14,15 +14,27 @@ terms::Query query_of(const recipe::Recipe& recipe, const Clock& clock) {
                               clock.unix_ms());
 }
 
+// Of what is kept of its answers.
+terms::Query answers_query(const recipe::Recipe& recipe, const Clock& clock) {
+  terms::Query query = query_of(recipe, clock);
+  const bool logprobs = recipe.get(collect::collect_option_set()).logprobs.has_value();
+  query.relation = logprobs ? terms::Relation::kLogprobs : terms::Relation::kOutputs;
+  return query;
+}
+
 }  // namespace
 
+Result<terms::Decision> terms_of_answers(const recipe::Recipe& recipe, const Clock& clock) {
+  return terms::admit(answers_query(recipe, clock));
+}
+
 Result<terms::Decision> teacher_terms(const recipe::Recipe& recipe, const LocalModel& local, const Clock& clock) {
-  terms::Query query = query_of(recipe, clock);
   if (gives_text_alone(recipe.get(run_option_set()).teacher)) {
-    query.relation = terms::Relation::kOutputs;
+    terms::Query query = answers_query(recipe, clock);
     query.student = local.name;
     return terms::admit(query);
   }
+  terms::Query query = query_of(recipe, clock);
   RETORT_ASSIGN(query.declared, collect::declared_by(local.file));
   if (query.model.empty()) query.model = local.name;
   // A student cut from the teacher is made of its weights; any other learns from its text and its probabilities.

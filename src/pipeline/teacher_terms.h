@@ -11,6 +11,10 @@
 
 namespace retort::pipeline {
 
+// Of what a served teacher answers: its text, or its log-probabilities where they are kept. Needs no model on this
+// machine. Error (kCaller): the terms stop it.
+Result<terms::Decision> terms_of_answers(const recipe::Recipe& recipe, const Clock& clock);
+
 // `local`: the teacher's own file, or the base where the teacher gives its text alone.
 // Error (kCaller): the terms stop the run; with what to write in the recipe.
 Result<terms::Decision> teacher_terms(const recipe::Recipe& recipe, const LocalModel& local, const Clock& clock);
