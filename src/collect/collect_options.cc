@@ -2,6 +2,28 @@
 
 namespace retort::collect {
 
+const recipe::MapShape<LimitOptions>& limit_shape() {
+  static const auto shape = recipe::MapShape<LimitOptions>()
+                                .add("requests_per_minute", &LimitOptions::requests_per_minute, {.minimum = 0})
+                                .add("tokens_per_minute", &LimitOptions::tokens_per_minute, {.minimum = 0});
+  return shape;
+}
+
+const recipe::MapShape<BudgetOptions>& budget_shape() {
+  static const auto shape = recipe::MapShape<BudgetOptions>()
+                                .add("usd", &BudgetOptions::usd, {.minimum = 0})
+                                .add("tokens", &BudgetOptions::tokens, {.minimum = 0})
+                                .add("requests", &BudgetOptions::requests, {.minimum = 0});
+  return shape;
+}
+
+const recipe::MapShape<PriceOptions>& price_shape() {
+  static const auto shape = recipe::MapShape<PriceOptions>()
+                                .add("input_per_mtok", &PriceOptions::input_per_mtok, {.minimum = 0})
+                                .add("output_per_mtok", &PriceOptions::output_per_mtok, {.minimum = 0});
+  return shape;
+}
+
 SamplingOptions answer_sampling(const CollectOptions& options) {
   SamplingOptions sampling;
   sampling.temperature = options.temperature;
@@ -174,54 +196,3 @@ const recipe::OptionSet<TermsOptions>& terms_option_set() {
 }
 
 }  // namespace retort::collect
-
-namespace retort::recipe {
-namespace {
-
-using collect::BudgetOptions;
-using collect::LimitOptions;
-using collect::PriceOptions;
-
-const MapShape<LimitOptions>& limit_shape() {
-  static const auto shape = MapShape<LimitOptions>()
-                                .add("requests_per_minute", &LimitOptions::requests_per_minute, {.minimum = 0})
-                                .add("tokens_per_minute", &LimitOptions::tokens_per_minute, {.minimum = 0});
-  return shape;
-}
-
-const MapShape<BudgetOptions>& budget_shape() {
-  static const auto shape = MapShape<BudgetOptions>()
-                                .add("usd", &BudgetOptions::usd, {.minimum = 0})
-                                .add("tokens", &BudgetOptions::tokens, {.minimum = 0})
-                                .add("requests", &BudgetOptions::requests, {.minimum = 0});
-  return shape;
-}
-
-const MapShape<PriceOptions>& price_shape() {
-  static const auto shape = MapShape<PriceOptions>()
-                                .add("input_per_mtok", &PriceOptions::input_per_mtok, {.minimum = 0})
-                                .add("output_per_mtok", &PriceOptions::output_per_mtok, {.minimum = 0});
-  return shape;
-}
-
-}  // namespace
-
-std::string Codec<LimitOptions>::type_name(const OptionText&) { return limit_shape().type_name(); }
-Parsed<LimitOptions> Codec<LimitOptions>::parse(const Node& node, const OptionText&) {
-  return limit_shape().parse(node);
-}
-Node Codec<LimitOptions>::write(const LimitOptions& value) { return limit_shape().write(value); }
-
-std::string Codec<BudgetOptions>::type_name(const OptionText&) { return budget_shape().type_name(); }
-Parsed<BudgetOptions> Codec<BudgetOptions>::parse(const Node& node, const OptionText&) {
-  return budget_shape().parse(node);
-}
-Node Codec<BudgetOptions>::write(const BudgetOptions& value) { return budget_shape().write(value); }
-
-std::string Codec<PriceOptions>::type_name(const OptionText&) { return price_shape().type_name(); }
-Parsed<PriceOptions> Codec<PriceOptions>::parse(const Node& node, const OptionText&) {
-  return price_shape().parse(node);
-}
-Node Codec<PriceOptions>::write(const PriceOptions& value) { return price_shape().write(value); }
-
-}  // namespace retort::recipe

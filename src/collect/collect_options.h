@@ -88,21 +88,19 @@ struct TermsOptions {
 // How an answer is drawn and cut; the seed is the caller's.
 SamplingOptions answer_sampling(const CollectOptions& options);
 
+const recipe::MapShape<LimitOptions>& limit_shape();
+const recipe::MapShape<BudgetOptions>& budget_shape();
+const recipe::MapShape<PriceOptions>& price_shape();
 const recipe::OptionSet<CollectOptions>& collect_option_set();
 const recipe::OptionSet<TermsOptions>& terms_option_set();
 
 }  // namespace retort::collect
 
 namespace retort::recipe {
-#define RETORT_COLLECT_CODEC(type)                                       \
-  template <>                                                            \
-  struct Codec<type> {                                                   \
-    static std::string type_name(const OptionText& text);                \
-    static Parsed<type> parse(const Node& node, const OptionText& text); \
-    static Node write(const type& value);                                \
-  }
-RETORT_COLLECT_CODEC(collect::LimitOptions);
-RETORT_COLLECT_CODEC(collect::BudgetOptions);
-RETORT_COLLECT_CODEC(collect::PriceOptions);
-#undef RETORT_COLLECT_CODEC
+template <>
+struct Codec<collect::LimitOptions> : MapCodec<collect::LimitOptions, &collect::limit_shape> {};
+template <>
+struct Codec<collect::BudgetOptions> : MapCodec<collect::BudgetOptions, &collect::budget_shape> {};
+template <>
+struct Codec<collect::PriceOptions> : MapCodec<collect::PriceOptions, &collect::price_shape> {};
 }  // namespace retort::recipe

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "collect/remote_estimate.h"
 #include "provider/verdict.h"
 
 namespace retort::collect {
@@ -79,10 +80,11 @@ SamplingOptions RemoteJob::sampling_of(std::int64_t slot) const {
 
 void RemoteJob::put_back(Request request) { again_.push_back(request); }
 
-Result<RemoteJob::Sending> RemoteJob::prepare(const Request& request, std::size_t endpoint) {
+Result<RemoteJob::Sending> RemoteJob::prepare(const Request& request, const SamplingOptions& sampling,
+                                              std::size_t endpoint) {
   const provider::Endpoint& place = pool_.at(endpoint);
   provider::AskOptions ask;
-  ask.sampling = sampling_of(request.slot);
+  ask.sampling = sampling;
   ask.stream = options_.stream;
   ask.seed = capabilities_.seed;
   ask.max_completion_tokens = capabilities_.max_completion_tokens;
@@ -143,10 +145,11 @@ Result<void> RemoteJob::start_more() {
       }
       break;
     }
-    RETORT_ASSIGN(Sending sending, prepare(*request, *choice.endpoint));
+    const SamplingOptions sampling = sampling_of(request->slot);
+    RETORT_ASSIGN(Sending sending, prepare(*request, sampling, *choice.endpoint));
     spending_.reserve(request->worst);
     pool_.start(*choice.endpoint, now_s, predicted);
-    flights.push_back({*request, 0, *choice.endpoint, predicted, sampling_of(request->slot)});
+    flights.push_back({*request, 0, *choice.endpoint, predicted, sampling});
     group.push_back(std::move(sending));
   }
   if (group.empty()) return {};
@@ -313,11 +316,7 @@ void RemoteJob::lose_patience() {
 
 void RemoteJob::show() {
   std::string detail = std::to_string(in_flight_.size()) + " in flight";
-  if (spending_.spent_nano_usd() > 0) {
-    char money[40];
-    std::snprintf(money, sizeof(money), ", $%.4f spent", static_cast<double>(spending_.spent_nano_usd()) / 1e9);
-    detail += money;
-  }
+  if (spending_.spent_nano_usd() > 0) detail += ", " + dollars(spending_.spent_nano_usd()) + " spent";
   if (failures_since_answer_ > 0) detail += ", failing: " + last_outcome_;
   world_.progress.advance(static_cast<double>(asked_ + gave_up_), detail);
 }

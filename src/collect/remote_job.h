@@ -70,7 +70,7 @@ class RemoteJob {
   std::optional<Request> next(double now_s);
   void put_back(Request request);
   Result<void> start_more();
-  Result<Sending> prepare(const Request& request, std::size_t endpoint);
+  Result<Sending> prepare(const Request& request, const SamplingOptions& sampling, std::size_t endpoint);
   Result<void> finished(std::vector<net::FinishedCall> calls);
   void take(InFlight& flight, net::HttpOutcome& outcome, std::vector<store::Settlement>& settlements,
             std::vector<store::NewExchange>& kept);

@@ -33,7 +33,6 @@ class Spending {
     return price_of(prices_, input_tokens, output_tokens);
   }
   store::NanoUsd spent_nano_usd() const { return settled_nano_usd_; }
-  store::NanoUsd reserved_nano_usd() const { return reserved_nano_usd_; }
   bool capped() const { return budget_.any(); }
 
  private:

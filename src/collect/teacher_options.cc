@@ -1,15 +1,9 @@
 #include "collect/teacher_options.h"
 
-namespace retort::recipe {
-namespace {
+namespace retort::collect {
 
-using collect::AuthorisationOptions;
-using collect::EndpointOptions;
-using collect::TeacherOptions;
-using collect::TeacherTermsOptions;
-
-const MapShape<EndpointOptions>& endpoint_shape() {
-  static const auto shape = MapShape<EndpointOptions>()
+const recipe::MapShape<EndpointOptions>& endpoint_shape() {
+  static const auto shape = recipe::MapShape<EndpointOptions>()
                                 .add("url", &EndpointOptions::url, {.required = true, .not_empty = true})
                                 .add("key_env", &EndpointOptions::key_env)
                                 .add("key_file", &EndpointOptions::key_file)
@@ -18,8 +12,8 @@ const MapShape<EndpointOptions>& endpoint_shape() {
   return shape;
 }
 
-const MapShape<AuthorisationOptions>& authorisation_shape() {
-  static const auto shape = MapShape<AuthorisationOptions>()
+const recipe::MapShape<AuthorisationOptions>& authorisation_shape() {
+  static const auto shape = recipe::MapShape<AuthorisationOptions>()
                                 .add("by", &AuthorisationOptions::by, {.required = true, .not_empty = true})
                                 .add("document", &AuthorisationOptions::document, {.required = true, .not_empty = true})
                                 .add("scope", &AuthorisationOptions::scope, {.required = true, .not_empty = true})
@@ -28,9 +22,9 @@ const MapShape<AuthorisationOptions>& authorisation_shape() {
   return shape;
 }
 
-const MapShape<TeacherTermsOptions>& terms_shape() {
+const recipe::MapShape<TeacherTermsOptions>& teacher_terms_shape() {
   static const auto shape =
-      MapShape<TeacherTermsOptions>()
+      recipe::MapShape<TeacherTermsOptions>()
           .add("purpose", &TeacherTermsOptions::purpose, {.choices = {"research", "internal", "product", "classifier"}})
           .add("distributed", &TeacherTermsOptions::distributed)
           .add("commercial", &TeacherTermsOptions::commercial)
@@ -39,6 +33,14 @@ const MapShape<TeacherTermsOptions>& terms_shape() {
           .add("authorisation", &TeacherTermsOptions::authorisation);
   return shape;
 }
+
+}  // namespace retort::collect
+
+namespace retort::recipe {
+namespace {
+
+using collect::EndpointOptions;
+using collect::TeacherOptions;
 
 const MapShape<TeacherOptions>& teacher_shape() {
   static const auto shape =
@@ -71,30 +73,6 @@ std::string impossible(const TeacherOptions& teacher) {
 }
 
 }  // namespace
-
-std::string Codec<std::vector<EndpointOptions>>::type_name(const OptionText&) {
-  return "list of " + endpoint_shape().type_name();
-}
-Parsed<std::vector<EndpointOptions>> Codec<std::vector<EndpointOptions>>::parse(const Node& node, const OptionText&) {
-  return parse_maps(node, endpoint_shape());
-}
-Node Codec<std::vector<EndpointOptions>>::write(const std::vector<EndpointOptions>& value) {
-  return write_maps(value, endpoint_shape());
-}
-
-std::string Codec<AuthorisationOptions>::type_name(const OptionText&) { return authorisation_shape().type_name(); }
-Parsed<AuthorisationOptions> Codec<AuthorisationOptions>::parse(const Node& node, const OptionText&) {
-  return authorisation_shape().parse(node);
-}
-Node Codec<AuthorisationOptions>::write(const AuthorisationOptions& value) {
-  return authorisation_shape().write(value);
-}
-
-std::string Codec<TeacherTermsOptions>::type_name(const OptionText&) { return terms_shape().type_name(); }
-Parsed<TeacherTermsOptions> Codec<TeacherTermsOptions>::parse(const Node& node, const OptionText&) {
-  return terms_shape().parse(node);
-}
-Node Codec<TeacherTermsOptions>::write(const TeacherTermsOptions& value) { return terms_shape().write(value); }
 
 std::string Codec<TeacherOptions>::type_name(const OptionText&) {
   return "the path of a GGUF file, a name of the catalogue, or " + teacher_shape().type_name();

@@ -66,19 +66,25 @@ struct TeacherOptions {
   bool operator==(const TeacherOptions&) const = default;
 };
 
+const recipe::MapShape<EndpointOptions>& endpoint_shape();
+const recipe::MapShape<AuthorisationOptions>& authorisation_shape();
+const recipe::MapShape<TeacherTermsOptions>& teacher_terms_shape();
+
 }  // namespace retort::collect
 
 namespace retort::recipe {
-#define RETORT_COLLECT_CODEC(type)                                       \
-  template <>                                                            \
-  struct Codec<type> {                                                   \
-    static std::string type_name(const OptionText& text);                \
-    static Parsed<type> parse(const Node& node, const OptionText& text); \
-    static Node write(const type& value);                                \
-  }
-RETORT_COLLECT_CODEC(std::vector<collect::EndpointOptions>);
-RETORT_COLLECT_CODEC(collect::AuthorisationOptions);
-RETORT_COLLECT_CODEC(collect::TeacherTermsOptions);
-RETORT_COLLECT_CODEC(collect::TeacherOptions);
-#undef RETORT_COLLECT_CODEC
+template <>
+struct Codec<std::vector<collect::EndpointOptions>> : MapListCodec<collect::EndpointOptions, &collect::endpoint_shape> {
+};
+template <>
+struct Codec<collect::AuthorisationOptions> : MapCodec<collect::AuthorisationOptions, &collect::authorisation_shape> {};
+template <>
+struct Codec<collect::TeacherTermsOptions> : MapCodec<collect::TeacherTermsOptions, &collect::teacher_terms_shape> {};
+// A text is the file's path or name; a map must make sense as a whole.
+template <>
+struct Codec<collect::TeacherOptions> {
+  static std::string type_name(const OptionText& text);
+  static Parsed<collect::TeacherOptions> parse(const Node& node, const OptionText& text);
+  static Node write(const collect::TeacherOptions& value);
+};
 }  // namespace retort::recipe

@@ -52,7 +52,6 @@ class Pool {
   double backoff_s(int failures, const ToldLimits& told);
 
   const Endpoint& at(std::size_t endpoint) const { return states_[endpoint].endpoint; }
-  std::size_t size() const { return states_.size(); }
   std::size_t in_flight() const { return in_flight_; }
   // What the window of an endpoint has grown to.
   double window(std::size_t endpoint) const { return states_[endpoint].window; }

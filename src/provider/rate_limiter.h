@@ -30,7 +30,6 @@ class RateLimiter {
   void block_until(double time_s);
 
   double tokens_per_minute() const { return tokens_.per_minute; }
-  double requests_per_minute() const { return requests_.per_minute; }
 
  private:
   struct Bucket {

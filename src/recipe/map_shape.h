@@ -7,8 +7,12 @@
 //     return shape;
 //   }
 //
-// A struct T with a Codec made of its shape can be an option's value, a part of another map, or an item of a list. What
-// isn't written has T's own initialiser; `null` and an absent map are a fresh T. Immutable once built; any thread.
+// With its shape's codec a struct can be an option's value, a part of another map, or an item of a list:
+//
+//   template <> struct Codec<Limits> : MapCodec<Limits, &limits_shape> {};
+//   template <> struct Codec<std::vector<Limits>> : MapListCodec<Limits, &limits_shape> {};
+//
+// What isn't written has T's own initialiser; `null` and an absent map are a fresh T. Immutable once built; any thread.
 #pragma once
 
 #include <functional>
@@ -105,26 +109,33 @@ class MapShape {
   std::vector<Part> parts_;
 };
 
-// A list of maps: the codec of std::vector<T> for a T that has a shape.
-template <class T>
-Parsed<std::vector<T>> parse_maps(const Node& node, const MapShape<T>& shape) {
-  const auto refused = [&](const std::string& why) { return Expected("a list of " + shape.type_name() + why); };
-  std::vector<T> values;
-  if (node.kind == Node::Kind::kNull) return values;
-  if (node.kind != Node::Kind::kList) return refused("");
-  for (const Node& item : node.items) {
-    auto value = shape.parse(item);
-    if (!value) return refused("; entry " + std::to_string(values.size() + 1) + ": " + value.error());
-    values.push_back(std::move(*value));
-  }
-  return values;
-}
+template <class T, const MapShape<T>& (*shape)()>
+struct MapCodec {
+  static std::string type_name(const OptionText&) { return shape().type_name(); }
+  static Parsed<T> parse(const Node& node, const OptionText&) { return shape().parse(node); }
+  static Node write(const T& value) { return shape().write(value); }
+};
 
-template <class T>
-Node write_maps(const std::vector<T>& values, const MapShape<T>& shape) {
-  std::vector<Node> items;
-  for (const T& value : values) items.push_back(shape.write(value));
-  return items.empty() ? Node::null() : Node::list(std::move(items));
-}
+template <class T, const MapShape<T>& (*shape)()>
+struct MapListCodec {
+  static std::string type_name(const OptionText&) { return "list of " + shape().type_name(); }
+  static Parsed<std::vector<T>> parse(const Node& node, const OptionText& text) {
+    const auto refused = [&](const std::string& why) { return Expected("a " + type_name(text) + why); };
+    std::vector<T> values;
+    if (node.kind == Node::Kind::kNull) return values;
+    if (node.kind != Node::Kind::kList) return refused("");
+    for (const Node& item : node.items) {
+      auto value = shape().parse(item);
+      if (!value) return refused("; entry " + std::to_string(values.size() + 1) + ": " + value.error());
+      values.push_back(std::move(*value));
+    }
+    return values;
+  }
+  static Node write(const std::vector<T>& values) {
+    std::vector<Node> items;
+    for (const T& value : values) items.push_back(shape().write(value));
+    return items.empty() ? Node::null() : Node::list(std::move(items));
+  }
+};
 
 }  // namespace retort::recipe

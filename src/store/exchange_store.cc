@@ -43,10 +43,6 @@ constexpr std::string_view kInsertExchange =
 constexpr std::string_view kInsertSlot =
     "INSERT INTO slots (job, slot, exchange, note) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (job, slot) DO NOTHING";
 
-std::string_view view_of(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
-}
-
 Digest digest_of_blob(std::string_view blob) {
   Digest digest;
   if (blob.size() == digest.bytes.size()) std::memcpy(digest.bytes.data(), blob.data(), blob.size());

@@ -47,10 +47,6 @@ constexpr std::string_view kInsertSettlement =
     "INSERT INTO settlements (attempt, at_unix_ms, status, outcome, input_tokens, output_tokens, reasoning_tokens, "
     "nano_usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
-std::string_view view_of(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
-}
-
 }  // namespace
 
 Result<Ledger> Ledger::open(ExchangeStore& store) {

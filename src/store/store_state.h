@@ -2,11 +2,17 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "store/database.h"
 #include "store/exchange_store.h"
 
 namespace retort::store {
+
+// A digest's bytes, to be bound; they must live until the step.
+inline std::string_view view_of(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
+}
 
 struct ExchangeStore::State {
   Database database;
