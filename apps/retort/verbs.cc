@@ -1,7 +1,7 @@
 // The list of verbs: the one place that names them all.
-#include "frame/frame.h"
-
 #include <vector>
+
+#include "frame/frame.h"
 
 namespace retort::app {
 
