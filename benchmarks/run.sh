@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store evidence}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -57,8 +57,13 @@ for bench in "${chosen[@]}"; do
     "$build/bin/store_bench" 1000000 "$out/bench.sqlite"
     rm -f "$out"/bench.sqlite*
     ;;
+  evidence)
+    rm -rf "$out/evidence"
+    "$build/bin/evidence_bench" "$out/evidence"
+    rm -rf "$out/evidence"
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence)" >&2
     exit 2
     ;;
   esac

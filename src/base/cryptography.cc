@@ -1,0 +1,193 @@
+#include "base/cryptography.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+
+namespace retort {
+
+namespace {
+
+constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+std::string encode(std::string_view bytes, std::string_view letters, bool padded) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t there = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      group = (group << 8U) | (k < there ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    }
+    for (std::size_t k = 0; k < 4; ++k) {
+      if (k <= there) {
+        text += letters[(group >> (18U - 6U * k)) & 63U];
+      } else if (padded) {
+        text += '=';
+      }
+    }
+  }
+  return text;
+}
+
+std::array<std::int8_t, 256> values_of(std::string_view letters) {
+  std::array<std::int8_t, 256> values{};
+  values.fill(-1);
+  for (std::size_t i = 0; i < letters.size(); ++i) {
+    values[static_cast<unsigned char>(letters[i])] = static_cast<std::int8_t>(i);
+  }
+  return values;
+}
+
+std::optional<std::string> decode(std::string_view text, std::string_view letters) {
+  if (text.size() % 4 == 1) return std::nullopt;
+  const auto values = values_of(letters);
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t group = 0;
+  unsigned bits = 0;
+  for (const char letter : text) {
+    const int value = values[static_cast<unsigned char>(letter)];
+    if (value < 0) return std::nullopt;
+    group = (group << 6U) | static_cast<std::uint32_t>(value);
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes += static_cast<char>((group >> bits) & 255U);
+      group &= (1U << bits) - 1;
+    }
+  }
+  if (group != 0) return std::nullopt;  // stray bits: another text that would read the same
+  return bytes;
+}
+
+}  // namespace
+
+Result<void> random_bytes(std::span<std::uint8_t> out) {
+  if (RAND_bytes(out.data(), static_cast<int>(out.size())) != 1) {
+    return world_error("The system's random generator failed.");
+  }
+  return {};
+}
+
+Result<SecretKey> random_key() {
+  SecretKey key{};
+  RETORT_TRY(random_bytes(key));
+  return key;
+}
+
+SecretKey hmac_sha256(std::string_view key, std::string_view message) {
+  SecretKey out{};
+  unsigned int size = 0;
+  RETORT_CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+                    reinterpret_cast<const unsigned char*>(message.data()), message.size(), out.data(),
+                    &size) != nullptr &&
+               size == out.size());
+  return out;
+}
+
+SecretKey hkdf_sha256(std::string_view secret, std::string_view salt, std::string_view purpose) {
+  const SecretKey pseudorandom = hmac_sha256(salt, secret);
+  std::string message(purpose);
+  message += '\x01';
+  return hmac_sha256(bytes_of(pseudorandom), message);
+}
+
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::string base64(std::string_view bytes) { return encode(bytes, kBase64, true); }
+std::string base64url(std::string_view bytes) { return encode(bytes, kBase64Url, false); }
+
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  for (int k = 0; k < 2 && text.ends_with('='); ++k) text.remove_suffix(1);
+  return decode(text, kBase64);
+}
+
+std::optional<std::string> from_base64url(std::string_view text) { return decode(text, kBase64Url); }
+
+struct Aead::State {
+  // Fetched once: looking an algorithm up costs more than encrypting a kilobyte.
+  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  State() { RETORT_CHECK(cipher != nullptr); }
+  ~State() { EVP_CIPHER_free(cipher); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+};
+
+Aead::Aead() : state_(std::make_unique<State>()) {}
+Aead::~Aead() = default;
+
+namespace {
+
+struct CloseCipher {
+  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
+};
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, CloseCipher>;
+
+const unsigned char* raw(std::string_view bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
+unsigned char* raw(std::string& bytes, std::size_t offset) {
+  return reinterpret_cast<unsigned char*>(bytes.data()) + offset;
+}
+
+constexpr std::size_t kMaxPiece = 1U << 30U;  // OpenSSL counts in int
+
+}  // namespace
+
+void Aead::seal(const SecretKey& key, const Nonce& nonce, std::string_view associated, std::string_view plaintext,
+                std::string& out) const {
+  RETORT_CHECK(plaintext.size() < kMaxPiece && associated.size() < kMaxPiece);
+  const CipherContext context(EVP_CIPHER_CTX_new());
+  const std::size_t begin = out.size();
+  out.resize(begin + plaintext.size() + kTagBytes);
+  int size = 0;
+  bool done =
+      context != nullptr && EVP_EncryptInit_ex2(context.get(), state_->cipher, key.data(), nonce.data(), nullptr) == 1;
+  if (!associated.empty()) {
+    done = done &&
+           EVP_EncryptUpdate(context.get(), nullptr, &size, raw(associated), static_cast<int>(associated.size())) == 1;
+  }
+  if (!plaintext.empty()) {
+    done = done && EVP_EncryptUpdate(context.get(), raw(out, begin), &size, raw(plaintext),
+                                     static_cast<int>(plaintext.size())) == 1;
+  }
+  done = done && EVP_EncryptFinal_ex(context.get(), raw(out, begin + plaintext.size()), &size) == 1 &&
+         EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, raw(out, begin + plaintext.size())) == 1;
+  RETORT_CHECK(done);
+}
+
+std::optional<std::string> Aead::open(const SecretKey& key, const Nonce& nonce, std::string_view associated,
+                                      std::string_view ciphertext_and_tag) const {
+  if (ciphertext_and_tag.size() < kTagBytes || ciphertext_and_tag.size() >= kMaxPiece) return std::nullopt;
+  const std::string_view ciphertext = ciphertext_and_tag.substr(0, ciphertext_and_tag.size() - kTagBytes);
+  std::string tag(ciphertext_and_tag.substr(ciphertext.size()));
+  const CipherContext context(EVP_CIPHER_CTX_new());
+  std::string plaintext(ciphertext.size(), '\0');
+  int size = 0;
+  bool done =
+      context != nullptr && EVP_DecryptInit_ex2(context.get(), state_->cipher, key.data(), nonce.data(), nullptr) == 1;
+  if (!associated.empty()) {
+    done = done &&
+           EVP_DecryptUpdate(context.get(), nullptr, &size, raw(associated), static_cast<int>(associated.size())) == 1;
+  }
+  if (!ciphertext.empty()) {
+    done = done && EVP_DecryptUpdate(context.get(), raw(plaintext, 0), &size, raw(ciphertext),
+                                     static_cast<int>(ciphertext.size())) == 1;
+  }
+  std::array<unsigned char, kTagBytes> nothing{};
+  done = done && EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes, tag.data()) == 1 &&
+         EVP_DecryptFinal_ex(context.get(), nothing.data(), &size) == 1;
+  if (!done) {
+    OPENSSL_cleanse(plaintext.data(), plaintext.size());
+    return std::nullopt;
+  }
+  return plaintext;
+}
+
+}  // namespace retort
