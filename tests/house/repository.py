@@ -15,7 +15,7 @@ LEVELS = [
     ["base"],
     ["exchange", "catalogue", "gguf"],
     ["llama", "tokens", "recipe", "store", "terms", "net", "report"],
-    ["provider"],
+    ["provider", "callers"],
     ["model", "evaluate", "dataset", "collect", "detect"],
     ["train", "exporter", "serve"],
     ["pipeline", "guard"],
