@@ -14,7 +14,7 @@ BUILD = pathlib.Path(os.environ.get("RETORT_BUILD_DIR", ROOT / "build"))
 LEVELS = [
     ["base"],
     ["exchange", "catalogue", "gguf"],
-    ["llama", "tokens", "recipe", "store", "terms", "net", "report"],
+    ["llama", "tokens", "recipe", "store", "terms", "net", "report", "origin"],
     ["provider", "callers"],
     ["model", "evaluate", "dataset", "collect", "detect"],
     ["train", "exporter", "serve"],
