@@ -111,7 +111,7 @@ class Conversation {
 
 Result<void> chat(const Flags& flags, Context& context) {
   RETORT_TRY(check_sampling(flags.sampling));
-  RETORT_ASSIGN(const std::filesystem::path path, context.model(flags.model));
+  RETORT_ASSIGN(const std::filesystem::path path, model_path(context, flags.model));
   RETORT_ASSIGN(Speaker speaker, Speaker::open(path, flags.engine, kContextTokens));
   if (speaker.format() == nullptr) {
     return caller_error(path.string() +

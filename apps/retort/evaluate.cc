@@ -52,7 +52,7 @@ Estimate exact(double value) { return {value, value, value}; }
 Result<Side> open_side(Context& context, const char* name, const std::string& path_or_name) {
   Side side;
   side.name = name;
-  RETORT_ASSIGN(side.path, context.model(path_or_name));
+  RETORT_ASSIGN(side.path, model_path(context, path_or_name));
   side.run = side.path;
   RETORT_ASSIGN(const gguf::File file, gguf::File::open(side.path));
   RETORT_ASSIGN(const std::string architecture, file.architecture());

@@ -124,7 +124,7 @@ Result<void> carry_out(Flags flags, Context& context) {
     if (flags.recipe.empty() && fs::exists(run / kRecipeOfRun, error)) flags.recipe = (run / kRecipeOfRun).string();
   }
   RETORT_ASSIGN(const gguf::TensorType type, gguf::tensor_type_from_name(flags.type));
-  RETORT_ASSIGN(const fs::path teacher_path, context.model(flags.teacher));
+  RETORT_ASSIGN(const fs::path teacher_path, model_path(context, flags.teacher));
   RETORT_ASSIGN(const gguf::File teacher, gguf::File::open(teacher_path));
   RETORT_ASSIGN(const exporter::Student student, exporter::student_from_checkpoint(weights));
   RETORT_ASSIGN(const exporter::StudentMetadata metadata, papers(flags, weights, teacher, student.config, context));

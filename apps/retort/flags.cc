@@ -1,8 +1,13 @@
 #include <limits>
 
+#include "catalogue/catalogue.h"
 #include "retort/verb.h"
 
 namespace retort::app {
+
+Result<std::filesystem::path> model_path(const Context& context, const std::string& path_or_name) {
+  return catalogue::find_model(path_or_name, context.cache_folder);
+}
 
 CLI::Option* add_model_option(CLI::App& app, std::string& model, bool required) {
   CLI::Option* option =

@@ -36,7 +36,7 @@ Result<std::vector<TokenId>> prompt_ids(const Speaker& speaker, const Flags& fla
 
 Result<void> generate(const Flags& flags, Context& context) {
   RETORT_TRY(check_sampling(flags.sampling));
-  RETORT_ASSIGN(const std::filesystem::path path, context.model(flags.model));
+  RETORT_ASSIGN(const std::filesystem::path path, model_path(context, flags.model));
   std::string text = flags.prompt;
   if (text.empty()) {
     RETORT_ASSIGN(text, context.read_input());

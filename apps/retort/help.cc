@@ -1,7 +1,6 @@
+#include "frame/frame.h"
 #include "pipeline/run_options.h"
-#include "retort/frame.h"
 #include "retort/verb.h"
-#include "retort/verbs.h"
 
 namespace retort::app {
 

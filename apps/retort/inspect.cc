@@ -112,7 +112,7 @@ Result<void> dispatch(const InspectFlags& flags, Context& context) {
   if (fs::is_directory(path, error)) return inspect_folder(flags, context);
   if (!fs::exists(path, error)) {
     if (Digest::from_hex(flags.target)) return inspect_exchange_id(flags, context);
-    RETORT_ASSIGN(const fs::path model, context.model(flags.target));
+    RETORT_ASSIGN(const fs::path model, model_path(context, flags.target));
     return inspect_gguf(model, flags, context);
   }
   const std::string start = first_bytes(path);

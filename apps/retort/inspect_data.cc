@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 Result<std::optional<tokens::Tokenizer>> tokenizer_of(const InspectFlags& flags, Context& context) {
   if (flags.model.empty()) return std::optional<tokens::Tokenizer>();
-  RETORT_ASSIGN(const fs::path path, context.model(flags.model));
+  RETORT_ASSIGN(const fs::path path, model_path(context, flags.model));
   RETORT_ASSIGN(tokens::Tokenizer tokenizer, tokens::Tokenizer::load(path));
   return std::optional<tokens::Tokenizer>(std::move(tokenizer));
 }
@@ -158,7 +158,7 @@ Result<void> inspect_dataset(const fs::path& path, const InspectFlags& flags, Co
     const auto shown = std::min<std::size_t>(data.train.size(), static_cast<std::size_t>(flags.count));
     std::optional<tokens::ChatFormat> format;
     if (tokenizer) {
-      RETORT_ASSIGN(const fs::path model, context.model(flags.model));
+      RETORT_ASSIGN(const fs::path model, model_path(context, flags.model));
       // A file without a template still decodes.
       if (auto loaded = tokens::ChatFormat::load(model)) format = std::move(*loaded);
     }

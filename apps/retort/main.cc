@@ -12,9 +12,9 @@
 
 #include "base/clock.h"
 #include "catalogue/catalogue.h"
-#include "retort/frame.h"
-#include "retort/signals.h"
-#include "retort/terminal_progress.h"
+#include "frame/frame.h"
+#include "frame/signals.h"
+#include "frame/terminal_progress.h"
 
 namespace {
 

@@ -86,7 +86,7 @@ void register_score(VerbSetup& verb) {
       ->capture_default_str();
   add_engine_options(verb.app, flags->engine);
   verb.action = [flags](Context& context) -> Result<void> {
-    RETORT_ASSIGN(const std::filesystem::path path, context.model(flags->model));
+    RETORT_ASSIGN(const std::filesystem::path path, model_path(context, flags->model));
     RETORT_ASSIGN(const tokens::Tokenizer tokenizer, tokens::Tokenizer::load(path));
     RETORT_ASSIGN(const std::string text, context.read_input());
     RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text, tokens::SpecialTokens::kAsText, true));

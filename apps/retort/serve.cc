@@ -118,7 +118,7 @@ std::uint64_t fresh_entropy() {
 
 Result<void> serve(const Flags& flags, Context& context) {
   // What is wrong with the file's header is said before anybody connects.
-  RETORT_ASSIGN(const std::filesystem::path path, context.model(flags.model));
+  RETORT_ASSIGN(const std::filesystem::path path, model_path(context, flags.model));
   RETORT_ASSIGN(const gguf::File file, gguf::File::open(path));
   RETORT_TRY(gguf::check_model(file));
   RETORT_ASSIGN(const llama::ContinuousOptions options, engine_options(file, path, flags));

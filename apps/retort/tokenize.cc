@@ -11,7 +11,7 @@ void register_tokenize(VerbSetup& verb) {
   const auto flags = std::make_shared<Flags>();
   add_model_option(verb.app, flags->model);
   verb.action = [flags](Context& context) -> Result<void> {
-    RETORT_ASSIGN(const std::filesystem::path path, context.model(flags->model));
+    RETORT_ASSIGN(const std::filesystem::path path, model_path(context, flags->model));
     RETORT_ASSIGN(const tokens::Tokenizer tokenizer, tokens::Tokenizer::load(path));
     RETORT_ASSIGN(const std::string text, context.read_input());
     RETORT_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text, tokens::SpecialTokens::kAsText, true));

@@ -1,6 +1,7 @@
-#include "retort/verbs.h"
-
+// The list of verbs: the one place that names them all.
 #include <vector>
+
+#include "frame/frame.h"
 
 namespace retort::app {
 
@@ -28,7 +29,7 @@ RETORT_VERB(doctor);
 RETORT_VERB(help);
 #undef RETORT_VERB
 
-std::span<const Verb> verbs() {
+const Program& program() {
   constexpr bool kTorch = true;
   constexpr bool kLight = false;
   static const std::vector<Verb> list = {
@@ -56,14 +57,10 @@ std::span<const Verb> verbs() {
       {"doctor", "say what was found on this machine, and what is missing", kTorch, &register_doctor},
       {"help", "this list; `retort help VERB`; `retort help KEY` for a key of a recipe", kTorch, &register_help},
   };
-  return list;
-}
-
-const Verb* find_verb(std::string_view name) {
-  for (const Verb& verb : verbs()) {
-    if (verb.name == name) return &verb;
-  }
-  return nullptr;
+  static const Program retort{"retort",
+                              "makes a small language model from a large one, and says what was kept and lost.",
+                              "Start with: retort run recipes/quickstart.yaml", list};
+  return retort;
 }
 
 }  // namespace retort::app

@@ -56,7 +56,7 @@ void register_verify(VerbSetup& verb) {
     }
     std::optional<fs::path> teacher;
     if (!flags->teacher.empty()) {
-      RETORT_ASSIGN(teacher, context.model(flags->teacher));
+      RETORT_ASSIGN(teacher, model_path(context, flags->teacher));
     }
     RETORT_ASSIGN(const exporter::VerifyReport report,
                   exporter::verify_bundle(folder, store ? &*store : nullptr, teacher, context.progress));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "net/request_head.h"
 
 namespace retort::net {
 namespace {
@@ -16,12 +17,13 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-constexpr std::size_t kReadBytes = 64 << 10;
 // Bytes of later requests kept while one is being answered; a client that sends more isn't read, and so not noticed
 // leaving, until then.
 constexpr std::size_t kMostWaiting = 256 << 10;
 constexpr std::chrono::milliseconds kLinger{3000};
 constexpr std::size_t kPiecesAtOnce = 32;
+// What a streamed answer may have unsent before its writer, who asked for room, is told that there is some.
+constexpr std::size_t kRoom = 64 << 10;
 
 std::string chunk_of(std::string_view piece) {
   std::array<char, 20> size{};
@@ -68,6 +70,15 @@ class ConnectionReply final : public Reply {
     done_ = true;
     post([](Connection& connection, std::uint64_t request) { connection.cut(request); });
   }
+  std::size_t backlog() const override {
+    const std::shared_ptr<Connection> connection = connection_.lock();
+    return connection ? connection->backlog(request_) : 0;
+  }
+  void on_room(std::function<void()> room) override {
+    post([room = std::move(room)](Connection& connection, std::uint64_t request) mutable {
+      connection.on_room(request, std::move(room));
+    });
+  }
   void on_gone(std::function<void()> gone) override {
     const std::shared_ptr<Connection> connection = connection_.lock();
     if (!connection) {
@@ -102,22 +113,37 @@ class ConnectionReply final : public Reply {
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<HttpServer::Core> core, asio::ip::tcp::socket socket)
+Connection::Connection(std::shared_ptr<HttpServer::Core> core, Wire wire)
     : core_(std::move(core)),
-      socket_(std::move(socket)),
-      deadline_(core_->io),
-      write_deadline_(core_->io),
+      wire_(std::move(wire)),
+      deadline_(core_->loop.io),
+      write_deadline_(core_->loop.io),
       buffer_(core_->options.max_header_bytes + kReadBytes + kMostWaiting) {}
 
 void Connection::start() {
-  boost::system::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  expect_request();
+  boost::system::error_code error;
+  const auto peer = wire_.socket().remote_endpoint(error);
+  if (!error) peer_ = peer.address().to_string();
+  if (wire_.tls() == nullptr) {
+    expect_request();
+    return;
+  }
+  state_ = State::kShakingHands;
+  limit(core_->options.header_timeout);
+  wire_.tls()->async_handshake(asio::ssl::stream_base::server,
+                               [self = shared_from_this()](const boost::system::error_code& failed) {
+                                 if (self->state_ == State::kClosed) return;
+                                 if (failed) {
+                                   self->close();
+                                 } else {
+                                   self->expect_request();
+                                 }
+                               });
 }
 
 void Connection::drain() {
   last_ = true;
-  if (state_ == State::kIdle && !writing_) close();
+  if ((state_ == State::kIdle || state_ == State::kShakingHands) && !writing_) close();
 }
 
 void Connection::close() {
@@ -125,10 +151,9 @@ void Connection::close() {
   state_ = State::kClosed;
   deadline_.cancel();
   write_deadline_.cancel();
-  boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  socket_.close(ignored);
+  wire_.close();
   outgoing_.clear();
+  room_ = nullptr;
   if (const auto gone = std::exchange(gone_, nullptr)) gone();
   core_->leave(shared_from_this());
 }
@@ -136,6 +161,7 @@ void Connection::close() {
 void Connection::expect_request() {
   ++request_;
   state_ = State::kIdle;
+  head_checked_ = false;
   header_done_ = false;
   response_done_ = false;
   chunked_ = false;
@@ -162,7 +188,7 @@ void Connection::limit(std::chrono::milliseconds time) {
 void Connection::on_deadline() {
   if (state_ == State::kReading) {
     refuse(408, "The request did not arrive in time; send it faster, or in smaller parts.");
-  } else if (state_ == State::kIdle || state_ == State::kLingering) {
+  } else if (state_ == State::kIdle || state_ == State::kLingering || state_ == State::kShakingHands) {
     close();
   }
 }
@@ -172,24 +198,25 @@ void Connection::read() {
   // Answering: listen on only to notice that the client leaves.
   if ((state_ == State::kHandling || state_ == State::kStreaming) && buffer_.size() > kMostWaiting) return;
   reading_ = true;
-  socket_.async_read_some(buffer_.prepare(kReadBytes),
-                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
-                            self->on_read(error, bytes);
-                          });
+  wire_.async_read([self = shared_from_this()](const boost::system::error_code& error, std::string_view bytes) {
+    self->on_read(error, bytes);
+  });
 }
 
-void Connection::on_read(const boost::system::error_code& error, std::size_t bytes) {
+void Connection::on_read(const boost::system::error_code& error, std::string_view bytes) {
   reading_ = false;
   if (state_ == State::kClosed) return;
   if (error) {
     close();
     return;
   }
-  buffer_.commit(bytes);
   if (state_ == State::kLingering) {
-    buffer_.consume(buffer_.size());
     read();
-  } else if (state_ == State::kIdle || state_ == State::kReading) {
+    return;
+  }
+  asio::buffer_copy(buffer_.prepare(bytes.size()), asio::buffer(bytes.data(), bytes.size()));
+  buffer_.commit(bytes.size());
+  if (state_ == State::kIdle || state_ == State::kReading) {
     parse();
   } else {
     read();
@@ -201,6 +228,7 @@ void Connection::parse() {
     state_ = State::kReading;
     limit(core_->options.header_timeout);
   }
+  if (!head_checked_ && !head_is_fine()) return;
   while (buffer_.size() > 0 && !parser_->is_done()) {
     boost::system::error_code error;
     const std::size_t used = parser_->put(buffer_.data(), error);
@@ -233,20 +261,32 @@ void Connection::parse() {
   }
 }
 
+// Whether the parser may see it; else more is read, or the request was refused.
+bool Connection::head_is_fine() {
+  const auto data = buffer_.data();
+  const std::string_view bytes(static_cast<const char*>(data.data()), data.size());
+  const std::size_t end = request_head_end(bytes);
+  const std::size_t most = core_->options.max_header_bytes;
+  if (std::min(end, bytes.size()) > most) {
+    refuse(431, "The header is larger than " + human_bytes(most) + ", the most taken here.");
+    return false;
+  }
+  if (end == std::string_view::npos && may_become_request(bytes)) {
+    read();
+    return false;
+  }
+  if (const auto fault = request_head_fault(bytes.substr(0, end))) {
+    refuse(400, "That is not an HTTP/1.1 request taken here: " + *fault + ".");
+    return false;
+  }
+  head_checked_ = true;
+  return true;
+}
+
 void Connection::header_read() {
   header_done_ = true;
   limit(core_->options.body_timeout);
   const auto& message = parser_->get();
-  if (message.version() != 11 && message.version() != 10) {
-    refuse(400, "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
-    return;
-  }
-  // Two lengths are how requests are smuggled past a proxy (RFC 9112, 6.3).
-  if (message.find(http::field::transfer_encoding) != message.end() &&
-      message.find(http::field::content_length) != message.end()) {
-    refuse(400, "The request has both Content-Length and Transfer-Encoding; send one of them.");
-    return;
-  }
   if (to_lower_ascii(std::string_view(message[http::field::expect].data(), message[http::field::expect].size())) ==
           "100-continue" &&
       !parser_->is_done()) {
@@ -262,6 +302,7 @@ void Connection::dispatch() {
   if (!message.keep_alive() || message.version() == 10) last_ = true;
   if (core_->draining) last_ = true;
   HttpRequest request;
+  request.peer = peer_;
   request.method = std::string(message.method_string());
   head_only_ = request.method == "HEAD";
   const std::string target(message.target());
@@ -324,6 +365,9 @@ void Connection::send(std::uint64_t request, HttpResponse response) {
 void Connection::begin(std::uint64_t request, HttpResponse first) {
   if (!answering(request) || state_ != State::kHandling) return;
   state_ = State::kStreaming;
+  // A stream may be idle for long: nothing is held for a request that was read.
+  parser_.reset();
+  buffer_.shrink_to_fit();
   // HTTP/1.0 knows no chunks: the end of the connection ends the body.
   queue(head(first, chunked_));
   if (first.body.empty()) {
@@ -375,6 +419,14 @@ void Connection::on_gone(std::uint64_t request, std::function<void()> gone) {
   if (answering(request) && !response_done_) gone_ = std::move(gone);
 }
 
+void Connection::on_room(std::uint64_t request, std::function<void()> room) {
+  if (answering(request) && unsent_ >= kRoom) {
+    room_ = std::move(room);
+  } else {
+    room();
+  }
+}
+
 void Connection::queue(std::string bytes) {
   unsent_ += bytes.size();
   outgoing_.push_back(std::move(bytes));
@@ -396,8 +448,9 @@ void Connection::flush() {
   write_deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
     if (!error && self->writing_ && self->write_deadline_.expiry() <= std::chrono::steady_clock::now()) self->close();
   });
-  socket_.async_write_some(buffers, [self = shared_from_this()](const boost::system::error_code& error,
-                                                                std::size_t bytes) { self->on_written(error, bytes); });
+  wire_.async_write(buffers, [self = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
+    self->on_written(error, bytes);
+  });
 }
 
 void Connection::on_written(const boost::system::error_code& error, std::size_t bytes) {
@@ -420,10 +473,12 @@ void Connection::on_written(const boost::system::error_code& error, std::size_t 
     outgoing_.pop_front();
   }
   flush();
+  if (room_ && unsent_ < kRoom) std::exchange(room_, nullptr)();
 }
 
 void Connection::answered() {
   gone_ = nullptr;
+  room_ = nullptr;
   response_done_ = false;
   if (!last_) {
     expect_request();
@@ -437,8 +492,7 @@ void Connection::answered() {
 // Closing while the client still sends would reset the connection, and with it the answer it hasn't read yet.
 void Connection::linger() {
   state_ = State::kLingering;
-  boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  wire_.shutdown_send();
   buffer_.consume(buffer_.size());
   limit(kLinger);
   read();

@@ -5,10 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -19,17 +15,18 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "net/server.h"
+#include "net/wire.h"
 
 namespace retort::net {
 
 class Connection;
 
 struct HttpServer::Core {
-  Core(ServerOptions wanted, Handler called) : options(std::move(wanted)), handler(std::move(called)) {}
+  Core(ServerOptions wanted, Handler called, NetworkThread::Inside& thread)
+      : options(std::move(wanted)), handler(std::move(called)), loop(thread) {}
 
   void accept();
   void leave(const std::shared_ptr<Connection>& connection);
@@ -40,16 +37,13 @@ struct HttpServer::Core {
 
   ServerOptions options;
   Handler handler;
-  // Not told that one thread runs it: then what the handler itself posts could be overtaken by what another thread
-  // posts after it, and a Reply's functions would run in another order than they were called in.
-  boost::asio::io_context io;
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
-  boost::asio::ip::tcp::acceptor acceptor{io};
-  boost::asio::steady_timer accept_again{io};
+  NetworkThread::Inside& loop;
+  std::shared_ptr<boost::asio::ssl::context> tls;  // none: in clear
+  boost::asio::ip::tcp::acceptor acceptor{loop.io};
+  boost::asio::steady_timer accept_again{loop.io};
   bool accepting = false;
   bool draining = false;
   std::set<std::shared_ptr<Connection>> connections;  // network thread
-  std::thread thread;
   std::weak_ptr<Core> self;
   std::uint16_t port = 0;
   std::string url;
@@ -62,7 +56,7 @@ struct HttpServer::Core {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<HttpServer::Core> core, boost::asio::ip::tcp::socket socket);
+  Connection(std::shared_ptr<HttpServer::Core> core, Wire wire);
 
   void start();
   void drain();
@@ -76,17 +70,20 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void cut(std::uint64_t request);
   void dropped(std::uint64_t request);
   void on_gone(std::uint64_t request, std::function<void()> gone);
+  void on_room(std::uint64_t request, std::function<void()> room);
+  std::size_t backlog(std::uint64_t request) const { return answering(request) ? unsent_ : 0; }
 
-  boost::asio::ip::tcp::socket::executor_type executor() { return socket_.get_executor(); }
+  boost::asio::ip::tcp::socket::executor_type executor() { return wire_.socket().get_executor(); }
 
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
-  enum class State : std::uint8_t { kIdle, kReading, kHandling, kStreaming, kLingering, kClosed };
+  enum class State : std::uint8_t { kShakingHands, kIdle, kReading, kHandling, kStreaming, kLingering, kClosed };
 
   void expect_request();
   void read();
-  void on_read(const boost::system::error_code& error, std::size_t bytes);
+  void on_read(const boost::system::error_code& error, std::string_view bytes);
   void parse();
+  bool head_is_fine();
   void header_read();
   void dispatch();
   void refuse(int status, std::string_view sentence);
@@ -103,7 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   std::shared_ptr<HttpServer::Core> core_;
-  boost::asio::ip::tcp::socket socket_;
+  Wire wire_;
   boost::asio::steady_timer deadline_;
   boost::asio::steady_timer write_deadline_;
   boost::beast::flat_buffer buffer_;
@@ -111,6 +108,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   State state_ = State::kIdle;
   std::uint64_t request_ = 0;   // number of the request under way
   bool reading_ = false;        // an operation is pending
+  bool head_checked_ = false;   // it may be parsed
   bool header_done_ = false;    // of the request being read
   bool head_only_ = false;      // HEAD: no body is sent
   bool chunked_ = false;        // the streamed answer under way
@@ -122,6 +120,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t unsent_ = 0;  // bytes of outgoing_
   bool writing_ = false;
   std::function<void()> gone_;
+  std::function<void()> room_;
+  std::string peer_;  // address
 };
 
 }  // namespace retort::net

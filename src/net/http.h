@@ -35,6 +35,7 @@ struct HttpRequest {
   std::string query;   // what follows '?', without it
   Headers headers;
   std::string body;
+  std::string peer;  // the address at the other end of the connection; in tests it may be empty
 };
 
 struct HttpResponse {

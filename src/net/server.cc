@@ -1,7 +1,7 @@
 #include "net/server.h"
 
 #include <boost/asio/post.hpp>
-#include <exception>
+#include <future>
 #include <utility>
 #include <vector>
 
@@ -14,6 +14,23 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 constexpr std::chrono::milliseconds kAcceptAgain{100};
+
+Result<std::shared_ptr<asio::ssl::context>> tls_context(const std::string& certificate, const std::string& key) {
+  auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  boost::system::error_code error;
+  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+  context->use_certificate_chain_file(certificate, error);
+  if (error) {
+    return caller_error("The certificate '" + certificate + "' can't be used (" + error.message() +
+                        "); expected a PEM file with the certificate and what it is signed by.");
+  }
+  context->use_private_key_file(key, asio::ssl::context::pem, error);
+  if (error) {
+    return caller_error("The key '" + key + "' can't be used with the certificate '" + certificate + "' (" +
+                        error.message() + "); expected its private key, a PEM file.");
+  }
+  return context;
+}
 
 }  // namespace
 
@@ -40,7 +57,8 @@ void HttpServer::Core::accept() {
       });
       return;
     }
-    const auto connection = std::make_shared<Connection>(self.lock(), std::move(socket));
+    Wire wire = tls ? Wire(loop, std::move(socket), *tls) : Wire(loop, std::move(socket));
+    const auto connection = std::make_shared<Connection>(self.lock(), std::move(wire));
     connections.insert(connection);
     count_connections();
     connection->start();
@@ -68,15 +86,21 @@ void HttpServer::Core::leave(const std::shared_ptr<Connection>& connection) {
   accept();
 }
 
-HttpServer::HttpServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+HttpServer::HttpServer(std::shared_ptr<Core> core, std::shared_ptr<NetworkThread> thread)
+    : thread_(std::move(thread)), core_(std::move(core)) {}
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Handler handler) {
-  const auto core = std::make_shared<Core>(std::move(options), std::move(handler));
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Handler handler,
+                                                       std::shared_ptr<NetworkThread> thread) {
+  if (!thread) thread = std::make_shared<NetworkThread>();
+  const auto core = std::make_shared<Core>(std::move(options), std::move(handler), thread->inside());
   core->self = core;
   const std::string& host = core->options.host;
   const std::string place = host + ":" + std::to_string(core->options.port);
   boost::system::error_code error;
-  tcp::resolver resolver(core->io);
+  if (!core->options.tls_certificate.empty()) {
+    RETORT_ASSIGN(core->tls, tls_context(core->options.tls_certificate, core->options.tls_key));
+  }
+  tcp::resolver resolver(core->loop.io);
   const auto found = resolver.resolve(host, std::to_string(core->options.port),
                                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
   if (error || found.empty()) {
@@ -86,6 +110,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
   const tcp::endpoint endpoint = found.begin()->endpoint();
   core->acceptor.open(endpoint.protocol(), error);
   if (!error) core->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error && core->options.share_port) {
+    using SharePort = asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+    core->acceptor.set_option(SharePort(true), error);
+  }
   if (!error) core->acceptor.bind(endpoint, error);
   if (!error) core->acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) {
@@ -96,28 +124,26 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
   if (error) return world_error("The address of the listening socket is not to be had (" + error.message() + ").");
   core->port = bound.port();
   const std::string address = bound.address().to_string();
-  core->url = "http://" + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(core->port);
-  std::unique_ptr<HttpServer> server(new HttpServer(core));
-  core->thread = std::thread([core = core.get()] {
-    core->accept();
-    while (true) {
-      // What one connection threw (memory ran out) is not the end of the others.
-      try {
-        core->io.run();
-        return;
-      } catch (const std::exception&) {
-      }
-    }
-  });
+  core->url = (core->tls ? "https://" : "http://") + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(core->port);
+  std::unique_ptr<HttpServer> server(new HttpServer(core, std::move(thread)));
+  asio::post(core->loop.io, [core] { core->accept(); });
   return server;
 }
 
 HttpServer::~HttpServer() {
-  asio::post(core_->io, [core = core_.get()] {
+  // The core must outlive what still runs on the thread, which may be a shared one.
+  std::promise<void> closed;
+  asio::post(core_->loop.io, [core = core_, &closed] {
     for (const auto& connection : core->stop_accepting()) connection->close();
-    core->work.reset();
+    closed.set_value();
   });
-  core_->thread.join();
+  closed.get_future().wait();
+}
+
+Result<void> HttpServer::use_certificate(const std::string& certificate, const std::string& key) {
+  RETORT_ASSIGN(auto context, tls_context(certificate, key));
+  asio::post(core_->loop.io, [core = core_, context = std::shared_ptr(std::move(context))]() { core->tls = context; });
+  return {};
 }
 
 std::uint16_t HttpServer::port() const { return core_->port; }
@@ -130,7 +156,7 @@ std::size_t HttpServer::connections() const {
 }
 
 void HttpServer::drain() {
-  asio::post(core_->io, [core = core_.get()] {
+  asio::post(core_->loop.io, [core = core_] {
     for (const auto& connection : core->stop_accepting()) connection->drain();
     {
       const std::lock_guard lock(core->mutex);

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "net/http.h"
+#include "net/network_thread.h"
 
 namespace retort::net {
 
@@ -37,6 +38,10 @@ class Reply {
   // Called at most once, on the network thread, when the client goes away (or closes its sending side) before the
   // answer is finished; at once if it already has.
   virtual void on_gone(std::function<void()> gone) = 0;
+  // Bytes of this answer that the client hasn't taken yet. On the network thread.
+  virtual std::size_t backlog() const { return 0; }
+  // Called once, on the network thread, when the backlog has become small (at once if it is); never if the client goes.
+  virtual void on_room(std::function<void()> room) { room(); }
 };
 
 using Handler = std::function<void(HttpRequest, std::shared_ptr<Reply>)>;
@@ -44,6 +49,9 @@ using Handler = std::function<void(HttpRequest, std::shared_ptr<Reply>)>;
 struct ServerOptions {
   std::string host = "127.0.0.1";  // an address or a name
   std::uint16_t port = 0;          // 0: a free one
+  bool share_port = false;         // several servers of this process on one port: the kernel divides the callers
+  std::string tls_certificate;     // PEM file with the chain; empty: in clear
+  std::string tls_key;             // PEM file
   std::size_t max_header_bytes = 32 << 10;
   std::size_t max_body_bytes = 16 << 20;
   std::size_t max_unsent_bytes = 16 << 20;  // of a streamed answer; more: the client is cut off
@@ -58,24 +66,30 @@ struct ServerOptions {
 
 class HttpServer {
  public:
-  // Listens before it returns. Error (kCaller): the host is unknown, the port is taken or not permitted.
-  static Result<std::unique_ptr<HttpServer>> listen(ServerOptions options, Handler handler);
+  // Listens before it returns, on a thread of its own or on the one given. Error (kCaller): the host is unknown, the
+  // port is taken or not permitted, certificate or key can't be used.
+  static Result<std::unique_ptr<HttpServer>> listen(ServerOptions options, Handler handler,
+                                                    std::shared_ptr<NetworkThread> thread = nullptr);
   // Cuts off whoever is still there.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
   std::uint16_t port() const;
-  // "http://127.0.0.1:8080"
+  // "http://127.0.0.1:8080", or https
   std::string url() const;
   std::size_t connections() const;
+
+  // Uses this certificate for connections from now on. Error (kCaller): it can't be used; the old one stays.
+  Result<void> use_certificate(const std::string& certificate, const std::string& key);
 
   // Refuses new connections, closes idle ones, and returns when the requests under way are answered.
   void drain();
 
  private:
   struct Core;
-  explicit HttpServer(std::shared_ptr<Core> core);
+  HttpServer(std::shared_ptr<Core> core, std::shared_ptr<NetworkThread> thread);
+  std::shared_ptr<NetworkThread> thread_;
   std::shared_ptr<Core> core_;
   friend class Connection;
 };

@@ -11,11 +11,13 @@
 //
 //   template <> struct Codec<Limits> : MapCodec<Limits, &limits_shape> {};
 //   template <> struct Codec<std::vector<Limits>> : MapListCodec<Limits, &limits_shape> {};
+//   template <> struct Codec<std::map<std::string, Limits>> : NamedMapCodec<Limits, &limits_shape> {};
 //
 // What isn't written has T's own initialiser; `null` and an absent map are a fresh T. Immutable once built; any thread.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -135,6 +137,28 @@ struct MapListCodec {
     std::vector<Node> items;
     for (const T& value : values) items.push_back(shape().write(value));
     return items.empty() ? Node::null() : Node::list(std::move(items));
+  }
+};
+
+// `verified: {…}, own: {…}`: maps of one shape by names that the user chooses.
+template <class T, const MapShape<T>& (*shape)()>
+struct NamedMapCodec {
+  static std::string type_name(const OptionText&) { return "map of NAME: " + shape().type_name(); }
+  static Parsed<std::map<std::string, T>> parse(const Node& node, const OptionText& text) {
+    std::map<std::string, T> values;
+    if (node.kind == Node::Kind::kNull) return values;
+    if (node.kind != Node::Kind::kMap) return Expected("a " + type_name(text));
+    for (const Node::Member& member : node.members) {
+      auto value = shape().parse(member.value);
+      if (!value) return Expected("for '" + member.key + "' " + value.error());
+      values.emplace(member.key, std::move(*value));
+    }
+    return values;
+  }
+  static Node write(const std::map<std::string, T>& values) {
+    std::vector<Node::Member> members;
+    for (const auto& [name, value] : values) members.push_back({name, shape().write(value), 0});
+    return members.empty() ? Node::null() : Node::map(std::move(members));
   }
 };
 

@@ -19,11 +19,11 @@ class RecipeReader {
   Result<Recipe> read(std::string_view yaml, std::span<const std::string> overrides) {
     std::vector<YamlFault> faults;
     auto root = read_yaml(yaml, faults);
-    if (!root) return caller_error("The recipe " + what_ + " " + root.error().message);
+    if (!root) return caller_error("The " + schema_.noun() + " " + what_ + " " + root.error().message);
     for (YamlFault& fault : faults) report(fault.line, "", std::move(fault.key), std::move(fault.sentence));
     if (root->kind != Node::Kind::kMap && root->kind != Node::Kind::kNull) {
-      return caller_error("The recipe " + what_ + " is " + describe(*root) +
-                          "; expected keys and values such as `teacher: smollm2-135m-instruct`.");
+      return caller_error("The " + schema_.noun() + " " + what_ + " is " + describe(*root) +
+                          "; expected keys and values such as `" + schema_.example() + "`.");
     }
     for (const std::string& text : overrides) apply_override(*root, text);
     read_map(*root, "");
@@ -121,7 +121,7 @@ class RecipeReader {
         const std::string near = schema_.nearest_key(key);
         report(line, member.value.origin, key,
                "is not an option" +
-                   (near.empty() ? "; `retort help recipe` lists all of them" : "; did you mean " + near + "?"));
+                   (near.empty() ? "; " + schema_.where_listed() + " lists all of them" : "; did you mean " + near + "?"));
       }
     }
   }
@@ -177,7 +177,7 @@ class RecipeReader {
       const auto rank = [](const Found& f) { return f.line > 0 ? f.line : 1'000'000'000; };
       return rank(a) < rank(b);
     });
-    std::string text = "The recipe " + what_ + " has " +
+    std::string text = "The " + schema_.noun() + " " + what_ + " has " +
                        (found_.size() == 1 ? std::string("a problem") : std::to_string(found_.size()) + " problems") +
                        "; nothing was started.";
     for (const Found& found : found_) {
@@ -208,7 +208,7 @@ Result<Recipe> Recipe::parse(std::string_view yaml, std::string_view what, std::
 Result<Recipe> Recipe::load(const std::filesystem::path& path, std::shared_ptr<const Schema> schema,
                             std::span<const std::string> overrides) {
   auto text = read_file(path);
-  if (!text) return with_context(text.error(), "The recipe cannot be read");
+  if (!text) return with_context(text.error(), "The " + schema->noun() + " cannot be read");
   return parse(*text, path.string(), std::move(schema), overrides);
 }
 

@@ -42,6 +42,17 @@ class Schema {
     return *this;
   }
 
+  // What errors call the text: "recipe", with an example of a line and where all keys are listed.
+  Schema& call_it(std::string noun, std::string example, std::string where_listed) {
+    noun_ = std::move(noun);
+    example_ = std::move(example);
+    where_listed_ = std::move(where_listed);
+    return *this;
+  }
+  const std::string& noun() const { return noun_; }
+  const std::string& example() const { return example_; }
+  const std::string& where_listed() const { return where_listed_; }
+
   const std::vector<Option>& options() const { return options_; }
   const std::vector<Section>& sections() const { return sections_; }
   // All full keys, in order.
@@ -62,6 +73,9 @@ class Schema {
   friend class RecipeReader;
   void add_options(const std::string& prefix, const std::string& help, const std::vector<Option>& options);
 
+  std::string noun_ = "recipe";
+  std::string example_ = "teacher: smollm2-135m-instruct";
+  std::string where_listed_ = "`retort help recipe`";
   std::vector<Option> options_;
   std::vector<Section> sections_;
   struct SetCheck {

@@ -14,9 +14,9 @@ BUILD = pathlib.Path(os.environ.get("RETORT_BUILD_DIR", ROOT / "build"))
 LEVELS = [
     ["base"],
     ["exchange", "sealing", "catalogue", "gguf"],
-    ["llama", "tokens", "recipe", "store", "evidence", "terms", "net", "report"],
-    ["provider"],
-    ["model", "evaluate", "dataset", "collect", "detect"],
+    ["llama", "tokens", "recipe", "store", "evidence", "terms", "net", "report", "origin"],
+    ["provider", "callers", "api"],
+    ["model", "evaluate", "dataset", "collect", "policy", "detect"],
     ["train", "exporter", "serve"],
     ["pipeline", "guard"],
 ]

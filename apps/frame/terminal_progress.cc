@@ -1,4 +1,4 @@
-#include "retort/terminal_progress.h"
+#include "frame/terminal_progress.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "retort/frame.h"
+#include "frame/frame.h"
 
 #include <algorithm>
 #include <iomanip>
@@ -8,17 +8,18 @@
 
 #include "base/text.h"
 #include "base/version.h"
-#include "retort/verbs.h"
 
 namespace retort::app {
 namespace {
 
+std::string own_name() { return std::string(program().name); }
+
 std::string unknown_verb(const std::string& name) {
   std::vector<std::string> names;
-  for (const Verb& verb : verbs()) names.emplace_back(verb.name);
+  for (const Verb& verb : program().verbs) names.emplace_back(verb.name);
   const std::string near = nearest(name, names);
-  return "There is no verb '" + name + "'." + (near.empty() ? "" : " Did you mean '" + near + "'?") +
-         " `retort help` lists them.";
+  return "There is no verb '" + name + "'." + (near.empty() ? "" : " Did you mean '" + near + "'?") + " `" +
+         own_name() + " help` lists them.";
 }
 
 // All long and short names of an app's flags, with their dashes.
@@ -39,7 +40,7 @@ struct ParsedVerb {
 
 std::unique_ptr<ParsedVerb> set_up(const Verb& verb) {
   auto parsed = std::make_unique<ParsedVerb>();
-  parsed->app = std::make_unique<CLI::App>(std::string(verb.summary), "retort " + std::string(verb.name));
+  parsed->app = std::make_unique<CLI::App>(std::string(verb.summary), own_name() + " " + std::string(verb.name));
   parsed->app->add_flag("--json", parsed->json, "Print the result as one JSON document");
   parsed->setup = std::make_unique<VerbSetup>(VerbSetup{*parsed->app, {}});
   verb.registration(*parsed->setup);
@@ -68,16 +69,22 @@ std::string usage_sentence(const CLI::ParseError& error, const CLI::App& app) {
 
 }  // namespace
 
+const Verb* find_verb(std::string_view name) {
+  for (const Verb& verb : program().verbs) {
+    if (verb.name == name) return &verb;
+  }
+  return nullptr;
+}
+
 std::string verb_list() {
   std::ostringstream text;
-  text << "retort " << kVersion
-       << ": makes a small language model from a large one, and says what was kept and lost.\n\n"
-       << "Usage: retort VERB [FLAGS]\n\n";
-  for (const Verb& verb : verbs()) {
+  text << program().name << ' ' << kVersion << ": " << program().summary << "\n\nUsage: " << program().name
+       << " VERB [FLAGS]\n\n";
+  for (const Verb& verb : program().verbs) {
     text << "  " << std::left << std::setw(10) << verb.name << ' ' << verb.summary << '\n';
   }
-  text << "\n`retort VERB --help` explains a verb. Every verb takes --json.\n"
-       << "Start with: retort run recipes/quickstart.yaml\n";
+  text << "\n`" << program().name << " VERB --help` explains a verb. Every verb takes --json.\n"
+       << program().start_with << '\n';
   return text.str();
 }
 
@@ -105,7 +112,7 @@ int run_program(std::span<const std::string> arguments, Context& context, std::o
   }
   const std::string& name = arguments[0];
   if (name == "--version" || name == "version") {
-    context.out << "retort " << kVersion << '\n';
+    context.out << program().name << ' ' << kVersion << '\n';
     return 0;
   }
   if (name == "--help" || name == "-h" || (name == "help" && arguments.size() == 1)) {
@@ -113,12 +120,18 @@ int run_program(std::span<const std::string> arguments, Context& context, std::o
     return 0;
   }
   const Verb* verb = find_verb(name);
+  if (verb == nullptr && name == "help" && arguments.size() == 2) {
+    const Result<std::string> page = verb_help(arguments[1]);
+    if (page) context.out << *page;
+    if (!page) errors << program().name << ": " << page.error().message << '\n';
+    return page ? 0 : 2;
+  }
   if (verb == nullptr) {
-    errors << "retort: " << unknown_verb(name) << '\n';
+    errors << program().name << ": " << unknown_verb(name) << '\n';
     return 2;
   }
   if (verb->registration == nullptr) {
-    errors << "retort: the verb '" << name << "' is not part of this build.\n";
+    errors << program().name << ": the verb '" << name << "' is not part of this build.\n";
     return 2;
   }
   const std::unique_ptr<ParsedVerb> parsed = set_up(*verb);
@@ -129,19 +142,20 @@ int run_program(std::span<const std::string> arguments, Context& context, std::o
     context.out << parsed->app->help();
     return 0;
   } catch (const CLI::ParseError& error) {
-    errors << "retort " << name << ": " << usage_sentence(error, *parsed->app) << " `retort " << name
-           << " --help` lists what it takes.\n";
+    errors << program().name << ' ' << name << ": " << usage_sentence(error, *parsed->app) << " `" << program().name
+           << ' ' << name << " --help` lists what it takes.\n";
     return 2;
   }
   context.json = parsed->json;
   const Result<void> result = parsed->setup->action(context);
   context.out << std::flush;
   if (!result) {
-    errors << "retort " << name << ": " << result.error().message << '\n';
+    errors << program().name << ' ' << name << ": " << result.error().message << '\n';
     return exit_code(result.error().fault);
   }
   if (!context.out.good()) {
-    errors << "retort " << name << ": The result could not be written to standard output (is the disk full?).\n";
+    errors << program().name << ' ' << name
+           << ": The result could not be written to standard output (is the disk full?).\n";
     return 1;
   }
   return 0;

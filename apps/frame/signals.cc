@@ -1,4 +1,4 @@
-#include "retort/signals.h"
+#include "frame/signals.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,0 +1,36 @@
+// Server-sent events as they come, in any pieces: each is given on with its own bytes, unchanged.
+//
+// CR LF, LF and CR end lines (WHATWG HTML, "Server-sent events"). A CR at the end of a piece waits for what follows. An
+// event larger than `most_bytes` is an error, so a stream without ends can't fill the memory. One thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace retort::api {
+
+struct FramedEvent {
+  std::string_view raw;   // with the empty line that ends it; views are valid during the call
+  std::string_view type;  // "" where none is named
+  std::string_view data;  // its lines joined by '\n'; "" for a comment
+};
+
+class SseFramer {
+ public:
+  explicit SseFramer(std::size_t most_bytes = 16 << 20) : most_bytes_(most_bytes) {}
+  // Error (kWorld): an event larger than allowed. Events that `piece` completes are given to `take` in order.
+  Result<void> feed(std::string_view piece, const std::function<void(const FramedEvent&)>& take);
+  // What came without being ended.
+  std::string_view rest() const { return pending_; }
+
+ private:
+  std::size_t most_bytes_;
+  std::size_t scanned_ = 0;  // of pending_: no end of an event before it
+  std::string pending_;
+  std::string data_;  // of an event with several data lines
+};
+
+}  // namespace retort::api

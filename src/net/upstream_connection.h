@@ -1,0 +1,87 @@
+// One connection of an UpstreamPool. Internal to the module: includes Boost.
+//
+// It lives as long as one of its operations is pending or the pool keeps it idle. Network thread only.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "net/upstream.h"
+#include "net/wire.h"
+
+namespace retort::net {
+
+class UpstreamConnection;
+
+struct UpstreamPool::Inside {
+  Inside(UpstreamOptions wanted, NetworkThread::Inside& thread) : options(std::move(wanted)), loop(thread) {}
+  UpstreamOptions options;
+  NetworkThread::Inside& loop;
+  std::shared_ptr<boost::asio::ssl::context> tls;           // none: in clear
+  std::vector<std::shared_ptr<UpstreamConnection>> idle;    // the one used last is used first
+  std::set<std::shared_ptr<UpstreamConnection>> connected;  // every one that isn't closed
+  bool closed = false;
+};
+
+class UpstreamConnection final : public std::enable_shared_from_this<UpstreamConnection> {
+ public:
+  explicit UpstreamConnection(std::shared_ptr<UpstreamPool::Inside> pool);
+
+  void connect();
+  // The connection must be new or idle. The request's number on this connection.
+  std::uint64_t ask(std::string head, std::string body, bool head_only, std::shared_ptr<UpstreamListener> listener);
+  void close();
+
+  void abort();
+  void pause();
+  void resume();
+  // Whether that request is still under way: a connection that was used again is none of its first request's business.
+  bool asking(std::uint64_t request) const { return listener_ != nullptr && request == request_; }
+
+ private:
+  using Parser = boost::beast::http::response_parser<boost::beast::http::buffer_body>;
+  enum class State : std::uint8_t { kConnecting, kIdle, kAsking, kClosed };
+
+  void connected();
+  void send();
+  void read();
+  void on_read(const boost::system::error_code& error, std::string_view bytes);
+  void take(std::string_view bytes);
+  bool put_body(std::string_view& bytes);
+  void told_head();
+  void done();
+  void fail(Trouble trouble, const std::string& text);
+  void limit(std::chrono::milliseconds time);
+  void on_deadline();
+
+  std::shared_ptr<UpstreamPool::Inside> pool_;
+  Wire wire_;
+  boost::asio::ip::tcp::resolver resolver_;
+  boost::asio::steady_timer deadline_;
+  std::chrono::steady_clock::time_point moved_;  // when a byte came last
+  State state_ = State::kConnecting;
+  bool ready_ = false;  // connected, and greeted under TLS
+  bool reading_ = false;
+  bool paused_ = false;
+  bool sent_all_ = false;
+  bool head_only_ = false;
+  bool head_told_ = false;
+  bool surplus_ = false;  // bytes came after the answer's end
+  std::uint64_t request_ = 0;
+  std::optional<Parser> parser_;
+  std::string head_;     // of the request, then unsent
+  std::string body_;     // of the request
+  std::size_t sent_ = 0;
+  std::string pending_;  // bytes of the answer's head that aren't whole yet, or what came while paused
+  std::shared_ptr<UpstreamListener> listener_;
+};
+
+}  // namespace retort::net
