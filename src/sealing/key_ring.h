@@ -32,6 +32,8 @@ class KeyRing {
 
   // Error (kCaller): no such file, others may read it, or it isn't a ring with at least one key of distinct ids.
   static Result<KeyRing> read(const std::filesystem::path& path);
+  // The file's text; `what` names it in errors.
+  static Result<KeyRing> parse(std::string_view text, const std::string& what);
   // Adds a key made at random and writes the file anew (made when absent); it seals from then on in every guard that
   // reads the file again. Error (kCaller): the id is there already, or not made of letters, digits, '-', '_' and '.'.
   static Result<KeyRing> add(const std::filesystem::path& path, std::string_view id, std::int64_t unix_ms);
@@ -46,7 +48,6 @@ class KeyRing {
   const std::vector<Key>& keys() const { return keys_; }
 
  private:
-  static Result<KeyRing> parse(std::string_view text, const std::string& what);
   KeyRing() = default;
   std::vector<Key> keys_;
   std::size_t newest_ = 0;
