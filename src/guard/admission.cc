@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
 
@@ -75,6 +76,7 @@ struct Admitter::Pass {
   const callers::Caller* caller = nullptr;
   std::optional<origin::NetworkFacts> network{};
   std::string client_ip{};
+  std::optional<std::string> body{};  // when blobs were changed in it
   std::vector<policy::Step> steps{};
   std::vector<std::string> flags{};  // of network rules
 
@@ -184,6 +186,62 @@ struct Admitter::Pass {
     return true;
   }
 
+  // Sealed blobs of the request are opened for upstream; what comes from elsewhere ends here.
+  bool open_blobs() {
+    out.sealed_for = caller->organisation.empty() ? "account " + out.account : "organisation " + caller->organisation;
+    if (!out.end_customer.empty()) out.sealed_for += "\nend customer " + out.end_customer;
+    if (!out.in_force->sealer || !out.facts || !out.facts->blobs || !forwards) return true;
+    bool dropped = false;
+    std::string outcome;
+    auto rewritten = api::rewrite_blobs(out.route.operation, request.body, [&](std::string_view blob, const Digest& prefix) {
+      return fate_of(blob, prefix, outcome, dropped);
+    });
+    if (!rewritten) {
+      ++state.metrics.refused_blobs;
+      return refuse(400, "invalid_reasoning", "sealing." + outcome, rewritten.error().message);
+    }
+    body = std::move(*rewritten);
+    if (dropped) out.decision.withheld.emplace_back("reasoning_blobs");
+    return true;
+  }
+
+  api::BlobFate fate_of(std::string_view blob, const Digest& prefix, std::string& outcome, bool& dropped) {
+    const sealing::Opened opened =
+        out.in_force->sealer->open(blob, {out.sealed_for, out.facts->model, prefix, out.begun_unix_ms});
+    outcome = sealing::name_of(opened.outcome);
+    const SealingOptions& options = rules.options.sealing;
+    const auto refused = [](std::string sentence) {
+      return api::BlobFate{api::BlobFate::Kind::kRefuse, {}, std::move(sentence)};
+    };
+    switch (opened.outcome) {
+      case sealing::Outcome::kOpened:
+        out.conversation = opened.conversation;
+        return {api::BlobFate::Kind::kReplace, opened.blob, {}};
+      case sealing::Outcome::kTampered:
+      case sealing::Outcome::kForeignOrganisation:
+        flags.push_back("sealing." + outcome + (opened.sealed_for.empty() ? "" : " " + opened.sealed_for));
+        return refused("The opaque reasoning in this request is not what this API gave to your account; send the conversation without it.");
+      case sealing::Outcome::kExpired:
+        return refused("The opaque reasoning in this request has expired; send the conversation without it.");
+      case sealing::Outcome::kOtherModel:
+        if (options.other_model == "refuse") {
+          return refused("The opaque reasoning in this request is another model's; send the conversation without it.");
+        }
+        break;
+      case sealing::Outcome::kChangedPrefix:
+        if (options.changed_prefix == "refuse") {
+          return refused("The conversation before the opaque reasoning in this request was changed; send it without it.");
+        }
+        break;
+      // From before this gateway, or from another door: it may not come in by this one.
+      case sealing::Outcome::kNotSealed: break;
+    }
+    dropped = true;
+    return {api::BlobFate::Kind::kDrop, {}, {}};
+  }
+
+  std::string_view sent_body() const { return body ? std::string_view(*body) : std::string_view(request.body); }
+
   bool choose_upstream() {
     const std::string model = out.facts ? out.facts->model : std::string();
     out.upstream = rules.upstream_for(out.route.family, model);
@@ -287,6 +345,7 @@ struct Admitter::Pass {
       }
     }
     for (const std::string& flag : flags) record.decision.steps.push_back("flag " + flag);
+    if (out.conversation) record.conversation = sealing::hex(*out.conversation);
     record.decision.withheld = out.decision.withheld;
     record.reserved_nano_usd = out.refused ? 0 : out.reservation.worst();
     record.in_force = out.in_force->digest;
@@ -329,9 +388,9 @@ Admission Admitter::admit(const net::HttpRequest& request, bool forwards) {
   out.route = api::route_of(request);
   Pass pass{.state = state_, .reader = reader_, .request = request, .forwards = forwards, .out = out, .rules = *out.in_force->rules};
   const bool admitted = pass.authenticate() && pass.locate() && pass.find_policy() && pass.read_body() &&
-                        pass.decide() && pass.choose_upstream() && pass.limit();
+                        pass.decide() && pass.open_blobs() && pass.choose_upstream() && pass.limit();
   if (admitted && out.facts && forwards) {
-    out.body = policy::edited_body(out.route.operation, request.body, *out.facts, out.decision, true);
+    out.body = policy::edited_body(out.route.operation, pass.sent_body(), *out.facts, out.decision, true);
   } else if (admitted && forwards) {
     out.body = request.body;
   }

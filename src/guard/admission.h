@@ -38,6 +38,8 @@ struct Admission {
   const Upstream* upstream = nullptr;     // of in_force's rules
   const policy::Price* price = nullptr;   // likewise; null: it costs nothing here
   std::string body;                       // what goes upstream
+  std::string sealed_for;                 // whose reasoning is sealed: organisation, or a reseller's end customer
+  std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
   bool recorded = false;                  // an admission record was written: a completion must follow
 
   // The request ends here: what its caller is told, and the rule that decided.

@@ -14,6 +14,25 @@ std::string fixed_part(const GuardOptions& options) {
          std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" + options.sealing.keys;
 }
 
+std::string stamp_of(const Rules& rules) {
+  std::string stamp;
+  for (const std::filesystem::path& file : {rules.file, rules.path(rules.options.sealing.keys)}) {
+    std::error_code error;
+    const auto time = std::filesystem::last_write_time(file, error);
+    stamp += std::to_string(error ? 0 : time.time_since_epoch().count()) + "\n";
+  }
+  return stamp;
+}
+
+Result<std::shared_ptr<const sealing::Sealer>> open_sealer(const Rules& rules, std::int64_t now_unix_ms) {
+  const std::string& keys = rules.options.sealing.keys;
+  if (keys.empty()) return std::shared_ptr<const sealing::Sealer>();
+  const std::filesystem::path path = rules.path(keys);
+  auto ring = is_there(path) ? sealing::KeyRing::read(path) : sealing::KeyRing::add(path, "first", now_unix_ms);
+  if (!ring) return Failure(ring.error());
+  return std::shared_ptr<const sealing::Sealer>(std::make_shared<sealing::Sealer>(std::move(*ring)));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules> rules, const Clock& clock,
@@ -23,9 +42,8 @@ Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules
   RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
   RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
   RETORT_TRY(state->open_evidence(*rules));
-  std::error_code ignored;
-  state->file_time_ = std::filesystem::last_write_time(rules->file, ignored);
-  RETORT_TRY(state->put_in_force(std::move(rules)));
+  RETORT_TRY(state->put_in_force(rules));
+  state->stamp_ = stamp_of(*rules);
   return state;
 }
 
@@ -57,6 +75,7 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
 
 Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   auto in_force = std::make_shared<InForce>();
+  RETORT_ASSIGN(in_force->sealer, open_sealer(*rules, clock.unix_ms()));
   if (recorder) {
     RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
   }
@@ -95,11 +114,9 @@ void GuardState::refresh() {
   tell(callers->refresh());
   tell(steps->refresh());
   const std::shared_ptr<const Rules> rules = now()->rules;
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(rules->file, error);
-  const bool file_changed = !error && time != file_time_;
-  if (!file_changed && !rules->sources->files_changed()) return;
-  file_time_ = time;
+  std::string stamp = stamp_of(*rules);
+  if (stamp == stamp_ && !rules->sources->files_changed()) return;
+  stamp_ = std::move(stamp);
   const Result<void> reloaded = reload();
   log(reloaded ? "The configuration was read again." : reloaded.error().message);
 }

@@ -66,7 +66,8 @@ void Passage::begin() {
     refuse(*admission_.refused);
     return;
   }
-  request_.body = {};
+  // What blobs of the answer are bound to.
+  if (!admission_.in_force->sealer) request_.body = {};
   state_.metrics.under_way.fetch_add(1, std::memory_order_relaxed);
   // Weak: the reply keeps the connection's callback, and this keeps the reply.
   reply_->on_gone([weak = weak_from_this()] {
@@ -145,6 +146,9 @@ void Passage::on_head(net::HttpResponse head) {
     edits.hide_usage = !admission_.facts->include_usage;
     edits.strip_reasoning = decision.strip_reasoning;
     edits.strip_logprobs = decision.strip_logprobs;
+    if (admission_.in_force->sealer) {
+      edits.seal = [this](std::string_view blob) { return sealed(blob); };
+    }
     answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes, std::move(edits));
   }
   if (how_ == How::kCollected) return;
@@ -298,6 +302,25 @@ void Passage::caller_left() {
   if (call_) call_->abort();
   if (how_ == How::kStreamed) state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
   complete(state_.draining ? evidence::Ended::kDrained : evidence::Ended::kClientAborted, begun_ ? head_.status : 0);
+}
+
+std::string Passage::sealed(std::string_view blob) {
+  if (!prefix_) {
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body);
+    prefix_ = digest ? *digest : Digest{};
+  }
+  const SealingOptions& options = admission_.in_force->rules->options.sealing;
+  constexpr std::int64_t kHour_ms = 3'600'000;
+  const auto text = admission_.in_force->sealer->seal(
+      blob, {admission_.sealed_for, admission_.conversation, admission_.facts->model, *prefix_,
+             state_.clock.unix_ms() + options.expire_hours * kHour_ms});
+  if (!text) {
+    state_.log(text.error().message);
+    return {};  // an empty blob is worth nothing, and gives nothing away
+  }
+  admission_.conversation = text->conversation;
+  ++state_.metrics.sealed_blobs;
+  return text->text;
 }
 
 bool Passage::complete(evidence::Ended ended, int status) {
