@@ -264,6 +264,7 @@ void append_json(const AdmissionRecord& record, std::string& out) {
   json.text_unless_empty("end_customer", record.end_customer);
   if (record.granted != Exposure{}) append_exposure(record.granted, json.member("granted"));
   json.text("id", record.id);
+  json.number_unless_zero("reserved_nano_usd", record.reserved_nano_usd);
   json.text_unless_empty("in_force", record.in_force);
   json.text_unless_empty("model", record.model);
   if (!record.network.empty()) json.member("network") += record.network;
@@ -317,6 +318,7 @@ Result<AdmissionRecord> read_admission(std::string_view text) {
   members.read("dialect", record.dialect);
   members.read("end_customer", record.end_customer);
   members.read("id", record.id);
+  members.read("reserved_nano_usd", record.reserved_nano_usd);
   members.read("in_force", record.in_force);
   members.read("model", record.model);
   members.read_object("network", record.network);
