@@ -12,6 +12,8 @@ void register_accounts(VerbSetup& verb);
 void register_orgs(VerbSetup& verb);
 void register_verification(VerbSetup& verb);
 void register_audit(VerbSetup& verb);
+void register_steps(VerbSetup& verb);
+void register_policy(VerbSetup& verb);
 
 const Program& program() {
   static const std::vector<Verb> list = {
@@ -21,6 +23,8 @@ const Program& program() {
       {"accounts", "who calls: accounts, tiers, plans, traits", false, &register_accounts},
       {"orgs", "organisations, who owns them, who is listed, what resellers sign with", false, &register_orgs},
       {"verification", "raise a caller's tier, step by step, until it expires", false, &register_verification},
+      {"steps", "what is done about an account beyond its tier: set, take back, list", false, &register_steps},
+      {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false, &register_policy},
       {"audit", "who changed what about callers", false, &register_audit}};
   static const Program guard{
       "retort-guard", "stands before a model's API: knows the caller, decides what each may have, keeps evidence.",
