@@ -130,8 +130,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
   return server;
 }
 
-HttpServer::~HttpServer() {
-  // The core must outlive what still runs on the thread, which may be a shared one.
+void HttpServer::cut_off() {
   std::promise<void> closed;
   asio::post(core_->loop.io, [core = core_, &closed] {
     for (const auto& connection : core->stop_accepting()) connection->close();
@@ -139,6 +138,9 @@ HttpServer::~HttpServer() {
   });
   closed.get_future().wait();
 }
+
+// The core must outlive what still runs on the thread, which may be a shared one.
+HttpServer::~HttpServer() { cut_off(); }
 
 Result<void> HttpServer::use_certificate(const std::string& certificate, const std::string& key) {
   RETORT_ASSIGN(auto context, tls_context(certificate, key));
