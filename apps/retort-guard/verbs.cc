@@ -12,6 +12,8 @@ void register_accounts(VerbSetup& verb);
 void register_orgs(VerbSetup& verb);
 void register_verification(VerbSetup& verb);
 void register_audit(VerbSetup& verb);
+void register_verify(VerbSetup& verb);
+void register_export(VerbSetup& verb);
 
 const Program& program() {
   static const std::vector<Verb> list = {
@@ -21,7 +23,9 @@ const Program& program() {
       {"accounts", "who calls: accounts, tiers, plans, traits", false, &register_accounts},
       {"orgs", "organisations, who owns them, who is listed, what resellers sign with", false, &register_orgs},
       {"verification", "raise a caller's tier, step by step, until it expires", false, &register_verification},
-      {"audit", "who changed what about callers", false, &register_audit}};
+      {"audit", "who changed what about callers", false, &register_audit},
+      {"verify", "check that the record of evidence holds: its chain and its signatures", false, &register_verify},
+      {"export", "evidence as exchanges, a JSON line each", false, &register_export}};
   static const Program guard{
       "retort-guard", "stands before a model's API: knows the caller, decides what each may have, keeps evidence.",
       "Start with: retort-guard check guard.yaml", list};
