@@ -14,6 +14,8 @@ void register_verification(VerbSetup& verb);
 void register_audit(VerbSetup& verb);
 void register_steps(VerbSetup& verb);
 void register_policy(VerbSetup& verb);
+void register_verify(VerbSetup& verb);
+void register_export(VerbSetup& verb);
 
 const Program& program() {
   static const std::vector<Verb> list = {
@@ -25,7 +27,9 @@ const Program& program() {
       {"verification", "raise a caller's tier, step by step, until it expires", false, &register_verification},
       {"steps", "what is done about an account beyond its tier: set, take back, list", false, &register_steps},
       {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false, &register_policy},
-      {"audit", "who changed what about callers", false, &register_audit}};
+      {"audit", "who changed what about callers", false, &register_audit},
+      {"verify", "check that the record of evidence holds: its chain and its signatures", false, &register_verify},
+      {"export", "evidence as exchanges, a JSON line each", false, &register_export}};
   static const Program guard{
       "retort-guard", "stands before a model's API: knows the caller, decides what each may have, keeps evidence.",
       "Start with: retort-guard check guard.yaml", list};
