@@ -84,7 +84,7 @@ struct AdmissionRecord {
   Decision decision;
   std::int64_t status = 0;  // that a refused request was answered with; 0: it goes upstream, a completion follows
   std::int64_t reserved_nano_usd = 0;  // held for it until it is settled
-  std::string in_force;     // digest of the act that names policy, configuration and lists in force
+  std::string in_force;                // digest of the act that names policy, configuration and lists in force
   // The recorder fills these.
   std::vector<TextFacts> texts;
   std::optional<Sealed> sealed;
@@ -99,7 +99,8 @@ enum class Ended : std::uint8_t {
   kUpstreamFailed,
   kTimedOut,
   kCutByPolicy,
-  kDrained,  // the guard stopped
+  kDrained,     // the guard stopped
+  kHandedOver,  // another proxy took it on: what became of it is not known here
 };
 std::string_view name_of(Ended ended);
 
