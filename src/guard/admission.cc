@@ -327,6 +327,10 @@ struct Admitter::Pass {
     const std::string rule = "limits." + std::string(policy::name_of(admitted.refused_by));
     switch (admitted.refused_by) {
       case policy::LimitKind::kNone: break;
+      case policy::LimitKind::kUnavailable:
+        return refuse(503, "budget_unavailable", "state.redis",
+                      "Whether this account has money left cannot be known at the moment; try again.",
+                      admitted.retry_after_s);
       case policy::LimitKind::kMoney:
         // Trying again would only cost the caller time: said by the header, and by OpenAI's own code for it.
         refuse(429, "insufficient_quota", rule,

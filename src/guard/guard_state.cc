@@ -1,5 +1,9 @@
 #include "guard/guard_state.h"
 
+#include <array>
+
+#include "base/cryptography.h"
+#include "base/digest.h"
 #include "base/files.h"
 #include "guard/spending_restored.h"
 
@@ -10,9 +14,10 @@ namespace {
 std::string fixed_part(const GuardOptions& options) {
   const EvidenceOptions& evidence = options.evidence;
   return options.listen + "\n" + std::to_string(options.workers) + "\n" + options.admin.listen + "\n" +
-         options.authz.listen + "\n" + options.authz.ext_authz + "\n" + options.callers.path + "\n" + evidence.path +
-         "\n" + evidence.prompts + "\n" + std::to_string(evidence.retention_days) + "\n" +
-         std::to_string(evidence.quota_mb) + "\n" + options.sealing.keys;
+         options.authz.listen + "\n" + options.authz.ext_authz + "\n" + options.state.redis + "\n" +
+         options.callers.path + "\n" + evidence.path + "\n" + evidence.prompts + "\n" +
+         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" +
+         options.sealing.keys;
 }
 
 std::string stamp_of(const Rules& rules) {
@@ -43,6 +48,7 @@ Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules
   RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
   RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
   RETORT_TRY(state->open_evidence(*rules));
+  RETORT_TRY(state->share_limits(*rules));
   RETORT_TRY(state->put_in_force(rules));
   state->stamp_ = stamp_of(*rules);
   return state;
@@ -74,6 +80,26 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   return {};
 }
 
+Result<void> GuardState::share_limits(const Rules& rules) {
+  if (rules.options.state.redis.empty()) return {};
+  RETORT_ASSIGN(auto address, sharing::RedisAddress::parse(rules.options.state.redis));
+  address.password = rules.redis_password;
+  std::array<std::uint8_t, 32> bytes{};
+  RETORT_TRY(random_bytes(bytes));
+  std::string id = Digest{bytes}.short_hex();
+  // Where the evidence restores the day's money after a restart, the guard goes on under the name it was spent by.
+  if (!rules.options.evidence.path.empty()) {
+    const std::filesystem::path file = rules.path(rules.options.evidence.path) / "guard.id";
+    if (is_there(file)) {
+      RETORT_ASSIGN(id, read_file(file));
+    } else {
+      RETORT_TRY(write_file(file, id));
+    }
+  }
+  shared = std::make_unique<sharing::SharedLimits>(std::move(address), id, limits, clock, log);
+  return {};
+}
+
 Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   auto in_force = std::make_shared<InForce>();
   RETORT_ASSIGN(in_force->sealer, open_sealer(*rules, clock.unix_ms()));
@@ -98,7 +124,8 @@ Result<void> GuardState::reload() {
     RETORT_ASSIGN(auto rules, load_rules(before->file, environment));
     if (fixed_part(rules->options) != fixed_part(before->options)) {
       return caller_error(
-          "listen, workers, admin.listen, authz.listen, authz.ext_authz, callers.path, evidence and sealing.keys can't "
+          "listen, workers, admin.listen, authz.listen, authz.ext_authz, state, callers.path, evidence and "
+          "sealing.keys can't "
           "change while the guard runs; "
           "restart it, or put them back.");
     }

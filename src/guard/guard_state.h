@@ -19,6 +19,7 @@
 #include "guard/step_book.h"
 #include "policy/limits.h"
 #include "sealing/sealer.h"
+#include "sharing/shared_limits.h"
 
 namespace retort::guard {
 
@@ -52,8 +53,9 @@ class GuardState {
   policy::LimitBook limits;
   std::unique_ptr<callers::LiveCallers> callers;
   std::unique_ptr<StepBook> steps;
-  std::unique_ptr<evidence::Spool> spool;        // null: no evidence is kept
-  std::unique_ptr<evidence::Recorder> recorder;  // with it
+  std::unique_ptr<evidence::Spool> spool;         // null: no evidence is kept
+  std::unique_ptr<evidence::Recorder> recorder;   // with it
+  std::unique_ptr<sharing::SharedLimits> shared;  // null: limits are this guard's own
   std::atomic<bool> draining = false;
 
  private:
@@ -61,6 +63,7 @@ class GuardState {
       : clock(used), environment(std::move(variables)), log(std::move(told)) {}
   Result<void> put_in_force(std::shared_ptr<const Rules> rules);
   Result<void> open_evidence(const Rules& rules);
+  Result<void> share_limits(const Rules& rules);
 
   std::mutex reloading_;
   std::string stamp_;  // of guard.yaml and the key ring, when they were read last

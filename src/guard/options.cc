@@ -70,6 +70,12 @@ const recipe::MapShape<AuthzOptions>& authz_shape() {
                                 .add("undecided", &AuthzOptions::undecided, {.choices = {"pass", "refuse"}});
   return shape;
 }
+const recipe::MapShape<StateOptions>& state_shape() {
+  static const auto shape = recipe::MapShape<StateOptions>()
+                                .add("redis", &StateOptions::redis)
+                                .add("password_env", &StateOptions::password_env);
+  return shape;
+}
 const recipe::MapShape<CallersOptions>& callers_shape() {
   static const auto shape = recipe::MapShape<CallersOptions>()
                                 .add("path", &CallersOptions::path, {.not_empty = true})
@@ -126,6 +132,8 @@ const recipe::OptionSet<GuardOptions>& guard_option_set() {
           .add("authz", &GuardOptions::authz,
                {.help = "Listeners of their own for proxies that ask here and send requests on themselves: nginx's "
                         "auth_request (listen), Envoy's ext_authz (ext_authz). See docs/GUARD-PLANES.md."})
+          .add("state", &GuardOptions::state,
+               {.help = "Where several guards share their limits: a Redis. Without it each keeps its own."})
           .add("upstreams", &GuardOptions::upstreams,
                {.help = "The model APIs behind. A request goes to the one that names its model.", .required = true})
           .add("callers", &GuardOptions::callers,

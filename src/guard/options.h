@@ -45,6 +45,13 @@ struct AuthzOptions {
   bool operator==(const AuthzOptions&) const = default;
 };
 
+// Several guards with one set of limits (sharing/shared_limits.h).
+struct StateOptions {
+  std::string redis;         // redis://HOST:PORT/DATABASE or unix:/path; empty: this guard's limits are its own
+  std::string password_env;  // its password is in this variable; empty: it has none
+  bool operator==(const StateOptions&) const = default;
+};
+
 struct CallersOptions {
   std::string path = "callers";    // a folder
   std::string listed_from = "50";  // percent that listed owners must hold together
@@ -103,6 +110,7 @@ struct GuardOptions {
   TlsOptions tls;
   AdminOptions admin;
   AuthzOptions authz;
+  StateOptions state;
   std::vector<UpstreamOptions> upstreams;
   CallersOptions callers;
   NetworkOptions network;
@@ -116,6 +124,7 @@ const recipe::MapShape<NetworkRuleOptions>& network_rule_shape();
 const recipe::MapShape<TlsOptions>& tls_shape();
 const recipe::MapShape<AdminOptions>& admin_shape();
 const recipe::MapShape<AuthzOptions>& authz_shape();
+const recipe::MapShape<StateOptions>& state_shape();
 const recipe::MapShape<CallersOptions>& callers_shape();
 const recipe::MapShape<NetworkOptions>& network_shape();
 const recipe::MapShape<EvidenceOptions>& evidence_shape();
@@ -139,6 +148,8 @@ template <>
 struct Codec<guard::AdminOptions> : MapCodec<guard::AdminOptions, &guard::admin_shape> {};
 template <>
 struct Codec<guard::AuthzOptions> : MapCodec<guard::AuthzOptions, &guard::authz_shape> {};
+template <>
+struct Codec<guard::StateOptions> : MapCodec<guard::StateOptions, &guard::state_shape> {};
 template <>
 struct Codec<guard::CallersOptions> : MapCodec<guard::CallersOptions, &guard::callers_shape> {};
 template <>

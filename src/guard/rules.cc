@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "guard/planes.h"
 #include "recipe/recipe.h"
+#include "sharing/redis_link.h"
 
 namespace retort::guard {
 namespace {
@@ -159,6 +160,9 @@ Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& fil
                           "' summarise reasoning, and no upstream of the dialect openai serves it.");
     }
   }
+  const StateOptions& state = rules->options.state;
+  if (!state.redis.empty()) RETORT_TRY(sharing::RedisAddress::parse(state.redis));
+  RETORT_ASSIGN(rules->redis_password, secret(environment, state.password_env, "the Redis of state"));
   const AuthzOptions& authz = rules->options.authz;
   if (!authz.listen.empty()) RETORT_TRY(parse_listen(authz.listen));
   if (!authz.ext_authz.empty() && !authz.ext_authz.starts_with("unix:")) RETORT_TRY(parse_listen(authz.ext_authz));

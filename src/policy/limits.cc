@@ -16,7 +16,8 @@ std::string_view name_of(LimitKind kind) {
   switch (kind) {
     case LimitKind::kRequests: return "requests_per_minute";
     case LimitKind::kTokens: return "tokens_per_minute";
-    case LimitKind::kMoney: return "usd_per_day";
+    case LimitKind::kMoney:
+    case LimitKind::kUnavailable: return "usd_per_day";
     case LimitKind::kNone: break;
   }
   return "";
@@ -71,6 +72,7 @@ Admission LimitBook::admit(const std::string& account, const Limits& limits, std
     const double passed = bucket.at_s < 0 ? 0 : std::max(0.0, now.monotonic_s - bucket.at_s);
     bucket.level = std::min(capacity, bucket.level + passed * capacity / kMinute_s);
     bucket.at_s = now.monotonic_s;
+    bucket.capacity = capacity;
   };
   const auto lacks = [&](Bucket& bucket, std::int64_t per_minute, double wanted, LimitKind kind) {
     refill(bucket, per_minute);
@@ -93,15 +95,30 @@ Admission LimitBook::admit(const std::string& account, const Limits& limits, std
   if (limits.usd_per_day) {
     const MoneyState& money = state.days[day];
     // Rounded down: the budget is never said to be more.
-    const auto budget = static_cast<NanoUsd>(*limits.usd_per_day * kNanoUsd);
+    auto budget = static_cast<NanoUsd>(*limits.usd_per_day * kNanoUsd);
+    if (share_ != nullptr) {
+      const auto allowed = share_->allowance(account, day, budget, money.settled + money.reserved, worst);
+      if (!allowed) {
+        admission.refused_by = LimitKind::kUnavailable;
+        admission.retry_after_s = 1;
+        return admission;
+      }
+      budget = std::min(budget, *allowed);
+    }
     if (money.settled + money.reserved + worst > budget) {
       admission.refused_by = LimitKind::kMoney;
       admission.retry_after_s = static_cast<double>((day + 1) * kDay_ms - now.unix_ms) / 1000.0;
       return admission;
     }
   }
-  if (limits.requests_per_minute) state.requests.level -= 1;
-  if (limits.tokens_per_minute) state.tokens.level -= static_cast<double>(tokens);
+  if (limits.requests_per_minute) {
+    state.requests.level -= 1;
+    state.requests.used += 1;
+  }
+  if (limits.tokens_per_minute) {
+    state.tokens.level -= static_cast<double>(tokens);
+    state.tokens.used += tokens;
+  }
   state.days[day].reserved += worst;
   admission.reservation.book_ = this;
   admission.reservation.account_ = account;
@@ -119,8 +136,47 @@ NanoUsd LimitBook::settle(const std::string& account, std::int64_t day, NanoUsd 
   MoneyState& money = state.days[day];
   money.reserved -= worst;
   money.settled += cost;
-  if (state.tokens.at_s >= 0) state.tokens.level += static_cast<double>(estimated - tokens);
+  if (state.tokens.at_s >= 0) {
+    state.tokens.level += static_cast<double>(estimated - tokens);
+    state.tokens.used += tokens - estimated;
+  }
   return std::max<NanoUsd>(0, cost - worst);
+}
+
+std::vector<RateUse> LimitBook::take_used(double since_s) {
+  std::vector<RateUse> all;
+  for (Shard& home : shards_) {
+    const std::lock_guard lock(home.mutex);
+    for (auto& [account, state] : home.accounts) {
+      Bucket& requests = state.requests;
+      Bucket& tokens = state.tokens;
+      const bool limited = requests.at_s >= 0 || tokens.at_s >= 0;
+      if (!limited || std::max(requests.at_s, tokens.at_s) < since_s) continue;
+      all.push_back({account, std::exchange(requests.used, 0), std::exchange(tokens.used, 0)});
+    }
+  }
+  return all;
+}
+
+void LimitBook::charge(const RateUse& others) {
+  Shard& home = shard(others.account);
+  const std::lock_guard lock(home.mutex);
+  const auto found = home.accounts.find(others.account);
+  if (found == home.accounts.end()) return;
+  const auto take = [](Bucket& bucket, std::int64_t amount) {
+    if (bucket.at_s < 0) return;
+    bucket.level = std::clamp(bucket.level - static_cast<double>(amount), std::min(bucket.level, -bucket.capacity),
+                              bucket.capacity);
+  };
+  take(found->second.requests, others.requests);
+  take(found->second.tokens, others.tokens);
+}
+
+void LimitBook::visit_money(const std::string& account, std::int64_t day,
+                            const std::function<void(const MoneyState&)>& visit) {
+  Shard& home = shard(account);
+  const std::lock_guard lock(home.mutex);
+  visit(home.accounts[account].days[day]);
 }
 
 void LimitBook::restore(const std::string& account, std::int64_t day, NanoUsd settled) {

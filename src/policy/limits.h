@@ -12,12 +12,15 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "policy/money.h"
 #include "policy/options.h"
@@ -49,7 +52,13 @@ class Reservation {
   NanoUsd worst_ = 0;
 };
 
-enum class LimitKind : std::uint8_t { kNone, kRequests, kTokens, kMoney };
+enum class LimitKind : std::uint8_t {
+  kNone,
+  kRequests,
+  kTokens,
+  kMoney,
+  kUnavailable,  // whether there is money can't be known at the moment (BudgetShare)
+};
 std::string_view name_of(LimitKind kind);  // "requests_per_minute", …
 
 struct Admission {
@@ -63,6 +72,23 @@ struct MoneyState {
   NanoUsd reserved = 0;
 };
 
+// Where several guards spend one budget: how far this one may go.
+class BudgetShare {
+ public:
+  virtual ~BudgetShare() = default;
+  // What settled and reserved may come to together in this process; `used` is what they are, `wanted` what a request
+  // needs beside it. Called with the account locked: it must not call the book. Nothing: it can't be known.
+  virtual std::optional<NanoUsd> allowance(const std::string& account, std::int64_t day, NanoUsd budget, NanoUsd used,
+                                           NanoUsd wanted) = 0;
+};
+
+// What an account let pass or, of others, what is to be taken from its buckets.
+struct RateUse {
+  std::string account;
+  std::int64_t requests = 0;
+  std::int64_t tokens = 0;
+};
+
 class LimitBook {
  public:
   // `tokens`: the estimate; `worst`: what the request can cost at most. Times: seconds of a monotonic clock, and the
@@ -72,6 +98,15 @@ class LimitBook {
     std::int64_t unix_ms = 0;
   };
   Admission admit(const std::string& account, const Limits& limits, std::int64_t tokens, NanoUsd worst, Moment now);
+
+  // Null: the budgets are this process's alone. Set it while nothing is admitted.
+  void share(BudgetShare* share) { share_ = share; }
+  // What accounts used since it was last taken, of those that used anything since `since_s` (monotonic).
+  std::vector<RateUse> take_used(double since_s);
+  // Takes from the buckets what other guards let pass. Not below an empty bucket's opposite: a minute's worth of debt.
+  void charge(const RateUse& others);
+  // With the account locked: nothing is reserved or settled meanwhile. `visit` must not call the book.
+  void visit_money(const std::string& account, std::int64_t day, const std::function<void(const MoneyState&)>& visit);
 
   // What was spent before this process began (from the evidence of the day).
   void restore(const std::string& account, std::int64_t day, NanoUsd settled);
@@ -86,6 +121,8 @@ class LimitBook {
   struct Bucket {
     double level = 0;  // what is left
     double at_s = -1;  // when it was so; below 0: never used, full
+    double capacity = 0;
+    std::int64_t used = 0;  // since it was last taken
   };
   struct Account {
     Bucket requests, tokens;
@@ -100,6 +137,7 @@ class LimitBook {
   NanoUsd settle(const std::string& account, std::int64_t day, NanoUsd worst, NanoUsd cost, std::int64_t estimated,
                  std::int64_t tokens);
 
+  BudgetShare* share_ = nullptr;
   static constexpr std::size_t kShards = 64;
   std::array<Shard, kShards> shards_;
 };

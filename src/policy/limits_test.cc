@@ -103,5 +103,61 @@ TEST(LimitBook, HoldsTheBudgetUnderManyCallersAtOnce) {
   EXPECT_LE(paid, budget);
 }
 
+class FixedShare final : public BudgetShare {
+ public:
+  std::optional<NanoUsd> allowance(const std::string& /*account*/, std::int64_t /*day*/, NanoUsd /*budget*/,
+                                   NanoUsd used, NanoUsd wanted) override {
+    asked_used = used;
+    asked_wanted = wanted;
+    return allowed;
+  }
+  std::optional<NanoUsd> allowed;
+  NanoUsd asked_used = 0;
+  NanoUsd asked_wanted = 0;
+};
+
+TEST(LimitBook, SpendsNoMoreThanItsShareOfABudget) {
+  LimitBook book;
+  FixedShare share;
+  book.share(&share);
+  Limits limits;
+  limits.usd_per_day = 10;
+  EXPECT_EQ(book.admit("a", limits, 0, kDollar, {0, 0}).refused_by, LimitKind::kUnavailable);
+  share.allowed = 2 * kDollar;
+  Admission first = book.admit("a", limits, 0, kDollar, {0, 0});
+  EXPECT_EQ(first.refused_by, LimitKind::kNone);
+  const Admission second = book.admit("a", limits, 0, kDollar, {0, 0});
+  EXPECT_EQ(second.refused_by, LimitKind::kNone);
+  EXPECT_EQ(share.asked_used, kDollar);
+  EXPECT_EQ(share.asked_wanted, kDollar);
+  EXPECT_EQ(book.admit("a", limits, 0, kDollar, {0, 0}).refused_by, LimitKind::kMoney);
+  share.allowed = 20 * kDollar;
+  limits.usd_per_day = 2;
+  EXPECT_EQ(book.admit("a", limits, 0, kDollar, {0, 0}).refused_by, LimitKind::kMoney) << "nor more than the budget";
+  NanoUsd seen = 0;
+  book.visit_money("a", 0, [&](const MoneyState& money) { seen = money.reserved; });
+  EXPECT_EQ(seen, 2 * kDollar);
+}
+
+TEST(LimitBook, TellsWhatPassedAndTakesWhatOthersLetPass) {
+  LimitBook book;
+  Limits limits;
+  limits.requests_per_minute = 60;
+  limits.tokens_per_minute = 1000;
+  Admission first = book.admit("a", limits, 100, 0, {5, 0});
+  first.reservation.settle(150, 0);
+  const auto used = book.take_used(0);
+  ASSERT_EQ(used.size(), 1U);
+  EXPECT_EQ(used[0].requests, 1);
+  EXPECT_EQ(used[0].tokens, 150);
+  EXPECT_EQ(book.take_used(0).at(0).requests, 0) << "each use is told once";
+  EXPECT_TRUE(book.take_used(6).empty()) << "accounts that nobody used of late are not told of";
+  book.charge({"a", 59, 0});
+  EXPECT_EQ(book.admit("a", limits, 0, 0, {5, 0}).refused_by, LimitKind::kRequests);
+  book.charge({"a", 1'000'000, 0});
+  EXPECT_NEAR(book.admit("a", limits, 0, 0, {5, 0}).retry_after_s, 61, 1e-6) << "a debt of a minute, not of days";
+  book.charge({"nobody", 1, 1});
+}
+
 }  // namespace
 }  // namespace retort::policy

@@ -17,7 +17,7 @@ LEVELS = [
     ["llama", "tokens", "recipe", "store", "evidence", "terms", "net", "report", "origin"],
     ["provider", "callers", "api"],
     ["model", "evaluate", "dataset", "collect", "policy", "detect"],
-    ["train", "exporter", "serve"],
+    ["train", "exporter", "serve", "sharing"],
     ["pipeline", "guard"],
     ["extauthz"],
 ]
