@@ -288,7 +288,7 @@ void UpstreamConnection::close() {
   std::erase(pool_->idle, self);
 }
 
-void UpstreamConnection::abort() {
+void UpstreamConnection::cancel() {
   const auto self = shared_from_this();
   listener_ = nullptr;
   close();
