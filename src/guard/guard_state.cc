@@ -119,7 +119,9 @@ void GuardState::refresh() {
   if (stamp == stamp_ && !rules->sources->files_changed()) return;
   stamp_ = std::move(stamp);
   const Result<void> reloaded = reload();
-  log(reloaded ? "The configuration was read again." : reloaded.error().message);
+  const std::string sentence = reloaded ? "The configuration was read again." : reloaded.error().message;
+  if (reloaded || sentence != complaint_) log(sentence);
+  complaint_ = reloaded ? std::string() : sentence;
 }
 
 }  // namespace retort::guard
