@@ -77,7 +77,8 @@ struct Flags {
 Result<void> run(const Flags& flags, Context& context) {
   evidence::ExportOptions options;
   RETORT_ASSIGN(options.folder, evidence_folder(flags.place));
-  const std::filesystem::path key = flags.key.empty() ? evidence::master_key_path(options.folder) : flags.key;
+  const std::filesystem::path key =
+      flags.key.empty() ? evidence::master_key_path(options.folder) : std::filesystem::path(flags.key);
   options.keys_folder = evidence::data_keys_folder(options.folder);
   if (!flags.without_texts && (!flags.key.empty() || is_there(key))) {
     RETORT_ASSIGN(const std::string text, read_secret_file(key));

@@ -128,7 +128,7 @@ class Verification {
 }  // namespace
 
 Result<VerifyReport> verify(const VerifyOptions& options) {
-  RETORT_TRY(list_segments(options.folder));
+  RETORT_TRY(existing_segments(options.folder));
   RETORT_ASSIGN(PublicKey key,
                 PublicKey::read(options.public_key.empty() ? options.folder / "signing.pem.pub" : options.public_key));
   Verification verification(options, std::move(key));
