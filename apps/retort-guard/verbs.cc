@@ -12,6 +12,8 @@ void register_accounts(VerbSetup& verb);
 void register_orgs(VerbSetup& verb);
 void register_verification(VerbSetup& verb);
 void register_audit(VerbSetup& verb);
+void register_steps(VerbSetup& verb);
+void register_policy(VerbSetup& verb);
 void register_verify(VerbSetup& verb);
 void register_export(VerbSetup& verb);
 
@@ -23,6 +25,8 @@ const Program& program() {
       {"accounts", "who calls: accounts, tiers, plans, traits", false, &register_accounts},
       {"orgs", "organisations, who owns them, who is listed, what resellers sign with", false, &register_orgs},
       {"verification", "raise a caller's tier, step by step, until it expires", false, &register_verification},
+      {"steps", "what is done about an account beyond its tier: set, take back, list", false, &register_steps},
+      {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false, &register_policy},
       {"audit", "who changed what about callers", false, &register_audit},
       {"verify", "check that the record of evidence holds: its chain and its signatures", false, &register_verify},
       {"export", "evidence as exchanges, a JSON line each", false, &register_export}};

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "guard/worker.h"

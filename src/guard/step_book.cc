@@ -18,10 +18,11 @@ constexpr const char* kTables =
 }  // namespace
 
 struct StepBook::State {
+  explicit State(store::Database opened) : database(std::move(opened)) {}
   store::Database database;
-  mutable std::mutex using_database{};
+  std::mutex using_database;
   std::int64_t version = -1;
-  mutable std::mutex swapping{};
+  std::mutex swapping;
   std::shared_ptr<const InForce> in_force = std::make_shared<InForce>();
 };
 
@@ -33,7 +34,7 @@ Result<std::unique_ptr<StepBook>> StepBook::open(const std::filesystem::path& da
   RETORT_ASSIGN(auto opened, store::Database::open(database, store::OpenMode::kReadWrite));
   RETORT_TRY(opened.run("PRAGMA journal_mode = WAL"));
   RETORT_TRY(opened.run(kTables));
-  std::unique_ptr<StepBook> book(new StepBook(std::make_unique<State>(State{std::move(opened)})));
+  std::unique_ptr<StepBook> book(new StepBook(std::make_unique<State>(std::move(opened))));
   RETORT_TRY(book->refresh());
   return book;
 }
