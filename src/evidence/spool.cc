@@ -281,6 +281,14 @@ Result<std::unique_ptr<Spool>> Spool::open(SpoolOptions options, const Clock& cl
   if (recovered.cut_bytes > 0) {
     note["cut"] = {{"bytes", recovered.cut_bytes}, {"sha256", recovered.cut_digest}, {"kept", recovered.cut_file}};
   }
+  // A head in head.json was on the disk with all before it, so no crash takes that away: the note says what is missing.
+  if (is_there(folder / "head.json")) {
+    RETORT_ASSIGN(const std::string text, read_file(folder / "head.json"));
+    const auto head = read_head(text, state->key.public_key());
+    if (head && head->sequence >= recovered.last_sequence) {
+      note["lost"] = {{"chain", head->chain.hex()}, {"through", head->sequence + 1}};
+    }
+  }
   RETORT_TRY(state->write(Kind::kNote, canonical_json(note), {}));
   RETORT_TRY(state->write_head());
   state->sync_asked = true;
