@@ -34,7 +34,7 @@ struct SpoolOptions {
   // Runs on the spool's thread before each flush: what records refer to reaches the disk before they do. An error
   // counts as a failed flush.
   std::function<Result<void>()> before_sync = {};
-  // Runs on the spool's thread after each flush, with synced_through().
+  // Runs on the spool's thread after each flush, with synced_through(); may append, and must not wait for this spool.
   std::function<void(std::uint64_t)> on_synced = {};
 };
 
@@ -55,7 +55,7 @@ class Spool final : public Sink {
 
   // Signs the chain as it is now and flushes; returns when that is done. For tests and for handing a head to others.
   Result<void> sign_and_sync();
-  // Signs a closing head and flushes. Appending afterwards fails. Error: as append().
+  // Signs a closing head and flushes. Appending afterwards fails. By one thread. Error: as append().
   Result<void> close();
 
   struct Usage {
