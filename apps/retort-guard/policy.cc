@@ -28,8 +28,8 @@ Result<std::map<std::string, std::string>> tiers_of(const Flags& flags, const gu
       ++number;
       if (line.empty()) continue;
       const Json caller = Json::parse(line, nullptr, false);
-      if (!caller.is_object() || !caller.contains("account") || !caller["account"].is_string() || !caller.contains("tier") ||
-          !caller["tier"].is_string()) {
+      if (!caller.is_object() || !caller.contains("account") || !caller["account"].is_string() ||
+          !caller.contains("tier") || !caller["tier"].is_string()) {
         return caller_error("Line " + std::to_string(number) + " of " + flags.callers +
                             " is not a caller; expected {\"account\": …, \"tier\": …}.");
       }
@@ -88,7 +88,9 @@ Result<void> test(const Flags& flags, Context& context) {
     ++number;
     if (line.empty()) continue;
     const auto taken = trial.take(line);
-    if (!taken) return caller_error("Line " + std::to_string(number) + " of " + flags.exchanges + " " + taken.error().message + ".");
+    if (!taken)
+      return caller_error("Line " + std::to_string(number) + " of " + flags.exchanges + " " + taken.error().message +
+                          ".");
   }
   const Json result = trial.result();
   if (context.json) {
@@ -106,9 +108,12 @@ void register_policy(VerbSetup& verb) {
   Subverbs verbs(verb);
   CLI::App* app = &verbs.add("test", "Try a policy on recorded exchanges");
   app->add_option("configuration", flags->configuration, "guard.yaml")->type_name("GUARD.yaml")->required();
-  app->add_option("--exchanges", flags->exchanges, "As `retort-guard export` writes them")->type_name("E.jsonl")->required();
+  app->add_option("--exchanges", flags->exchanges, "As `retort-guard export` writes them")
+      ->type_name("E.jsonl")
+      ->required();
   app->add_option("--before", flags->before, "The policy to compare with; without it: none")->type_name("GUARD.yaml");
-  app->add_option("--callers", flags->callers, "Accounts with their tiers; without it: those of the configuration")->type_name("C.jsonl");
+  app->add_option("--callers", flags->callers, "Accounts with their tiers; without it: those of the configuration")
+      ->type_name("C.jsonl");
   app->add_option("--tier", flags->other_tier, "Of accounts that aren't known")->capture_default_str();
   verbs.run(*app, [flags](Context& context) { return test(*flags, context); });
 }

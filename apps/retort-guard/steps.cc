@@ -25,7 +25,8 @@ Result<std::unique_ptr<guard::StepBook>> open_book(const AdminFlags& flags) {
 
 Result<void> set(const Flags& flags, Context& context) {
   const auto kind = policy::step_named(flags.step);
-  if (!kind) return caller_error("There is no step '" + flags.step + "'; expected one of " + policy::step_names() + ".");
+  if (!kind)
+    return caller_error("There is no step '" + flags.step + "'; expected one of " + policy::step_names() + ".");
   const callers::By by = change_by(flags.admin, context);
   RETORT_ASSIGN(const std::int64_t until, parse_expiry(flags.until, by.at_unix_ms));
   RETORT_ASSIGN(const auto book, open_book(flags.admin));
@@ -57,11 +58,18 @@ Result<void> list(const Flags& flags, Context& context) {
   const std::int64_t now = context.clock.unix_ms();
   Json lines = Json::array();
   for (const guard::KeptStep& kept : steps) {
-    const char* state = !kept.undone_by.empty() ? "taken back" : kept.step.until_unix_ms <= now ? "expired" : "in force";
+    const char* state = !kept.undone_by.empty()          ? "taken back"
+                        : kept.step.until_unix_ms <= now ? "expired"
+                                                         : "in force";
     if (context.json) {
-      Json line = {{"id", kept.id}, {"account", kept.step.account}, {"step", policy::name_of(kept.step.kind)},
-                   {"by", kept.step.by}, {"reason", kept.step.reason}, {"since", evidence::rfc3339_ms(kept.step.since_unix_ms)},
-                   {"until", evidence::rfc3339_ms(kept.step.until_unix_ms)}, {"state", state}};
+      Json line = {{"id", kept.id},
+                   {"account", kept.step.account},
+                   {"step", policy::name_of(kept.step.kind)},
+                   {"by", kept.step.by},
+                   {"reason", kept.step.reason},
+                   {"since", evidence::rfc3339_ms(kept.step.since_unix_ms)},
+                   {"until", evidence::rfc3339_ms(kept.step.until_unix_ms)},
+                   {"state", state}};
       if (!kept.undone_by.empty()) line["undone_by"] = kept.undone_by;
       lines.push_back(std::move(line));
     } else {

@@ -26,7 +26,8 @@ const Program& program() {
       {"orgs", "organisations, who owns them, who is listed, what resellers sign with", false, &register_orgs},
       {"verification", "raise a caller's tier, step by step, until it expires", false, &register_verification},
       {"steps", "what is done about an account beyond its tier: set, take back, list", false, &register_steps},
-      {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false, &register_policy},
+      {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false,
+       &register_policy},
       {"audit", "who changed what about callers", false, &register_audit},
       {"verify", "check that the record of evidence holds: its chain and its signatures", false, &register_verify},
       {"export", "evidence as exchanges, a JSON line each", false, &register_export}};

@@ -11,7 +11,8 @@ std::string fixed_part(const GuardOptions& options) {
   const EvidenceOptions& evidence = options.evidence;
   return options.listen + "\n" + std::to_string(options.workers) + "\n" + options.admin.listen + "\n" +
          options.callers.path + "\n" + evidence.path + "\n" + evidence.prompts + "\n" +
-         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" + options.sealing.keys;
+         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" +
+         options.sealing.keys;
 }
 
 std::string stamp_of(const Rules& rules) {
@@ -66,8 +67,8 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
                       : options.prompts == "sketch" ? evidence::Prompts::kSketch
                                                     : evidence::Prompts::kNone;
   recording.retention_days = options.retention_days;
-  RETORT_ASSIGN(recording.master, read_or_make_key(folder / "master.key"));
-  recording.keys_folder = folder / "data-keys";
+  RETORT_ASSIGN(recording.master, read_or_make_key(evidence::master_key_path(folder)));
+  recording.keys_folder = evidence::data_keys_folder(folder);
   recorder = std::make_unique<evidence::Recorder>(std::move(recording), *spool);
   RETORT_TRY(recorder->sweep(clock.unix_ms()));
   return {};

@@ -76,7 +76,11 @@ void PolicyTrial::count(const std::string& outcome, const std::string& id, const
   if (outcome == "refused") ++by_rule_[decision.rule];
   for (const std::string& withheld : decision.withheld) ++withheld_[withheld];
   if (examples_.size() >= kExamples) return;
-  examples_.push_back({{"id", id}, {"account", account}, {"tier", tier}, {"outcome", outcome}, {"rule", decision.rule},
+  examples_.push_back({{"id", id},
+                       {"account", account},
+                       {"tier", tier},
+                       {"outcome", outcome},
+                       {"rule", decision.rule},
                        {"withheld", decision.withheld}});
 }
 
@@ -88,7 +92,9 @@ Result<void> PolicyTrial::take(std::string_view line) {
     return found != exchange.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
   const auto operation = operation_of(text("dialect"));
-  if (!operation) return caller_error("has the dialect '" + text("dialect") + "'; expected openai.chat, openai.responses or anthropic.messages");
+  if (!operation)
+    return caller_error("has the dialect '" + text("dialect") +
+                        "'; expected openai.chat, openai.responses or anthropic.messages");
   const auto time = evidence::unix_ms_of(text("time"));
   if (!time) return caller_error("has no `time` such as 2026-11-26T14:00:00.000Z");
   const std::string account = text("account");
@@ -125,17 +131,21 @@ Result<void> PolicyTrial::take(std::string_view line) {
     decision.allowed = false;
     decision.rule = "tiers";
   } else {
-    const policy::EffectivePolicy effective = policy::effective(tier_name, policy->second, {}, rules_->policy.steps, *time);
-    const api::Route route{*operation == api::Operation::kMessages ? api::Family::kAnthropic : api::Family::kOpenAi, *operation, ""};
+    const policy::EffectivePolicy effective =
+        policy::effective(tier_name, policy->second, {}, rules_->policy.steps, *time);
+    const api::Route route{*operation == api::Operation::kMessages ? api::Family::kAnthropic : api::Family::kOpenAi,
+                           *operation, ""};
     decision = policy::decide(effective, route, &facts);
     if (decision.allowed) {
       const policy::Price* price = rules_->price_of(facts.model);
       const policy::NanoUsd cost =
           price == nullptr ? 0
-                           : static_cast<policy::NanoUsd>(used("input") * static_cast<double>(policy::token_price(price->input_per_mtok)) +
-                                                          used("output") * static_cast<double>(policy::token_price(price->output_per_mtok)));
+                           : static_cast<policy::NanoUsd>(
+                                 used("input") * static_cast<double>(policy::token_price(price->input_per_mtok)) +
+                                 used("output") * static_cast<double>(policy::token_price(price->output_per_mtok)));
       const auto tokens = static_cast<std::int64_t>(used("input") + used("output"));
-      auto admitted = limits_.admit(account, policy->second.limits, tokens, cost, {static_cast<double>(*time) / 1000.0, *time});
+      auto admitted =
+          limits_.admit(account, policy->second.limits, tokens, cost, {static_cast<double>(*time) / 1000.0, *time});
       if (admitted.refused_by != policy::LimitKind::kNone) {
         decision.allowed = false;
         decision.rule = "limits." + std::string(policy::name_of(admitted.refused_by));
@@ -153,7 +163,10 @@ Result<void> PolicyTrial::take(std::string_view line) {
     }
     tier.after[day].add(taken);
   }
-  count(!decision.allowed ? "refused" : decision.withheld.empty() ? "unchanged" : "changed", text("id"), account, tier_name, decision);
+  count(!decision.allowed           ? "refused"
+        : decision.withheld.empty() ? "unchanged"
+                                    : "changed",
+        text("id"), account, tier_name, decision);
   return {};
 }
 
@@ -179,17 +192,20 @@ Json PolicyTrial::result() const {
     Harvest before;
     if (before_) {
       const auto found = before_->policy.tiers.find(name);
-      before = found == before_->policy.tiers.end() ? Harvest{0, 0, 0} : most_in_a_day(found->second, before_->policy.prices);
+      before = found == before_->policy.tiers.end() ? Harvest{0, 0, 0}
+                                                    : most_in_a_day(found->second, before_->policy.prices);
     }
     const auto found = rules_->policy.tiers.find(name);
-    const Harvest after = found == rules_->policy.tiers.end() ? Harvest{0, 0, 0} : most_in_a_day(found->second, rules_->policy.prices);
+    const Harvest after =
+        found == rules_->policy.tiers.end() ? Harvest{0, 0, 0} : most_in_a_day(found->second, rules_->policy.prices);
     listed.push_back({{"tier", name},
                       {"most_in_a_day", {{"before", json_of(before)}, {"after", json_of(after)}}},
                       {"recorded", {{"before", busiest(tier.before)}, {"after", busiest(tier.after)}}}});
   }
-  return {{"exchanges", exchanges_}, {"unchanged", outcome("unchanged")}, {"changed", outcome("changed")},
-          {"refused", outcome("refused")}, {"by_rule", by_rule_}, {"withheld", withheld_}, {"examples", examples_},
-          {"tiers", listed}};
+  return {{"exchanges", exchanges_},       {"unchanged", outcome("unchanged")},
+          {"changed", outcome("changed")}, {"refused", outcome("refused")},
+          {"by_rule", by_rule_},           {"withheld", withheld_},
+          {"examples", examples_},         {"tiers", listed}};
 }
 
 }  // namespace retort::guard

@@ -1,8 +1,8 @@
 // A policy tried on recorded exchanges: what would change, and what a harvester could still take.
 //
 // Exchanges are lines as `retort-guard export` writes them, in order of time. Each is decided as if it came again: by
-// the tier of its account, what is exposed, and the limits of a book that begins empty. Steps and networks are left out:
-// they are of the moment. One trial, one thread.
+// the tier of its account, what is exposed, and the limits of a book that begins empty. Steps and networks are left
+// out: they are of the moment. One trial, one thread.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ Harvest most_in_a_day(const policy::TierPolicy& tier, const std::map<std::string
 
 class PolicyTrial {
  public:
-  // `tiers`: account -> tier; accounts that aren't there have `other_tier`. `before`: the policy to compare with; null: none.
+  // `tiers`: account -> tier; accounts that aren't there have `other_tier`. `before`: the policy to compare with; null:
+  // none.
   PolicyTrial(std::shared_ptr<const Rules> rules, std::shared_ptr<const Rules> before,
               std::map<std::string, std::string> tiers, std::string other_tier);
 

@@ -32,8 +32,9 @@ class RulesTest : public ::testing::Test {
   std::filesystem::path folder = std::filesystem::temp_directory_path() / ("retort-rules-" + std::to_string(getpid()));
 };
 
-constexpr const char* kSmall = "upstreams: [{name: a, url: \"http://127.0.0.1:1/v1\", key_env: KEY, models: [m]}, "
-                               "{name: b, url: \"http://127.0.0.1:2\"}, {name: c, dialect: anthropic, url: \"https://x\"}]\n";
+constexpr const char* kSmall =
+    "upstreams: [{name: a, url: \"http://127.0.0.1:1/v1\", key_env: KEY, models: [m]}, "
+    "{name: b, url: \"http://127.0.0.1:2\"}, {name: c, dialect: anthropic, url: \"https://x\"}]\n";
 
 TEST_F(RulesTest, FindsTheUpstreamOfAModel) {
   const auto rules = load(kSmall).value();
@@ -55,14 +56,18 @@ TEST_F(RulesTest, SaysWhatIsWrong) {
       {std::string(kSmall) + "tiers: {verified: {expose: {logprob: 1}}}", "did you mean 'logprobs'"},
       {std::string(kSmall) + "tiers: {verified: {expose: {logprobs: 30}}}", "20"},
       {std::string(kSmall) + "tiers: {verified: {expose: {reasoning: summary}}}", "summary_model"},
-      {std::string(kSmall) + "tiers: {verified: {expose: {reasoning: summary, summary_model: m}, limits: {usd_per_day: 1}}}", "prices"},
-      {std::string(kSmall) + "tiers: {verified: {limits: {usd_per_day: 1}}}\nprices: {m: {input_per_mtok: 1, output_per_mtok: 2}}",
+      {std::string(kSmall) +
+           "tiers: {verified: {expose: {reasoning: summary, summary_model: m}, limits: {usd_per_day: 1}}}",
+       "prices"},
+      {std::string(kSmall) +
+           "tiers: {verified: {limits: {usd_per_day: 1}}}\nprices: {m: {input_per_mtok: 1, output_per_mtok: 2}}",
        "max_output_tokens"},
       {std::string(kSmall) + "admin: {listen: \"127.0.0.1:0\"}", "token_env"},
       {std::string(kSmall) + "evidence: {required: true}", "folder"},
       {std::string(kSmall) + "network: {trusted_hops: [\"10.0.0.0/33\"]}", "10.0.0.0/33"},
       {std::string(kSmall) + "network: {mmdb: [absent.mmdb]}", "absent.mmdb"},
-      {std::string(kSmall) + "network: {rules: [{name: r, countries: [XX], outcome: refuse}], unknown_country: pass}", "refuse_by_country_alone"},
+      {std::string(kSmall) + "network: {rules: [{name: r, countries: [XX], outcome: refuse}], unknown_country: pass}",
+       "refuse_by_country_alone"},
       {std::string(kSmall) + "callers: {listed_from: \"150\"}", "150"},
       {std::string(kSmall) + "steps: {automatic_up_to: block}", "ask_verification"},
   };

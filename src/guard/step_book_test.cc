@@ -43,8 +43,9 @@ TEST_F(StepBookTest, SeesWhatAnotherProcessSets) {
 
 TEST_F(StepBookTest, NeedsAPersonAReasonAndAnEnd) {
   const auto book = StepBook::open(folder / "steps.sqlite").value();
-  for (const auto& spoil : {+[](policy::Step& s) { s.by.clear(); }, +[](policy::Step& s) { s.reason.clear(); },
-                            +[](policy::Step& s) { s.account.clear(); }, +[](policy::Step& s) { s.until_unix_ms = 1000; }}) {
+  for (const auto& spoil :
+       {+[](policy::Step& s) { s.by.clear(); }, +[](policy::Step& s) { s.reason.clear(); },
+        +[](policy::Step& s) { s.account.clear(); }, +[](policy::Step& s) { s.until_unix_ms = 1000; }}) {
     policy::Step bad = step;
     spoil(bad);
     EXPECT_FALSE(book->set(bad));

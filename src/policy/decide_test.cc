@@ -77,9 +77,11 @@ TEST(Decide, CapsAlternativesAndParts) {
   facts.logit_bias = true;
   const Decision decision = decide(tier(expose), kChat, &facts);
   EXPECT_THAT(decision.withheld, ElementsAre("top_logprobs=2", "logit_bias"));
-  EXPECT_EQ(edited_body(Operation::kChat, R"({"logprobs":true,"top_logprobs":5,"logit_bias":{}})", facts, decision, true),
-            R"({"logprobs":true,"top_logprobs":2})");
-  EXPECT_EQ(Json::parse(edited_body(Operation::kCompletions, R"({"logprobs":5})", facts, decision, true)), Json({{"logprobs", 2}}));
+  EXPECT_EQ(
+      edited_body(Operation::kChat, R"({"logprobs":true,"top_logprobs":5,"logit_bias":{}})", facts, decision, true),
+      R"({"logprobs":true,"top_logprobs":2})");
+  EXPECT_EQ(Json::parse(edited_body(Operation::kCompletions, R"({"logprobs":5})", facts, decision, true)),
+            Json({{"logprobs", 2}}));
 }
 
 TEST(Decide, RefusesWhereTheTierSaysSo) {
@@ -101,17 +103,20 @@ TEST(Decide, LeavesABodyAloneThatAsksForNothingWithheld) {
   const std::string body = R"( {"model" : "small"} )";
   EXPECT_EQ(edited_body(Operation::kChat, body, facts, decision, true), body);
   facts.stream = true;
-  EXPECT_EQ(Json::parse(edited_body(Operation::kChat, R"({"stream":true,"stream_options":{"a":1}})", facts, decision, true)),
-            Json::parse(R"({"stream":true,"stream_options":{"a":1,"include_usage":true}})"));
+  EXPECT_EQ(
+      Json::parse(edited_body(Operation::kChat, R"({"stream":true,"stream_options":{"a":1}})", facts, decision, true)),
+      Json::parse(R"({"stream":true,"stream_options":{"a":1,"include_usage":true}})"));
   EXPECT_EQ(edited_body(Operation::kMessages, R"({"stream":true})", facts, decision, true), R"({"stream":true})");
 }
 
 TEST(Decide, PathsAreExposedOneByOne) {
   const std::vector<std::pair<Operation, bool>> byDefault = {
-      {Operation::kBatches, false}, {Operation::kFiles, false},  {Operation::kStored, false},    {Operation::kOther, false},
-      {Operation::kNone, false},    {Operation::kModels, true}, {Operation::kModerations, true}, {Operation::kEmbeddings, true}};
+      {Operation::kBatches, false},    {Operation::kFiles, false},    {Operation::kStored, false},
+      {Operation::kOther, false},      {Operation::kNone, false},     {Operation::kModels, true},
+      {Operation::kModerations, true}, {Operation::kEmbeddings, true}};
   for (const auto& [operation, allowed] : byDefault) {
-    EXPECT_EQ(decide(tier({}), {api::Family::kOpenAi, operation, ""}, nullptr).allowed, allowed) << api::name_of(operation);
+    EXPECT_EQ(decide(tier({}), {api::Family::kOpenAi, operation, ""}, nullptr).allowed, allowed)
+        << api::name_of(operation);
   }
   Exposure all;
   all.batch = all.files = all.stored = all.other_paths = true;
@@ -133,20 +138,24 @@ TEST(Steps, TakeAwayWhileTheyAreInForce) {
     EXPECT_FALSE(policy.blocked);
     EXPECT_EQ(policy.steps, "");
   }
-  const EffectivePolicy capped =
-      effective("t", full, std::vector{step(StepKind::kFlag), step(StepKind::kCap), step(StepKind::kSlow)}, options, 1000);
+  const EffectivePolicy capped = effective(
+      "t", full, std::vector{step(StepKind::kFlag), step(StepKind::kCap), step(StepKind::kSlow)}, options, 1000);
   EXPECT_EQ(capped.tier.limits.requests_per_minute, 10);
   EXPECT_DOUBLE_EQ(*capped.tier.limits.usd_per_day, 1);
   EXPECT_EQ(capped.slow_ms, 2000);
   EXPECT_EQ(capped.steps, "flag cap slow");
-  EXPECT_EQ(effective("t", full, std::vector{step(StepKind::kSummariseReasoning)}, options, 1500).tier.expose.reasoning, "none")
+  EXPECT_EQ(effective("t", full, std::vector{step(StepKind::kSummariseReasoning)}, options, 1500).tier.expose.reasoning,
+            "none")
       << "nobody is named who writes summaries";
   api::RequestFacts facts = wish();
-  const Decision blocked = decide(effective("t", full, std::vector{step(StepKind::kBlock)}, options, 1500), kChat, &facts);
+  const Decision blocked =
+      decide(effective("t", full, std::vector{step(StepKind::kBlock)}, options, 1500), kChat, &facts);
   EXPECT_EQ(blocked.code, "account_blocked");
-  const Decision asked = decide(effective("t", full, std::vector{step(StepKind::kAskVerification)}, options, 1500), kChat, &facts);
+  const Decision asked =
+      decide(effective("t", full, std::vector{step(StepKind::kAskVerification)}, options, 1500), kChat, &facts);
   EXPECT_EQ(asked.code, "verification_required");
-  for (const StepKind kind : {StepKind::kFlag, StepKind::kCap, StepKind::kBlock}) EXPECT_EQ(step_named(name_of(kind)), kind);
+  for (const StepKind kind : {StepKind::kFlag, StepKind::kCap, StepKind::kBlock})
+    EXPECT_EQ(step_named(name_of(kind)), kind);
   EXPECT_FALSE(step_named("bloc"));
 }
 

@@ -269,7 +269,7 @@ def check_smuggling(checks, guard, keys, upstream):
             while chunk := connection.recv(65536):
                 answer += chunk
         checks.check(f"smuggling, {name}: refused, and nothing passes", answer.startswith(b"HTTP/1.1 400")
-                     and answer.count(b"HTTP/1.1 ") == 1 and len(upstream.requests) == before, answer)
+                     and answer.count(b"\r\n\r\n") == 1 and len(upstream.requests) == before, answer)
     before = len(upstream.requests)
     with socket.create_connection(("127.0.0.1", guard.port), timeout=10) as connection:
         chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x;ext=1\r\n" % len(body) + body + b"\r\n0\r\nTrailer: x\r\n\r\n"
