@@ -70,6 +70,8 @@ struct Spool::State {
   }
 
   const SpoolOptions options;
+  std::mutex before_sync_mutex;  // held while it runs; never with `mutex`
+  std::function<Result<void>()> before_sync;
   const Clock& clock;
   const FileLock lock;
   const SigningKey key;
@@ -185,8 +187,11 @@ struct Spool::State {
     const bool sync_names = std::exchange(folder_changed, false);
     const std::string head = last_head;
     held.unlock();
-    if (options.before_sync) {
-      if (const auto done = options.before_sync(); !done) failure = done.error().message;
+    {
+      const std::lock_guard running(before_sync_mutex);
+      if (before_sync) {
+        if (const auto done = before_sync(); !done) failure = done.error().message;
+      }
     }
     for (const int full : retired) {
       if (::fdatasync(full) != 0 && failure.empty()) failure = reason(errno);
@@ -335,6 +340,11 @@ std::uint64_t Spool::last_sequence() const {
 Spool::Usage Spool::usage() const {
   const std::lock_guard held(state_->mutex);
   return {state_->all_bytes, state_->options.quota_bytes, state_->segments, state_->cut_bytes};
+}
+
+void Spool::set_before_sync(std::function<Result<void>()> before_sync) {
+  const std::lock_guard not_running(state_->before_sync_mutex);
+  state_->before_sync = std::move(before_sync);
 }
 
 Result<void> Spool::sign_and_sync() {

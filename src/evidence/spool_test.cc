@@ -59,12 +59,12 @@ TEST(Spool, ARecordIsInTheFileWhenAppendReturnsAndSyncedSoonAfter) {
   std::atomic<int> before = 0;
   SpoolOptions options = small_spool(folder);
   options.on_synced = [&](std::uint64_t through) { told = through; };
-  options.before_sync = [&]() -> Result<void> {
-    ++before;
-    return {};
-  };
   auto spool = Spool::open(options, clock);
   ASSERT_TRUE(spool);
+  (*spool)->set_before_sync([&]() -> Result<void> {
+    ++before;
+    return {};
+  });
   const std::uint64_t sequence = (*spool)->append(Kind::kAct, act_text(1), {}).value();
   EXPECT_EQ(acts_in(folder).size(), 1U);
   for (int i = 0; i < 2000 && (*spool)->synced_through() < sequence; ++i)
@@ -233,13 +233,13 @@ TEST(Spool, TakesNothingMoreAfterAFlushFailed) {
   const fs::path folder = empty_folder("flush");
   const SystemClock clock;
   std::atomic<bool> fails = false;
-  SpoolOptions options = small_spool(folder);
-  options.before_sync = [&]() -> Result<void> {
-    if (fails) return world_error("the disk is gone");
-    return {};
-  };
+  const SpoolOptions options = small_spool(folder);
   auto spool = Spool::open(options, clock);
   ASSERT_TRUE(spool);
+  (*spool)->set_before_sync([&]() -> Result<void> {
+    if (fails) return world_error("the disk is gone");
+    return {};
+  });
   ASSERT_TRUE((*spool)->sign_and_sync());
   const std::uint64_t synced = (*spool)->synced_through();
   fails = true;
