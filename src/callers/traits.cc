@@ -53,7 +53,7 @@ Result<std::string> normalised_trait(std::string_view kind, std::string_view val
   }
   if (kind == "domain") {
     std::string domain = to_lower_ascii(trimmed);
-    if (domain.ends_with('.')) domain.pop_back();
+    while (domain.ends_with('.')) domain.pop_back();
     if (domain.find('.') == std::string::npos || domain.find_first_of(" /@:") != std::string::npos) {
       return caller_error("That is no domain; expected one such as example.org.");
     }
@@ -61,7 +61,7 @@ Result<std::string> normalised_trait(std::string_view kind, std::string_view val
   }
   if (kind == "phone") {
     std::string digits = digits_of(trimmed);
-    if (digits.starts_with("00")) digits.erase(0, 2);
+    while (digits.starts_with("00")) digits.erase(0, 2);
     if (digits.size() < 5) return caller_error("That is no phone number; expected at least 5 digits.");
     return digits;
   }
