@@ -54,7 +54,11 @@ Result<std::string> normalised_trait(std::string_view kind, std::string_view val
   if (kind == "domain") {
     std::string domain = to_lower_ascii(trimmed);
     while (domain.ends_with('.')) domain.pop_back();
-    if (domain.find('.') == std::string::npos || domain.find_first_of(" /@:") != std::string::npos) {
+    // Letters of other scripts are beyond ASCII in UTF-8.
+    const bool good = std::all_of(domain.begin(), domain.end(), [](char c) {
+      return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-' || c == '.' || static_cast<unsigned char>(c) >= 0x80;
+    });
+    if (!good || domain.find('.') == std::string::npos) {
       return caller_error("That is no domain; expected one such as example.org.");
     }
     return domain;
