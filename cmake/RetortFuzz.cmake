@@ -3,7 +3,7 @@
 #   DEPENDS  evidence)     # modules
 #
 # Always: retort_NAME_fuzz, a test that tries the seeds and changes of them. With RETORT_FUZZ (Clang; preset `fuzz`) also
-# retort_NAME_libfuzzer, everything instrumented:
+# retort_NAME_libfuzzer, everything instrumented (scripts/packages-lint.txt has what it needs):
 #   cmake --preset fuzz && ninja -C build-fuzz retort_NAME_fuzz retort_NAME_libfuzzer
 #   build-fuzz/bin/retort_NAME_fuzz --write-seeds build-fuzz/seeds/NAME
 #   build-fuzz/bin/retort_NAME_libfuzzer -max_total_time=600 build-fuzz/seeds/NAME

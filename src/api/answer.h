@@ -2,7 +2,10 @@
 //
 // Streams go event by event, whole JSON answers at once. What is changed: opaque reasoning is sealed, reasoning and
 // log-probabilities are taken out where the caller may not have them, the usage event that the gateway asked for itself
-// is kept back. Everything else, unknown events too, passes unchanged. One object per answer; one thread.
+// is kept back. Everything else, unknown events too, passes unchanged, and a change touches no byte beside the value
+// that it changes. One object per answer; one thread.
+//
+// Of an answer to kStored the form is told by its body. Answers that don't generate pass; usage in them is read.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/json_reader.h"
 #include "api/request_facts.h"
 #include "api/route.h"
 #include "base/json.h"
@@ -21,35 +25,46 @@ struct Usage {
   std::int64_t input = 0;      // tokens, cached ones included
   std::int64_t output = 0;     // tokens, reasoning included
   std::int64_t reasoning = 0;  // tokens, as far as the API tells
-  bool reported = false;       // by the upstream; else estimated from bytes (four a token), rounded up
+  // By the upstream for the whole answer; else estimated from bytes (four a token, rounded up), and no less than what
+  // was reported on the way.
+  bool reported = false;
 };
 
 struct AnswerFacts {
   Usage usage;
-  std::string finish;   // "stop", "length", "tool_calls", "end_turn", …; the first choice's
+  std::string finish;   // "stop", "length", "tool_calls", "end_turn", "completed", "max_output_tokens", …; the first
+                        // choice's
   bool ended = false;   // its own end came: [DONE], response.completed/incomplete/failed, message_stop, or whole JSON
   bool failed = false;  // an error object or event came from upstream
   bool reasoning_seen = false;
   std::string text;  // kept only when asked for: of the first choice
   std::string reasoning;
-  Json tool_calls;  // an array, as the dialect has them; null when there are none
-  std::int64_t text_bytes = 0;
+  Json tool_calls;              // an array, as the dialect has them; null when there are none
+  std::int64_t text_bytes = 0;  // of all choices
   std::int64_t reasoning_bytes = 0;
+  std::int64_t unreadable = 0;  // events or bodies that are no JSON: nothing could be taken out of them
+  std::int64_t sequence = -1;   // the last sequence_number (responses)
 };
 
 struct AnswerEdits {
   bool keep_text = false;  // fill AnswerFacts.text, reasoning and tool_calls
-  bool hide_usage =
-      false;  // chat and completions: drop the chunk that include_usage added, and `usage: null` elsewhere
-  bool strip_reasoning = false;  // texts of reasoning; signatures and blobs stay (sealed)
-  bool strip_logprobs = false;   // should any come unasked
-  // A blob as upstream sent it -> what the client gets. Empty function: blobs pass as they are.
+  // Chat and completions: drop the chunk that include_usage added (no choices, a usage object), and `"usage":null`
+  // elsewhere.
+  bool hide_usage = false;
+  // Texts of reasoning; signatures and blobs stay (sealed). Messages: thinking blocks stay, empty. Responses: events
+  // of reasoning's text are dropped, items have none. Chat: the fields become null, chunks with nothing else go.
+  bool strip_reasoning = false;
+  bool strip_logprobs = false;  // should any come unasked
+  // A blob as upstream sent it -> what the client gets; called once for each distinct blob of an answer. Empty
+  // function: blobs pass as they are. A signature that comes in several deltas is joined at the end of its block.
   std::function<std::string(std::string_view blob)> seal;
 };
 
 class AnswerStream {
  public:
-  AnswerStream(Operation operation, std::int64_t prompt_bytes, AnswerEdits edits);
+  // `reader`: shared by the answers of a thread, so that a waiting stream holds no parser's memory; null: its own.
+  AnswerStream(Operation operation, std::int64_t prompt_bytes, AnswerEdits edits,
+               std::shared_ptr<JsonReader> reader = nullptr);
   ~AnswerStream();
   AnswerStream(AnswerStream&&) noexcept;
 
@@ -58,9 +73,11 @@ class AnswerStream {
   // What to send on for a whole JSON answer. A body that isn't JSON passes unchanged and is metered by its bytes.
   std::string whole(std::string_view body);
   // The end of upstream's bytes: what is left to send on (an event that no empty line ended is dropped: it is cut).
-  void end();
+  std::string end();
   // So far; usage is estimated until it is reported.
   AnswerFacts facts() const;
+  // AnswerFacts::unreadable, without a copy of the rest.
+  std::int64_t unreadable() const;
 
  private:
   struct Inside;

@@ -1,7 +1,8 @@
 // What a request asks for, read whole before anything is decided.
 //
 // Refused are bodies that two readers could read in two ways: the same key twice in an object (at any depth), invalid
-// UTF-8, nesting beyond 128, and what isn't JSON. One reader per thread (it keeps its memory); the facts are values.
+// UTF-8, nesting beyond 128, and what isn't JSON. A null is as good as no member, as the official clients have it. One
+// reader per thread (it keeps its memory); the facts are values.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ struct RequestFacts {
   bool stream = false;
   bool include_usage = false;              // stream_options.include_usage, as the client set it
   std::optional<std::int64_t> max_tokens;  // of an answer, reasoning with it: whichever of its names the API has
-  std::int64_t n = 1;                      // completions asked for (with best_of, the larger)
-  bool logprobs = false;                   // asked for in any form (logprobs, top_logprobs, include)
+  std::int64_t n = 1;                      // answers asked for: n or best_of, the larger, for each prompt of a list
+  bool logprobs = false;                   // asked for in any form (logprobs, top_logprobs, prompt_logprobs, include)
   std::int64_t top_logprobs = 0;           // alternatives a place
   bool echo = false;                       // completions: the prompt's own log-probabilities
   bool logit_bias = false;
@@ -32,11 +33,12 @@ struct RequestFacts {
   bool tools = false;                 // tools (or functions) are given
   bool reasoning = false;             // asked for: reasoning_effort, reasoning, thinking, include reasoning
   std::int64_t reasoning_budget = 0;  // tokens, where said (thinking.budget_tokens)
-  bool continues = false;             // previous_response_id or conversation: what the provider remembers is read
-  bool blobs = false;                 // opaque reasoning may be in it (api/blobs.h)
-  std::string end_user;               // safety_identifier, user or metadata.user_id; "" when none
-  std::int64_t prompt_bytes = 0;      // of text in messages, input, system, instructions and prompt
-  std::int64_t other_bytes = 0;       // tool schemas, images and everything else
+  bool continues = false;  // previous_response_id, conversation or item_reference: what the provider remembers is read
+  bool blobs = false;      // opaque reasoning may be in it (api/blobs.h)
+  std::string end_user;    // safety_identifier, user or metadata.user_id; "" when none
+  std::int64_t prompt_bytes = 0;  // of text in messages, input, system, instructions and prompt; four a token's id
+  std::int64_t other_bytes = 0;   // of keys and values elsewhere: tool schemas, calls, images and everything else
+  std::int64_t media_bytes = 0;   // of other_bytes: images, sound and files, by value or by address
 };
 
 class RequestReader {

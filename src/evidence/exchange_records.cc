@@ -264,12 +264,12 @@ void append_json(const AdmissionRecord& record, std::string& out) {
   json.text_unless_empty("end_customer", record.end_customer);
   if (record.granted != Exposure{}) append_exposure(record.granted, json.member("granted"));
   json.text("id", record.id);
-  json.number_unless_zero("reserved_nano_usd", record.reserved_nano_usd);
   json.text_unless_empty("in_force", record.in_force);
   json.text_unless_empty("model", record.model);
   if (!record.network.empty()) json.member("network") += record.network;
   json.text_unless_empty("organisation", record.organisation);
   json.text_unless_empty("path", record.path);
+  json.number_unless_zero("reserved_nano_usd", record.reserved_nano_usd);
   if (record.sealed) append_sealed(*record.sealed, json.member("sealed"));
   json.number_unless_zero("status", record.status);
   if (!record.texts.empty()) append_texts(record.texts, json.member("texts"));

@@ -10,8 +10,12 @@ namespace {
 constexpr std::int64_t kHour_ms = 3'600'000;
 constexpr double kMostHours = 24 * 366;
 
-net::HttpResponse json(int status, const Json& document) { return net::json_response(status, canonical_json(document)); }
-net::HttpResponse sentence(int status, const std::string& text) { return json(status, {{"error", {{"message", text}}}}); }
+net::HttpResponse json(int status, const Json& document) {
+  return net::json_response(status, canonical_json(document));
+}
+net::HttpResponse sentence(int status, const std::string& text) {
+  return json(status, {{"error", {{"message", text}}}});
+}
 
 Json step_json(const KeptStep& kept) {
   Json line = {{"id", kept.id},
@@ -52,10 +56,10 @@ Result<std::unique_ptr<Admin>> Admin::start(GuardState& state) {
   options.host = listen.host;
   options.port = listen.port;
   RETORT_ASSIGN(admin->server_,
-                net::HttpServer::listen(std::move(options),
-                                        [raw = admin.get()](net::HttpRequest request, std::shared_ptr<net::Reply> reply) {
-                                          reply->send(raw->answer(request));
-                                        }));
+                net::HttpServer::listen(std::move(options), [raw = admin.get()](net::HttpRequest request,
+                                                                                std::shared_ptr<net::Reply> reply) {
+                  reply->send(raw->answer(request));
+                }));
   return admin;
 }
 
@@ -93,12 +97,17 @@ Result<net::HttpResponse> Admin::act(const net::HttpRequest& request) {
     if (!kind) return caller_error("'step' is not one of " + policy::step_names() + ".");
     const double hours = body.contains("hours") && body["hours"].is_number() ? body["hours"].get<double>() : 24;
     if (!(hours > 0 && hours <= kMostHours)) return caller_error("'hours' is not between 0 and 8784.");
-    policy::Step step{*kind, text_of(body, "account"), text_of(body, "by"), text_of(body, "reason"), now,
+    policy::Step step{*kind,
+                      text_of(body, "account"),
+                      text_of(body, "by"),
+                      text_of(body, "reason"),
+                      now,
                       now + static_cast<std::int64_t>(hours * kHour_ms)};
     RETORT_ASSIGN(const std::int64_t id, state_.steps->set(step));
     if (state_.recorder) {
-      RETORT_TRY(state_.recorder->act("step", {{"account", step.account}, {"step", text_of(body, "step")}, {"by", step.by},
-                                               {"reason", step.reason}}, now));
+      RETORT_TRY(state_.recorder->act(
+          "step",
+          {{"account", step.account}, {"step", text_of(body, "step")}, {"by", step.by}, {"reason", step.reason}}, now));
     }
     return json(200, {{"id", id}});
   }

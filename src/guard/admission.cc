@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
 
@@ -75,6 +76,7 @@ struct Admitter::Pass {
   const callers::Caller* caller = nullptr;
   std::optional<origin::NetworkFacts> network{};
   std::string client_ip{};
+  std::optional<std::string> body{};  // when blobs were changed in it
   std::vector<policy::Step> steps{};
   std::vector<std::string> flags{};  // of network rules
 
@@ -102,7 +104,8 @@ struct Admitter::Pass {
     out.tier = known->tier;
     if (caller->listed) {
       return refuse(403, "account_listed", "callers.listed",
-                    "This account's owner is on a list of parties that may not be served; write to the operator of this API if you think that is a mistake.");
+                    "This account's owner is on a list of parties that may not be served; write to the operator of "
+                    "this API if you think that is a mistake.");
     }
     return identify_end_customer();
   }
@@ -111,13 +114,15 @@ struct Admitter::Pass {
     const auto header = request.headers.find(callers::kEndCustomerHeader);
     if (!header) return true;
     if (!caller->attested(out.begun_unix_ms) || !caller->attestation) {
-      return refuse(403, "not_a_reseller", "callers.end_customer",
-                    "The header x-retort-end-customer is for attested resellers; leave it out, or ask the operator of this API.");
+      return refuse(
+          403, "not_a_reseller", "callers.end_customer",
+          "The header x-retort-end-customer is for attested resellers; leave it out, or ask the operator of this API.");
     }
     const auto pseudonym = callers::verify_end_customer(*header, *caller->attestation, out.begun_unix_ms / 1000);
     if (!pseudonym) {
       return refuse(403, "end_customer_not_attested", "callers.end_customer",
-                    "The header x-retort-end-customer is not accepted: " + std::string(callers::text_of(pseudonym.error())) + ".");
+                    "The header x-retort-end-customer is not accepted: " +
+                        std::string(callers::text_of(pseudonym.error())) + ".");
     }
     out.end_customer = *pseudonym;
     return true;
@@ -128,7 +133,8 @@ struct Admitter::Pass {
     if (!peer) {
       client_ip = request.peer;
       if (rules.network_rules.rules.empty() || rules.policy.fail.network == "open") return true;
-      return refuse(503, "network_unknown", "fail.network", "The address of this connection could not be read; try again.");
+      return refuse(503, "network_unknown", "fail.network",
+                    "The address of this connection could not be read; try again.");
     }
     std::vector<std::string_view> fields;
     const std::string_view name = rules.hop_header == origin::HopHeader::kForwarded ? "forwarded" : "x-forwarded-for";
@@ -146,8 +152,9 @@ struct Admitter::Pass {
       case origin::NetworkOutcome::kPass: return true;
       case origin::NetworkOutcome::kFlag: flags.push_back("network." + decided.rule); return true;
       case origin::NetworkOutcome::kVerify:
-        return refuse(403, "verification_required", "network." + decided.rule,
-                      "From this network the account must be verified before it can go on; ask the operator of this API how.");
+        return refuse(
+            403, "verification_required", "network." + decided.rule,
+            "From this network the account must be verified before it can go on; ask the operator of this API how.");
       case origin::NetworkOutcome::kRefuse:
         return refuse(403, "network_refused", "network." + decided.rule,
                       "This API is not offered to the network this request comes from.");
@@ -183,6 +190,65 @@ struct Admitter::Pass {
     }
     return true;
   }
+
+  // Sealed blobs of the request are opened for upstream; what comes from elsewhere ends here.
+  bool open_blobs() {
+    out.sealed_for = caller->organisation.empty() ? "account " + out.account : "organisation " + caller->organisation;
+    if (!out.end_customer.empty()) out.sealed_for += "\nend customer " + out.end_customer;
+    if (!out.in_force->sealer || !out.facts || !out.facts->blobs || !forwards) return true;
+    bool dropped = false;
+    std::string outcome;
+    auto rewritten = api::rewrite_blobs(
+        out.route.operation, request.body,
+        [&](std::string_view blob, const Digest& prefix) { return fate_of(blob, prefix, outcome, dropped); });
+    if (!rewritten) {
+      ++state.metrics.refused_blobs;
+      return refuse(400, "invalid_reasoning", "sealing." + outcome, rewritten.error().message);
+    }
+    body = std::move(*rewritten);
+    if (dropped) out.decision.withheld.emplace_back("reasoning_blobs");
+    return true;
+  }
+
+  api::BlobFate fate_of(std::string_view blob, const Digest& prefix, std::string& outcome, bool& dropped) {
+    const sealing::Opened opened =
+        out.in_force->sealer->open(blob, {out.sealed_for, out.facts->model, prefix, out.begun_unix_ms});
+    outcome = sealing::name_of(opened.outcome);
+    const SealingOptions& options = rules.options.sealing;
+    const auto refused = [](std::string sentence) {
+      return api::BlobFate{api::BlobFate::Kind::kRefuse, {}, std::move(sentence)};
+    };
+    switch (opened.outcome) {
+      case sealing::Outcome::kOpened:
+        out.conversation = opened.conversation;
+        return {api::BlobFate::Kind::kReplace, opened.blob, {}};
+      case sealing::Outcome::kTampered:
+      case sealing::Outcome::kForeignOrganisation:
+        flags.push_back("sealing." + outcome + (opened.sealed_for.empty() ? "" : " " + opened.sealed_for));
+        return refused(
+            "The opaque reasoning in this request is not what this API gave to your account; send the conversation "
+            "without it.");
+      case sealing::Outcome::kExpired:
+        return refused("The opaque reasoning in this request has expired; send the conversation without it.");
+      case sealing::Outcome::kOtherModel:
+        if (options.other_model == "refuse") {
+          return refused("The opaque reasoning in this request is another model's; send the conversation without it.");
+        }
+        break;
+      case sealing::Outcome::kChangedPrefix:
+        if (options.changed_prefix == "refuse") {
+          return refused(
+              "The conversation before the opaque reasoning in this request was changed; send it without it.");
+        }
+        break;
+      // From before this gateway, or from another door: it may not come in by this one.
+      case sealing::Outcome::kNotSealed: break;
+    }
+    dropped = true;
+    return {api::BlobFate::Kind::kDrop, {}, {}};
+  }
+
+  std::string_view sent_body() const { return body ? std::string_view(*body) : std::string_view(request.body); }
 
   bool choose_upstream() {
     const std::string model = out.facts ? out.facts->model : std::string();
@@ -232,21 +298,23 @@ struct Admitter::Pass {
         tokens += std::min(out.facts->max_tokens.value_or(kLikelyAnswerTokens), kLikelyAnswerTokens) * out.facts->n;
       }
     }
-    policy::Admission admitted = state.limits.admit(out.account, limits, tokens, worst,
-                                                    {state.clock.monotonic_s(), out.begun_unix_ms});
+    policy::Admission admitted =
+        state.limits.admit(out.account, limits, tokens, worst, {state.clock.monotonic_s(), out.begun_unix_ms});
     const std::string rule = "limits." + std::string(policy::name_of(admitted.refused_by));
     switch (admitted.refused_by) {
       case policy::LimitKind::kNone: break;
       case policy::LimitKind::kMoney:
         // Trying again would only cost the caller time: said by the header, and by OpenAI's own code for it.
-        refuse(429, "insufficient_quota", rule, "The day's budget of this account is used up; it begins anew at midnight UTC.");
+        refuse(429, "insufficient_quota", rule,
+               "The day's budget of this account is used up; it begins anew at midnight UTC.");
         out.refused->retry = false;
         out.refused->retry_after_s = admitted.retry_after_s;
         return false;
       default:
-        return refuse(429, "rate_limit_exceeded", rule,
-                      "This account asks faster than its " + std::string(policy::name_of(admitted.refused_by)) + " allow.",
-                      std::max(0.001, admitted.retry_after_s));
+        return refuse(
+            429, "rate_limit_exceeded", rule,
+            "This account asks faster than its " + std::string(policy::name_of(admitted.refused_by)) + " allow.",
+            std::max(0.001, admitted.retry_after_s));
     }
     out.reservation = std::move(admitted.reservation);
     return true;
@@ -287,6 +355,7 @@ struct Admitter::Pass {
       }
     }
     for (const std::string& flag : flags) record.decision.steps.push_back("flag " + flag);
+    if (out.conversation) record.conversation = sealing::hex(*out.conversation);
     record.decision.withheld = out.decision.withheld;
     record.reserved_nano_usd = out.refused ? 0 : out.reservation.worst();
     record.in_force = out.in_force->digest;
@@ -309,7 +378,8 @@ struct Admitter::Pass {
     if (!rules.options.evidence.required || out.refused) return true;
     out.reservation.cancel();
     return refuse(503, "evidence_unavailable", "evidence.required",
-                  "This gateway cannot keep its records at the moment and therefore serves nobody; try again later.", 5);
+                  "This gateway cannot keep its records at the moment and therefore serves nobody; try again later.",
+                  5);
   }
 };
 
@@ -327,11 +397,16 @@ Admission Admitter::admit(const net::HttpRequest& request, bool forwards) {
   }
   out.in_force = state_.now();
   out.route = api::route_of(request);
-  Pass pass{.state = state_, .reader = reader_, .request = request, .forwards = forwards, .out = out, .rules = *out.in_force->rules};
+  Pass pass{.state = state_,
+            .reader = reader_,
+            .request = request,
+            .forwards = forwards,
+            .out = out,
+            .rules = *out.in_force->rules};
   const bool admitted = pass.authenticate() && pass.locate() && pass.find_policy() && pass.read_body() &&
-                        pass.decide() && pass.choose_upstream() && pass.limit();
+                        pass.decide() && pass.open_blobs() && pass.choose_upstream() && pass.limit();
   if (admitted && out.facts && forwards) {
-    out.body = policy::edited_body(out.route.operation, request.body, *out.facts, out.decision, true);
+    out.body = policy::edited_body(out.route.operation, pass.sent_body(), *out.facts, out.decision, true);
   } else if (admitted && forwards) {
     out.body = request.body;
   }

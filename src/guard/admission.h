@@ -3,8 +3,8 @@
 //   path and dialect; the caller's key; ownership lists; network; steps; the request's body; what is exposed; sealed
 //   reasoning; limits and money; the admission record
 //
-// The proxy, nginx's auth_request and Envoy's ext_authz all ask here. Called on a worker's thread; blocks on nothing but
-// the spool's write.
+// The proxy, nginx's auth_request and Envoy's ext_authz all ask here. Called on a worker's thread; blocks on nothing
+// but the spool's write.
 #pragma once
 
 #include <memory>
@@ -35,10 +35,12 @@ struct Admission {
   policy::Decision decision;
   policy::Reservation reservation;
 
-  const Upstream* upstream = nullptr;     // of in_force's rules
-  const policy::Price* price = nullptr;   // likewise; null: it costs nothing here
-  std::string body;                       // what goes upstream
-  bool recorded = false;                  // an admission record was written: a completion must follow
+  const Upstream* upstream = nullptr;    // of in_force's rules
+  const policy::Price* price = nullptr;  // likewise; null: it costs nothing here
+  std::string body;                      // what goes upstream
+  std::string sealed_for;                // whose reasoning is sealed: organisation, or a reseller's end customer
+  std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
+  bool recorded = false;                                // an admission record was written: a completion must follow
 
   // The request ends here: what its caller is told, and the rule that decided.
   std::optional<api::ApiError> refused;
@@ -50,8 +52,8 @@ class Admitter {
   // `worker`: makes the ids of one worker differ from another's.
   Admitter(GuardState& state, std::uint64_t seed);
 
-  // Where there is no upstream to forward to (auth_request, ext_authz), `forwards` is false: then the request needs none,
-  // and its body may be absent.
+  // Where there is no upstream to forward to (auth_request, ext_authz), `forwards` is false: then the request needs
+  // none, and its body may be absent.
   Admission admit(const net::HttpRequest& request, bool forwards = true);
 
  private:

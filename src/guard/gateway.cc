@@ -95,7 +95,8 @@ Result<std::unique_ptr<Gateway>> Gateway::start(const std::filesystem::path& con
   std::uint64_t number = 0;
   for (const std::uint8_t byte : seed) number = (number << 8U) | byte;
   for (std::int64_t i = 0; i < workers; ++i) {
-    RETORT_ASSIGN(auto worker, Worker::start(*inside->state, server, derive_seed(number, "exchange ids", static_cast<std::uint64_t>(i))));
+    RETORT_ASSIGN(auto worker, Worker::start(*inside->state, server,
+                                             derive_seed(number, "exchange ids", static_cast<std::uint64_t>(i))));
     server.port = worker->server().port();  // a free one that was taken: the others share it
     if (inside->workers.empty()) inside->url = worker->server().url();
     inside->workers.push_back(std::move(worker));

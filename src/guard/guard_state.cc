@@ -11,7 +11,27 @@ std::string fixed_part(const GuardOptions& options) {
   const EvidenceOptions& evidence = options.evidence;
   return options.listen + "\n" + std::to_string(options.workers) + "\n" + options.admin.listen + "\n" +
          options.callers.path + "\n" + evidence.path + "\n" + evidence.prompts + "\n" +
-         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" + options.sealing.keys;
+         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" +
+         options.sealing.keys;
+}
+
+std::string stamp_of(const Rules& rules) {
+  std::string stamp;
+  for (const std::filesystem::path& file : {rules.file, rules.path(rules.options.sealing.keys)}) {
+    std::error_code error;
+    const auto time = std::filesystem::last_write_time(file, error);
+    stamp += std::to_string(error ? 0 : time.time_since_epoch().count()) + "\n";
+  }
+  return stamp;
+}
+
+Result<std::shared_ptr<const sealing::Sealer>> open_sealer(const Rules& rules, std::int64_t now_unix_ms) {
+  const std::string& keys = rules.options.sealing.keys;
+  if (keys.empty()) return std::shared_ptr<const sealing::Sealer>();
+  const std::filesystem::path path = rules.path(keys);
+  auto ring = is_there(path) ? sealing::KeyRing::read(path) : sealing::KeyRing::add(path, "first", now_unix_ms);
+  if (!ring) return Failure(ring.error());
+  return std::shared_ptr<const sealing::Sealer>(std::make_shared<sealing::Sealer>(std::move(*ring)));
 }
 
 }  // namespace
@@ -23,9 +43,8 @@ Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules
   RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
   RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
   RETORT_TRY(state->open_evidence(*rules));
-  std::error_code ignored;
-  state->file_time_ = std::filesystem::last_write_time(rules->file, ignored);
-  RETORT_TRY(state->put_in_force(std::move(rules)));
+  RETORT_TRY(state->put_in_force(rules));
+  state->stamp_ = stamp_of(*rules);
   return state;
 }
 
@@ -48,8 +67,8 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
                       : options.prompts == "sketch" ? evidence::Prompts::kSketch
                                                     : evidence::Prompts::kNone;
   recording.retention_days = options.retention_days;
-  RETORT_ASSIGN(recording.master, read_or_make_key(folder / "master.key"));
-  recording.keys_folder = folder / "data-keys";
+  RETORT_ASSIGN(recording.master, read_or_make_key(evidence::master_key_path(folder)));
+  recording.keys_folder = evidence::data_keys_folder(folder);
   recorder = std::make_unique<evidence::Recorder>(std::move(recording), *spool);
   RETORT_TRY(recorder->sweep(clock.unix_ms()));
   return {};
@@ -57,6 +76,7 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
 
 Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   auto in_force = std::make_shared<InForce>();
+  RETORT_ASSIGN(in_force->sealer, open_sealer(*rules, clock.unix_ms()));
   if (recorder) {
     RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
   }
@@ -95,11 +115,9 @@ void GuardState::refresh() {
   tell(callers->refresh());
   tell(steps->refresh());
   const std::shared_ptr<const Rules> rules = now()->rules;
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(rules->file, error);
-  const bool file_changed = !error && time != file_time_;
-  if (!file_changed && !rules->sources->files_changed()) return;
-  file_time_ = time;
+  std::string stamp = stamp_of(*rules);
+  if (stamp == stamp_ && !rules->sources->files_changed()) return;
+  stamp_ = std::move(stamp);
   const Result<void> reloaded = reload();
   log(reloaded ? "The configuration was read again." : reloaded.error().message);
 }

@@ -18,15 +18,17 @@
 #include "guard/rules.h"
 #include "guard/step_book.h"
 #include "policy/limits.h"
+#include "sealing/sealer.h"
 
 namespace retort::guard {
 
 using Log = std::function<void(const std::string& sentence)>;
 
-// The rules, and the digest by which the evidence names them.
+// The rules, the digest by which the evidence names them, and the key ring that reasoning is sealed with.
 struct InForce {
   std::shared_ptr<const Rules> rules;
   std::string digest;
+  std::shared_ptr<const sealing::Sealer> sealer;  // null: reasoning passes unsealed
 };
 
 class GuardState {
@@ -60,7 +62,7 @@ class GuardState {
   Result<void> open_evidence(const Rules& rules);
 
   std::mutex reloading_;
-  std::filesystem::file_time_type file_time_{};
+  std::string stamp_;  // of guard.yaml and the key ring, when they were read last
   mutable std::mutex swapping_;
   std::shared_ptr<const InForce> in_force_;
 };

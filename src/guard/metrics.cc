@@ -60,8 +60,8 @@ std::string Metrics::prometheus() const {
     }
     text << "\"} " << sum << '\n';
   }
-  text << "retort_guard_admission_seconds_sum " << admission_sum_us_.load() / 1e6 << "\nretort_guard_admission_seconds_count "
-       << sum << '\n';
+  text << "retort_guard_admission_seconds_sum " << admission_sum_us_.load() / 1e6
+       << "\nretort_guard_admission_seconds_count " << sum << '\n';
   one("under_way", "gauge", "Requests being answered.", under_way.load());
   one("streams", "gauge", "Event streams being sent.", streams.load());
   one("input_tokens_total", "counter", "Tokens of prompts, as upstream counted them.", input_tokens.load());
@@ -72,7 +72,8 @@ std::string Metrics::prometheus() const {
   one("evidence_records_total", "counter", "Records of evidence written.", evidence_records.load());
   one("evidence_failures_total", "counter", "Records of evidence that could not be written.", evidence_failures.load());
   one("sealed_blobs_total", "counter", "Opaque reasoning sealed.", sealed_blobs.load());
-  one("refused_blobs_total", "counter", "Sealed reasoning that came back from where it must not.", refused_blobs.load());
+  one("refused_blobs_total", "counter", "Sealed reasoning that came back from where it must not.",
+      refused_blobs.load());
   one("reloads_total", "counter", "Configurations taken over while running.", reloads.load());
   one("failed_reloads_total", "counter", "Configurations that could not be taken over.", failed_reloads.load());
   one("overshoot_usd_total", "counter", "What upstream billed above reserved worst cases.",

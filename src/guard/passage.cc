@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "guard/worker.h"
@@ -19,17 +20,31 @@ constexpr std::size_t kMostBacklog = 256 << 10;
 
 // Of one hop, or of this hop's own business (RFC 9110, 7.6.1); and what a caller must not say to the provider.
 bool stays_here(std::string_view name) {
-  static constexpr std::array<std::string_view, 17> kNames = {
-      "connection",     "keep-alive",        "proxy-connection", "proxy-authorization", "proxy-authenticate", "te",
-      "trailer",        "transfer-encoding", "upgrade",          "host",                "content-length",     "expect",
-      "authorization",  "x-api-key",         "accept-encoding",  "x-forwarded-for",     "forwarded"};
+  static constexpr std::array<std::string_view, 17> kNames = {"connection",
+                                                              "keep-alive",
+                                                              "proxy-connection",
+                                                              "proxy-authorization",
+                                                              "proxy-authenticate",
+                                                              "te",
+                                                              "trailer",
+                                                              "transfer-encoding",
+                                                              "upgrade",
+                                                              "host",
+                                                              "content-length",
+                                                              "expect",
+                                                              "authorization",
+                                                              "x-api-key",
+                                                              "accept-encoding",
+                                                              "x-forwarded-for",
+                                                              "forwarded"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("x-retort-") ||
          name.starts_with("proxy-") || name == "x-real-ip" || name == "x-forwarded-proto" || name == "x-forwarded-host";
 }
 
 bool answer_stays_here(std::string_view name) {
-  static constexpr std::array<std::string_view, 8> kNames = {"connection", "keep-alive", "proxy-connection", "te", "trailer",
-                                                             "transfer-encoding", "upgrade", "content-length"};
+  static constexpr std::array<std::string_view, 8> kNames = {"connection", "keep-alive",    "proxy-connection",
+                                                             "te",         "trailer",       "transfer-encoding",
+                                                             "upgrade",    "content-length"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("x-retort-");
 }
 
@@ -66,7 +81,8 @@ void Passage::begin() {
     refuse(*admission_.refused);
     return;
   }
-  request_.body = {};
+  // What blobs of the answer are bound to.
+  if (!admission_.in_force->sealer) request_.body = {};
   state_.metrics.under_way.fetch_add(1, std::memory_order_relaxed);
   // Weak: the reply keeps the connection's callback, and this keeps the reply.
   reply_->on_gone([weak = weak_from_this()] {
@@ -134,7 +150,8 @@ void Passage::on_head(net::HttpResponse head) {
     return;
   }
   head_ = std::move(head);
-  const bool whole_models = admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
+  const bool whole_models =
+      admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
   if (generated || whole_models) {
     how_ = generated && head_.status < 300 && is_stream(head_.headers) ? How::kStreamed : How::kCollected;
   }
@@ -145,7 +162,11 @@ void Passage::on_head(net::HttpResponse head) {
     edits.hide_usage = !admission_.facts->include_usage;
     edits.strip_reasoning = decision.strip_reasoning;
     edits.strip_logprobs = decision.strip_logprobs;
-    answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes, std::move(edits));
+    if (admission_.in_force->sealer) {
+      edits.seal = [this](std::string_view blob) { return sealed(blob); };
+    }
+    answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes,
+                                                  std::move(edits));
   }
   if (how_ == How::kCollected) return;
   net::HttpResponse first;
@@ -300,6 +321,25 @@ void Passage::caller_left() {
   complete(state_.draining ? evidence::Ended::kDrained : evidence::Ended::kClientAborted, begun_ ? head_.status : 0);
 }
 
+std::string Passage::sealed(std::string_view blob) {
+  if (!prefix_) {
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body);
+    prefix_ = digest ? *digest : Digest{};
+  }
+  const SealingOptions& options = admission_.in_force->rules->options.sealing;
+  constexpr std::int64_t kHour_ms = 3'600'000;
+  const auto text =
+      admission_.in_force->sealer->seal(blob, {admission_.sealed_for, admission_.conversation, admission_.facts->model,
+                                               *prefix_, state_.clock.unix_ms() + options.expire_hours * kHour_ms});
+  if (!text) {
+    state_.log(text.error().message);
+    return {};  // an empty blob is worth nothing, and gives nothing away
+  }
+  admission_.conversation = text->conversation;
+  ++state_.metrics.sealed_blobs;
+  return text->text;
+}
+
 bool Passage::complete(evidence::Ended ended, int status) {
   if (completed_) return true;
   completed_ = true;
@@ -317,12 +357,14 @@ bool Passage::complete(evidence::Ended ended, int status) {
   const policy::NanoUsd over = admission_.reservation.settle(tokens, cost);
   if (over > 0) {
     state_.metrics.overshoot_nano_usd += static_cast<std::uint64_t>(over);
-    state_.log("Upstream billed " + std::to_string(policy::usd(over)) + " USD above what was reserved for " + admission_.id + ".");
+    state_.log("Upstream billed " + std::to_string(policy::usd(over)) + " USD above what was reserved for " +
+               admission_.id + ".");
   }
   if (billed) {
     state_.metrics.input_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.input), std::memory_order_relaxed);
     state_.metrics.output_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.output), std::memory_order_relaxed);
-    state_.metrics.reasoning_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.reasoning), std::memory_order_relaxed);
+    state_.metrics.reasoning_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.reasoning),
+                                              std::memory_order_relaxed);
   }
   if (!admission_.recorded) return true;
   evidence::CompletionRecord record;

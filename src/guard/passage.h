@@ -41,6 +41,7 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
   void caller_left();
+  std::string sealed(std::string_view blob);
 
   Worker& worker_;
   GuardState& state_;
@@ -60,6 +61,7 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   std::size_t request_bytes_ = 0;
   std::size_t answer_bytes_ = 0;
   std::string upstream_id_;
+  std::optional<Digest> prefix_;  // of the conversation, once a blob was sealed
 };
 
 }  // namespace retort::guard

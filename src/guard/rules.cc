@@ -29,7 +29,8 @@ Result<void> read_network(Rules& rules) {
     rules.network_rules.rules.push_back({rule.name, rule.countries, rule.except_countries, std::move(asns), rule.kinds,
                                          origin::outcome_of(rule.outcome).value()});
   }
-  if (!options.unknown_country.empty()) rules.network_rules.unknown_country = origin::outcome_of(options.unknown_country);
+  if (!options.unknown_country.empty())
+    rules.network_rules.unknown_country = origin::outcome_of(options.unknown_country);
   rules.network_rules.refuse_by_country_alone = options.refuse_by_country_alone;
   return origin::check(rules.network_rules, rules.sources->kinds());
 }
@@ -81,11 +82,13 @@ void warn(Rules& rules) {
   bool money = false;
   for (const auto& [name, tier] : rules.policy.tiers) money = money || tier.limits.usd_per_day.has_value();
   if (money && rules.options.evidence.path.empty()) {
-    add("usd_per_day is kept in memory alone: after a restart the day begins at zero. With evidence.path it is restored.");
+    add("usd_per_day is kept in memory alone: after a restart the day begins at zero. With evidence.path it is "
+        "restored.");
   }
   if (rules.options.listen.find("127.0.0.1") == std::string::npos &&
       rules.options.listen.find("localhost") == std::string::npos && rules.options.tls.certificate.empty()) {
-    add("Callers are served in clear on " + rules.options.listen + ": their keys can be read on the way. Set tls, or "
+    add("Callers are served in clear on " + rules.options.listen +
+        ": their keys can be read on the way. Set tls, or "
         "let a proxy before the guard end TLS.");
   }
 }
@@ -171,7 +174,8 @@ Result<Listen> parse_listen(const std::string& text) {
     const auto parsed = std::from_chars(begin, end, listen.port);
     if (begin != end && parsed.ec == std::errc() && parsed.ptr == end) return listen;
   }
-  return caller_error("'" + text + "' is not where one can listen; expected an address and a port, such as "
+  return caller_error("'" + text +
+                      "' is not where one can listen; expected an address and a port, such as "
                       "127.0.0.1:8400 or [::]:8400.");
 }
 

@@ -47,7 +47,7 @@ struct Rules {
   origin::NetworkRules network_rules;
   origin::NetworkSet trusted_hops;
   origin::HopHeader hop_header = origin::HopHeader::kXForwardedFor;
-  std::string admin_token;  // secret
+  std::string admin_token;            // secret
   std::vector<std::string> warnings;  // whole sentences: what is allowed and seldom meant
 
   // The one that names the model, else the first of the family that names none; null: there is none.

@@ -11,8 +11,8 @@
 namespace retort::guard {
 
 struct RestoredSpending {
-  std::uint64_t exchanges = 0;   // of the day
-  std::uint64_t unsettled = 0;   // of them without a completion
+  std::uint64_t exchanges = 0;  // of the day
+  std::uint64_t unsettled = 0;  // of them without a completion
 };
 
 // Adds the UTC day's spending to `limits`. A spool that isn't there holds nothing.

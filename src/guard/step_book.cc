@@ -12,16 +12,18 @@ constexpr const char* kTables =
     " since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, undone_by TEXT, undone_ms INTEGER) STRICT;"
     "CREATE TRIGGER IF NOT EXISTS steps_stay BEFORE DELETE ON steps BEGIN"
     " SELECT raise(ABORT, 'steps are never removed'); END;"
-    "CREATE TRIGGER IF NOT EXISTS steps_are_fixed BEFORE UPDATE OF account, kind, by, reason, since_ms, until_ms ON steps"
+    "CREATE TRIGGER IF NOT EXISTS steps_are_fixed BEFORE UPDATE OF account, kind, by, reason, since_ms, until_ms ON "
+    "steps"
     " BEGIN SELECT raise(ABORT, 'steps are never rewritten'); END;";
 
 }  // namespace
 
 struct StepBook::State {
+  explicit State(store::Database opened) : database(std::move(opened)) {}
   store::Database database;
-  mutable std::mutex using_database{};
+  std::mutex using_database;
   std::int64_t version = -1;
-  mutable std::mutex swapping{};
+  std::mutex swapping;
   std::shared_ptr<const InForce> in_force = std::make_shared<InForce>();
 };
 
@@ -33,7 +35,7 @@ Result<std::unique_ptr<StepBook>> StepBook::open(const std::filesystem::path& da
   RETORT_ASSIGN(auto opened, store::Database::open(database, store::OpenMode::kReadWrite));
   RETORT_TRY(opened.run("PRAGMA journal_mode = WAL"));
   RETORT_TRY(opened.run(kTables));
-  std::unique_ptr<StepBook> book(new StepBook(std::make_unique<State>(State{std::move(opened)})));
+  std::unique_ptr<StepBook> book(new StepBook(std::make_unique<State>(std::move(opened))));
   RETORT_TRY(book->refresh());
   return book;
 }
@@ -64,9 +66,8 @@ Result<void> StepBook::undo(std::int64_t id, const std::string& by, std::int64_t
   if (by.empty()) return caller_error("Taking a step back needs the name of who does it; say --by NAME.");
   {
     const std::lock_guard lock(state_->using_database);
-    RETORT_ASSIGN(auto update,
-                  state_->database.prepare("UPDATE steps SET undone_by = ?, undone_ms = ?"
-                                           " WHERE id = ? AND undone_by IS NULL RETURNING id"));
+    RETORT_ASSIGN(auto update, state_->database.prepare("UPDATE steps SET undone_by = ?, undone_ms = ?"
+                                                        " WHERE id = ? AND undone_by IS NULL RETURNING id"));
     update.bind_text(1, by).bind(2, unix_ms).bind(3, id);
     RETORT_ASSIGN(const bool row, update.step());
     if (!row) {
@@ -90,8 +91,12 @@ Result<std::vector<KeptStep>> StepBook::all() const {
     if (!kind) continue;  // of a newer version
     KeptStep kept;
     kept.id = query.integer(0);
-    kept.step = {*kind,           std::string(query.text(1)), std::string(query.text(3)), std::string(query.text(4)),
-                 query.integer(5), query.integer(6)};
+    kept.step = {*kind,
+                 std::string(query.text(1)),
+                 std::string(query.text(3)),
+                 std::string(query.text(4)),
+                 query.integer(5),
+                 query.integer(6)};
     kept.undone_by = query.text(7);
     kept.undone_unix_ms = query.integer(8);
     steps.push_back(std::move(kept));

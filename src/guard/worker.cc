@@ -12,7 +12,8 @@ Worker::Worker(GuardState& state, std::uint64_t seed)
 Result<std::unique_ptr<Worker>> Worker::start(GuardState& state, net::ServerOptions options, std::uint64_t seed) {
   std::unique_ptr<Worker> worker(new Worker(state, seed));
   options.error_response = [](int status, std::string_view sentence) {
-    return api::error_response(api::Family::kOpenAi, {.status = status, .message = std::string(sentence), .code = {}, .param = {}}, "");
+    return api::error_response(api::Family::kOpenAi,
+                               {.status = status, .message = std::string(sentence), .code = {}, .param = {}}, "");
   };
   RETORT_ASSIGN(worker->server_, net::HttpServer::listen(
                                      std::move(options),

@@ -124,7 +124,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
   if (error) return world_error("The address of the listening socket is not to be had (" + error.message() + ").");
   core->port = bound.port();
   const std::string address = bound.address().to_string();
-  core->url = (core->tls ? "https://" : "http://") + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(core->port);
+  core->url = (core->tls ? "https://" : "http://") + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" +
+              std::to_string(core->port);
   std::unique_ptr<HttpServer> server(new HttpServer(core, std::move(thread)));
   asio::post(core->loop.io, [core] { core->accept(); });
   return server;

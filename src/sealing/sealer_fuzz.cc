@@ -28,8 +28,8 @@ const std::string& sealed_text() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(bytes), size);
   const sealing::Opened opened = sealer().open(text, {"acme", "model", std::nullopt, 0});
-  RETORT_CHECK((opened.outcome == sealing::Outcome::kOpened) == (text == sealed_text()));
-  RETORT_CHECK(opened.blob.empty() || opened.outcome == sealing::Outcome::kOpened);
+  // Blobs that were sealed in other runs are among the inputs; all hold this.
+  RETORT_CHECK(opened.blob == (opened.outcome == sealing::Outcome::kOpened ? "blob" : ""));
   const auto ring = sealing::KeyRing::parse(text, "ring");
   RETORT_CHECK(ring ? !ring->keys().empty() : !ring.error().message.empty());
   return 0;
