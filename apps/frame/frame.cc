@@ -22,12 +22,16 @@ std::string unknown_verb(const std::string& name) {
          own_name() + " help` lists them.";
 }
 
-// All long and short names of an app's flags, with their dashes.
+// All long and short names of an app's flags, with their dashes; also those of the verb of its own that was named.
 std::vector<std::string> flag_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  for (const CLI::App* inner : app.get_subcommands()) {
+    const std::vector<std::string> more = flag_names(*inner);
+    names.insert(names.end(), more.begin(), more.end());
   }
   return names;
 }

@@ -15,22 +15,24 @@ constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 std::string encode(std::string_view bytes, std::string_view letters, bool padded) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t there = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      group = (group << 8U) | (k < there ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    }
-    for (std::size_t k = 0; k < 4; ++k) {
-      if (k <= there) {
-        text += letters[(group >> (18U - 6U * k)) & 63U];
-      } else if (padded) {
-        text += '=';
-      }
-    }
+  std::string text((bytes.size() + 2) / 3 * 4, '=');
+  char* to = text.data();
+  const auto byte = [&bytes](std::size_t i) -> std::uint32_t { return static_cast<unsigned char>(bytes[i]); };
+  std::size_t i = 0;
+  for (; i + 3 <= bytes.size(); i += 3) {
+    const std::uint32_t group = byte(i) << 16U | byte(i + 1) << 8U | byte(i + 2);
+    *to++ = letters[group >> 18U];
+    *to++ = letters[(group >> 12U) & 63U];
+    *to++ = letters[(group >> 6U) & 63U];
+    *to++ = letters[group & 63U];
   }
+  if (const std::size_t left = bytes.size() - i; left > 0) {
+    const std::uint32_t group = byte(i) << 16U | (left > 1 ? byte(i + 1) << 8U : 0U);
+    *to++ = letters[group >> 18U];
+    *to++ = letters[(group >> 12U) & 63U];
+    if (left > 1) *to++ = letters[(group >> 6U) & 63U];
+  }
+  if (!padded) text.resize(static_cast<std::size_t>(to - text.data()));
   return text;
 }
 

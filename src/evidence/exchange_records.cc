@@ -269,6 +269,7 @@ void append_json(const AdmissionRecord& record, std::string& out) {
   if (!record.network.empty()) json.member("network") += record.network;
   json.text_unless_empty("organisation", record.organisation);
   json.text_unless_empty("path", record.path);
+  json.number_unless_zero("reserved_nano_usd", record.reserved_nano_usd);
   if (record.sealed) append_sealed(*record.sealed, json.member("sealed"));
   json.number_unless_zero("status", record.status);
   if (!record.texts.empty()) append_texts(record.texts, json.member("texts"));
@@ -317,6 +318,7 @@ Result<AdmissionRecord> read_admission(std::string_view text) {
   members.read("dialect", record.dialect);
   members.read("end_customer", record.end_customer);
   members.read("id", record.id);
+  members.read("reserved_nano_usd", record.reserved_nano_usd);
   members.read("in_force", record.in_force);
   members.read("model", record.model);
   members.read_object("network", record.network);

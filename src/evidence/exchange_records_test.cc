@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "evidence/json_text.h"
 
 namespace retort::evidence {
 namespace {
@@ -74,6 +75,17 @@ TEST(ExchangeRecords, AreCanonicalJsonAndReadBackTheSame) {
     const auto read = read_completion(text);
     ASSERT_TRUE(read) << read.error().message;
     EXPECT_EQ(*read, record);
+  }
+}
+
+TEST(ExchangeRecords, StringsAreEscapedAsCanonicalJsonDoes) {
+  std::string every;
+  for (int c = 1; c < 128; ++c) every += static_cast<char>(c);
+  for (const std::string& text : {every, every + std::string(1, '\0') + every, std::string("na\xC3\xAFve\n"),
+                                  std::string("bad\xC3"), std::string()}) {
+    std::string out;
+    append_json_string(out, text);
+    EXPECT_EQ(out, canonical_json(Json(text)));
   }
 }
 

@@ -8,21 +8,54 @@
 
 namespace retort::evidence {
 
+namespace {
+
+// What a byte needs inside a JSON string: 0 nothing, 1 \u00XX, else the letter after the backslash.
+constexpr std::array<char, 256> kEscapes = [] {
+  std::array<char, 256> escapes{};
+  for (std::size_t byte = 0; byte < 0x20; ++byte) escapes[byte] = 1;
+  escapes['"'] = '"';
+  escapes['\\'] = '\\';
+  escapes['\b'] = 'b';
+  escapes['\f'] = 'f';
+  escapes['\n'] = 'n';
+  escapes['\r'] = 'r';
+  escapes['\t'] = 't';
+  return escapes;
+}();
+
+bool is_ascii(std::string_view text) {
+  unsigned char all = 0;
+  for (const char c : text) all = static_cast<unsigned char>(all | static_cast<unsigned char>(c));
+  return all < 0x80;
+}
+
+}  // namespace
+
 void append_json_string(std::string& out, std::string_view value) {
-  bool plain = true;
-  bool ascii = true;
-  for (const char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    plain = plain && byte >= 0x20 && c != '"' && c != '\\' && byte != 0x7f;
-    ascii = ascii && byte < 0x80;
-  }
-  if (plain && (ascii || is_valid_utf8(value))) {
-    out += '"';
-    out += value;
-    out += '"';
+  if (!is_ascii(value) && !is_valid_utf8(value)) {
+    out += canonical_json(Json(std::string(value)));
     return;
   }
-  out += canonical_json(Json(std::string(value)));
+  out += '"';
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const char escape = kEscapes[static_cast<unsigned char>(value[i])];
+    if (escape == 0) continue;
+    out += value.substr(written, i - written);
+    written = i + 1;
+    out += '\\';
+    if (escape != 1) {
+      out += escape;
+      continue;
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    out += "u00";
+    out += kDigits[static_cast<unsigned char>(value[i]) >> 4U];
+    out += kDigits[static_cast<unsigned char>(value[i]) & 15U];
+  }
+  out += value.substr(written);
+  out += '"';
 }
 
 std::string& JsonText::member(std::string_view name) {

@@ -24,6 +24,10 @@
 
 namespace retort::evidence {
 
+// Where a folder of evidence keeps its secrets, unless told otherwise: the master key (read_or_make_key) and data keys.
+inline std::filesystem::path master_key_path(const std::filesystem::path& folder) { return folder / "master.key"; }
+inline std::filesystem::path data_keys_folder(const std::filesystem::path& folder) { return folder / "data-keys"; }
+
 enum class Prompts : std::uint8_t {
   kWhole,   // encrypted, and sketched
   kSketch,  // bytes, words, sketch

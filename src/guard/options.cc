@@ -19,7 +19,8 @@ void check_upstreams(const GuardOptions& options, recipe::Problems& problems) {
     }
   }
   if (options.upstreams.empty()) {
-    problems.add("upstreams", "is empty; expected at least one, such as [{name: main, url: \"http://127.0.0.1:8080\"}]");
+    problems.add("upstreams",
+                 "is empty; expected at least one, such as [{name: main, url: \"http://127.0.0.1:8080\"}]");
   }
 }
 
@@ -76,7 +77,8 @@ const recipe::MapShape<NetworkOptions>& network_shape() {
           .add("trusted_hops", &NetworkOptions::trusted_hops)
           .add("hop_header", &NetworkOptions::hop_header, {.choices = {"x_forwarded_for", "forwarded"}})
           .add("rules", &NetworkOptions::rules)
-          .add("unknown_country", &NetworkOptions::unknown_country, {.choices = {"", "pass", "flag", "verify", "refuse"}})
+          .add("unknown_country", &NetworkOptions::unknown_country,
+               {.choices = {"", "pass", "flag", "verify", "refuse"}})
           .add("refuse_by_country_alone", &NetworkOptions::refuse_by_country_alone);
   return shape;
 }
@@ -103,28 +105,34 @@ const recipe::OptionSet<GuardOptions>& guard_option_set() {
   static const auto set =
       recipe::OptionSet<GuardOptions>("", "Where the guard stands.")
           .add("listen", &GuardOptions::listen,
-               {.help = "Address and port for callers, such as 127.0.0.1:8400; port 0 takes a free one.", .not_empty = true})
+               {.help = "Address and port for callers, such as 127.0.0.1:8400; port 0 takes a free one.",
+                .not_empty = true})
           .add("workers", &GuardOptions::workers,
                {.unit = "threads", .help = "0 takes one a core, at most 4.", .minimum = 0, .maximum = 64})
           .add("max_body_mb", &GuardOptions::max_body_mb,
                {.unit = "MB", .help = "The largest request taken.", .minimum = 1, .maximum = 1024})
           .add("tls", &GuardOptions::tls, {.help = "PEM files; without them callers are served in clear."})
-          .add("admin", &GuardOptions::admin,
-               {.help = "A listener of its own for people and monitoring; its credential is in the variable token_env."})
+          .add(
+              "admin", &GuardOptions::admin,
+              {.help = "A listener of its own for people and monitoring; its credential is in the variable token_env."})
           .add("upstreams", &GuardOptions::upstreams,
                {.help = "The model APIs behind. A request goes to the one that names its model.", .required = true})
-          .add("callers", &GuardOptions::callers, {.help = "The folder that `keys` and `orgs` keep, and when an owned company counts as listed."})
+          .add("callers", &GuardOptions::callers,
+               {.help = "The folder that `keys` and `orgs` keep, and when an owned company counts as listed."})
           .add("network", &GuardOptions::network,
-               {.help = "What is known of addresses, and what follows: friction or evidence, refusal only where it is written out."})
+               {.help = "What is known of addresses, and what follows: friction or evidence, refusal only where it is "
+                        "written out."})
           .add("evidence", &GuardOptions::evidence, {.help = "The record of what was asked, decided and answered."})
-          .add("sealing", &GuardOptions::sealing, {.help = "Opaque reasoning is sealed for the organisation that it was given to."})
+          .add("sealing", &GuardOptions::sealing,
+               {.help = "Opaque reasoning is sealed for the organisation that it was given to."})
           .check(check_upstreams)
           .check([](const GuardOptions& options, recipe::Problems& problems) {
             if (options.tls.certificate.empty() != options.tls.key.empty()) {
               problems.add("tls", "has one of certificate and key; expected both, or neither");
             }
             if (!options.admin.listen.empty() && options.admin.token_env.empty()) {
-              problems.add("admin", "listens without a credential; expected token_env, the name of a variable that holds one");
+              problems.add("admin",
+                           "listens without a credential; expected token_env, the name of a variable that holds one");
             }
             if (options.evidence.required && options.evidence.path.empty()) {
               problems.add("evidence", "is required and has no path; expected a folder");

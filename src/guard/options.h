@@ -1,4 +1,5 @@
-// What guard.yaml may say beside the policy (policy/options.h): where to listen, who is behind, who calls, what is kept.
+// What guard.yaml may say beside the policy (policy/options.h): where to listen, who is behind, who calls, what is
+// kept.
 //
 // Plain values; the sets are immutable. Any thread.
 #pragma once
@@ -15,11 +16,11 @@ namespace retort::guard {
 
 struct UpstreamOptions {
   std::string name;
-  std::string dialect = "openai";    // openai | anthropic
-  std::string url;                   // up to and with what stands before /v1: "https://api.example.com"
-  std::string key_env;               // the provider's key is in this variable; empty: none is sent
-  std::vector<std::string> models;   // that it serves; empty: whatever no other upstream of the dialect names
-  std::string authorities;           // PEM file of authorities to trust; empty: the system's
+  std::string dialect = "openai";   // openai | anthropic
+  std::string url;                  // up to and with what stands before /v1: "https://api.example.com"
+  std::string key_env;              // the provider's key is in this variable; empty: none is sent
+  std::vector<std::string> models;  // that it serves; empty: whatever no other upstream of the dialect names
+  std::string authorities;          // PEM file of authorities to trust; empty: the system's
   bool operator==(const UpstreamOptions&) const = default;
 };
 
@@ -36,9 +37,9 @@ struct AdminOptions {
 };
 
 struct CallersOptions {
-  std::string path = "callers";         // a folder
-  std::string listed_from = "50";       // percent that listed owners must hold together
-  bool or_more = true;                  // ">= 50 %"; false: "> 50 %"
+  std::string path = "callers";    // a folder
+  std::string listed_from = "50";  // percent that listed owners must hold together
+  bool or_more = true;             // ">= 50 %"; false: "> 50 %"
   bool operator==(const CallersOptions&) const = default;
 };
 
@@ -61,28 +62,28 @@ struct NetworkRuleOptions {
 struct NetworkOptions {
   std::vector<std::string> mmdb;
   std::vector<NetworkListEntry> lists;
-  std::vector<std::string> trusted_hops;     // networks of proxies of ours
+  std::vector<std::string> trusted_hops;       // networks of proxies of ours
   std::string hop_header = "x_forwarded_for";  // x_forwarded_for | forwarded: the one they write
   std::vector<NetworkRuleOptions> rules;
-  std::string unknown_country;               // pass | flag | verify | refuse; needed where a rule speaks of countries
+  std::string unknown_country;  // pass | flag | verify | refuse; needed where a rule speaks of countries
   bool refuse_by_country_alone = false;
   bool operator==(const NetworkOptions&) const = default;
 };
 
 struct EvidenceOptions {
-  std::string path;                 // a folder; empty: none is kept
-  std::string prompts = "sketch";   // whole | sketch | none
+  std::string path;                // a folder; empty: none is kept
+  std::string prompts = "sketch";  // whole | sketch | none
   std::int64_t retention_days = 30;
-  bool required = false;            // no record, no request
+  bool required = false;  // no record, no request
   std::int64_t quota_mb = 16 << 10;
   bool operator==(const EvidenceOptions&) const = default;
 };
 
 struct SealingOptions {
-  std::string keys;                       // file of the key ring, made when absent; empty: blobs pass unsealed
+  std::string keys;  // file of the key ring, made when absent; empty: blobs pass unsealed
   std::int64_t expire_hours = 24;
-  std::string changed_prefix = "drop";    // drop | refuse: what happens to a blob whose conversation was edited
-  std::string other_model = "drop";       // drop | refuse: or that is for another model
+  std::string changed_prefix = "drop";  // drop | refuse: what happens to a blob whose conversation was edited
+  std::string other_model = "drop";     // drop | refuse: or that is for another model
   bool operator==(const SealingOptions&) const = default;
 };
 
@@ -116,7 +117,8 @@ namespace retort::recipe {
 template <>
 struct Codec<std::vector<guard::UpstreamOptions>> : MapListCodec<guard::UpstreamOptions, &guard::upstream_shape> {};
 template <>
-struct Codec<std::vector<guard::NetworkListEntry>> : MapListCodec<guard::NetworkListEntry, &guard::network_list_shape> {};
+struct Codec<std::vector<guard::NetworkListEntry>> : MapListCodec<guard::NetworkListEntry, &guard::network_list_shape> {
+};
 template <>
 struct Codec<std::vector<guard::NetworkRuleOptions>>
     : MapListCodec<guard::NetworkRuleOptions, &guard::network_rule_shape> {};

@@ -66,7 +66,8 @@ TEST(RequestHead, EndsAtTheEmptyLineOfEitherKind) {
   EXPECT_EQ(request_head_end("a\r\n\r"), std::string_view::npos);
   EXPECT_EQ(request_head_end(""), std::string_view::npos);
   for (const char* fine : {"", "P", "POST", "POST /v"}) EXPECT_TRUE(may_become_request(fine)) << fine;
-  for (const char* not_http : {"\x16\x03\x01", "\r\n", " GET", "{\"a\": 1}"}) EXPECT_FALSE(may_become_request(not_http));
+  for (const char* not_http : {"\x16\x03\x01", "\r\n", " GET", "{\"a\": 1}"})
+    EXPECT_FALSE(may_become_request(not_http));
 }
 
 }  // namespace

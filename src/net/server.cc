@@ -124,14 +124,14 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(ServerOptions options, Ha
   if (error) return world_error("The address of the listening socket is not to be had (" + error.message() + ").");
   core->port = bound.port();
   const std::string address = bound.address().to_string();
-  core->url = (core->tls ? "https://" : "http://") + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(core->port);
+  core->url = (core->tls ? "https://" : "http://") + (bound.address().is_v6() ? "[" + address + "]" : address) + ":" +
+              std::to_string(core->port);
   std::unique_ptr<HttpServer> server(new HttpServer(core, std::move(thread)));
   asio::post(core->loop.io, [core] { core->accept(); });
   return server;
 }
 
-HttpServer::~HttpServer() {
-  // The core must outlive what still runs on the thread, which may be a shared one.
+void HttpServer::cut_off() {
   std::promise<void> closed;
   asio::post(core_->loop.io, [core = core_, &closed] {
     for (const auto& connection : core->stop_accepting()) connection->close();
@@ -139,6 +139,9 @@ HttpServer::~HttpServer() {
   });
   closed.get_future().wait();
 }
+
+// The core must outlive what still runs on the thread, which may be a shared one.
+HttpServer::~HttpServer() { cut_off(); }
 
 Result<void> HttpServer::use_certificate(const std::string& certificate, const std::string& key) {
   RETORT_ASSIGN(auto context, tls_context(certificate, key));

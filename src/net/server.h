@@ -85,6 +85,8 @@ class HttpServer {
 
   // Refuses new connections, closes idle ones, and returns when the requests under way are answered.
   void drain();
+  // Closes every connection, answered or not. drain() then returns.
+  void cut_off();
 
  private:
   struct Core;

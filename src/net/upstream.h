@@ -1,11 +1,12 @@
-// HTTP/1.1 from a gateway's side: requests sent on to a server, and its answers handed over piece by piece as they come.
+// HTTP/1.1 from a gateway's side: requests sent on to a server, and its answers handed over piece by piece as they
+// come.
 //
-// What may be relied on: connections are kept and used again (a kept one that the server closed is not used); nothing is
-// ever sent twice; redirects are not followed; bodies are taken as they are, never decompressed. Under TLS the server's
-// certificate is verified against the system's or the given authorities and its host name.
+// What may be relied on: connections are kept and used again (a kept one that the server closed is not used); nothing
+// is ever sent twice; redirects are not followed; bodies are taken as they are, never decompressed. Under TLS the
+// server's certificate is verified against the system's or the given authorities and its host name.
 //
-// Threads: a pool and its calls live on the network thread they were made with; every function is called there and every
-// listener is told there. Destroying the pool cuts off its calls, whose listeners hear nothing more.
+// Threads: a pool and its calls live on the network thread they were made with; every function is called there and
+// every listener is told there. Destroying the pool cuts off its calls, whose listeners hear nothing more.
 #pragma once
 
 #include <chrono>

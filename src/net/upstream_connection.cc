@@ -70,7 +70,7 @@ void UpstreamConnection::connected() {
 }
 
 std::uint64_t UpstreamConnection::ask(std::string head, std::string body, bool head_only,
-                             std::shared_ptr<UpstreamListener> listener) {
+                                      std::shared_ptr<UpstreamListener> listener) {
   head_ = std::move(head);
   body_ = std::move(body);
   sent_ = 0;
@@ -327,8 +327,8 @@ void UpstreamConnection::on_deadline() {
     const auto quiet = std::chrono::steady_clock::now() - moved_;
     if (paused_ || quiet < pool_->options.idle_timeout) {
       const auto moved = moved_;
-      limit(std::chrono::duration_cast<std::chrono::milliseconds>(
-          paused_ ? pool_->options.idle_timeout : pool_->options.idle_timeout - quiet));
+      limit(std::chrono::duration_cast<std::chrono::milliseconds>(paused_ ? pool_->options.idle_timeout
+                                                                          : pool_->options.idle_timeout - quiet));
       moved_ = moved;
     } else {
       fail(Trouble::kTimeout, "it sent nothing for too long");

@@ -77,8 +77,8 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   bool surplus_ = false;  // bytes came after the answer's end
   std::uint64_t request_ = 0;
   std::optional<Parser> parser_;
-  std::string head_;     // of the request, then unsent
-  std::string body_;     // of the request
+  std::string head_;  // of the request, then unsent
+  std::string body_;  // of the request
   std::size_t sent_ = 0;
   std::string pending_;  // bytes of the answer's head that aren't whole yet, or what came while paused
   std::shared_ptr<UpstreamListener> listener_;

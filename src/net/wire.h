@@ -31,7 +31,7 @@ struct NetworkThread::Inside {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
   std::vector<char> scratch = std::vector<char>(kReadBytes);
   std::list<boost::asio::steady_timer> timers;  // of after(); network thread
-  bool ending = false;                           // network thread
+  bool ending = false;                          // network thread
   std::thread thread;
 };
 

@@ -62,10 +62,10 @@ TEST_F(NetworkFactsTest, ComeFromEveryFile) {
   const std::string anonymous =
       mmdb_bytes("Test-Anonymous-IP",
                  {{"8.8.8.0/24", mmdb_map({{"is_anonymous", mmdb_true()}, {"is_anonymous_vpn", mmdb_true()}})}});
-  const auto sources =
-      NetworkSources::load({.mmdb = {put("c.mmdb", countries()), put("a.mmdb", systems()), put("x.mmdb", anonymous)},
-                            .lists = {list("tor", "# exit nodes\n8.8.8.8\n\n2001:200::/64 # a network\r\n"),
-                                      list("bad_asn", "ASN,Entity\n64496,\"Nobody, XX\"\n15169, \"Example #1\"\n")}});
+  const auto sources = NetworkSources::load(
+      {.mmdb = {put("c.mmdb", countries()), put("a.mmdb", systems()), put("x.mmdb", anonymous)},
+       .lists = {list("tor", "# exit nodes\n8.8.8.8\n\n2001:200::/64 # a network\r\n"),
+                 list("bad_asn", "ASN,Entity\n\"64496\",\"Nobody, XX\"\n15169, \"Example #1\"\n")}});
   ASSERT_EQ(message(sources), "");
   const NetworkFacts facts = (*sources)->facts_of(address("8.8.8.8"));
   EXPECT_EQ(facts.country, "US");

@@ -11,7 +11,10 @@
 namespace retort::origin {
 namespace {
 
-std::optional<std::uint32_t> parse_asn(std::string_view text) {
+// Of a line of CSV; the number may be quoted.
+std::optional<std::uint32_t> parse_asn(std::string_view line) {
+  std::string_view text = trim(line.substr(0, line.find(',')));
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
   if (text.starts_with("AS") || text.starts_with("as")) text.remove_prefix(2);
   std::uint32_t asn = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), asn);
@@ -50,7 +53,7 @@ Result<NetworkList> NetworkList::load(const NetworkListOptions& options) {
       if (csv) continue;
     }
     if (csv) {
-      const auto asn = parse_asn(trim(line.substr(0, line.find(','))));
+      const auto asn = parse_asn(line);
       if (!asn) {
         return caller_error(where +
                             ": it does not begin with the number of an autonomous system. Expected lines such as "

@@ -67,7 +67,8 @@ Decision decide_generation(const EffectivePolicy& policy, Operation operation, c
     }
   }
   if (facts.n > expose.n) {
-    if (beyond(policy, decision, "n", "n=" + std::to_string(expose.n), "so many completions a request")) return decision;
+    if (beyond(policy, decision, "n", "n=" + std::to_string(expose.n), "so many completions a request"))
+      return decision;
     decision.n = expose.n;
   }
   if (facts.seed && !expose.seed) {
@@ -79,9 +80,11 @@ Decision decide_generation(const EffectivePolicy& policy, Operation operation, c
     // Responses are kept unless told otherwise: a default that nobody asked for isn't worth a word.
     if (operation != Operation::kResponses) decision.withheld.emplace_back("store");
   }
-  if (expose.max_output_tokens && facts.max_tokens.value_or(*expose.max_output_tokens + 1) > *expose.max_output_tokens) {
+  if (expose.max_output_tokens &&
+      facts.max_tokens.value_or(*expose.max_output_tokens + 1) > *expose.max_output_tokens) {
     const std::string kept = "max_tokens=" + std::to_string(*expose.max_output_tokens);
-    if (facts.max_tokens && beyond(policy, decision, "max_output_tokens", kept, "answers of this length")) return decision;
+    if (facts.max_tokens && beyond(policy, decision, "max_output_tokens", kept, "answers of this length"))
+      return decision;
     decision.max_tokens = *expose.max_output_tokens;
   }
   // Models reason unasked: the answer is looked at in any case.
@@ -96,7 +99,8 @@ Decision decide_generation(const EffectivePolicy& policy, Operation operation, c
 std::string_view max_tokens_name(Operation operation, const api::JsonEdit& edit) {
   switch (operation) {
     case Operation::kResponses: return "max_output_tokens";
-    case Operation::kChat: return edit.has("max_completion_tokens") || !edit.has("max_tokens") ? "max_completion_tokens" : "max_tokens";
+    case Operation::kChat:
+      return edit.has("max_completion_tokens") || !edit.has("max_tokens") ? "max_completion_tokens" : "max_tokens";
     default: return "max_tokens";
   }
 }
@@ -181,8 +185,8 @@ std::string edited_body(Operation operation, std::string_view body, const api::R
   const bool legacy = operation == Operation::kChat || operation == Operation::kCompletions;
   const bool ask_usage = meter && legacy && facts.stream && !facts.include_usage;
   const bool strip_logprobs = decision.strip_logprobs && facts.logprobs;
-  if (!ask_usage && !strip_logprobs && decision.top_logprobs == 0 && !decision.strip_logit_bias && !decision.strip_seed &&
-      !decision.unstore && decision.n == 0 && decision.max_tokens == 0) {
+  if (!ask_usage && !strip_logprobs && decision.top_logprobs == 0 && !decision.strip_logit_bias &&
+      !decision.strip_seed && !decision.unstore && decision.n == 0 && decision.max_tokens == 0) {
     return std::string(body);
   }
   api::JsonEdit edit(body);

@@ -30,9 +30,9 @@ struct Decision {
   bool strip_logit_bias = false;
   bool strip_seed = false;
   bool strip_reasoning = false;
-  bool unstore = false;               // the provider is told not to keep the answer
-  std::int64_t n = 0;                 // 0: as asked
-  std::int64_t max_tokens = 0;        // 0: as asked
+  bool unstore = false;         // the provider is told not to keep the answer
+  std::int64_t n = 0;           // 0: as asked
+  std::int64_t max_tokens = 0;  // 0: as asked
   std::int64_t slow_ms = 0;
 };
 

@@ -81,8 +81,7 @@ Admission LimitBook::admit(const std::string& account, const Limits& limits, std
     admission.retry_after_s = (needed - bucket.level) * kMinute_s / static_cast<double>(per_minute);
     return true;
   };
-  if (limits.requests_per_minute &&
-      lacks(state.requests, *limits.requests_per_minute, 1, LimitKind::kRequests)) {
+  if (limits.requests_per_minute && lacks(state.requests, *limits.requests_per_minute, 1, LimitKind::kRequests)) {
     return admission;
   }
   if (limits.tokens_per_minute &&

@@ -5,23 +5,22 @@
 namespace retort::policy {
 
 const recipe::MapShape<Exposure>& exposure_shape() {
-  static const auto shape =
-      recipe::MapShape<Exposure>()
-          .add("models", &Exposure::models)
-          .add("reasoning", &Exposure::reasoning, {.choices = {"full", "summary", "none"}})
-          .add("summary_model", &Exposure::summary_model)
-          .add("logprobs", &Exposure::logprobs, {.minimum = 0, .maximum = 20})
-          .add("logit_bias_with_logprobs", &Exposure::logit_bias_with_logprobs)
-          .add("n", &Exposure::n, {.minimum = 1, .maximum = 128})
-          .add("seed", &Exposure::seed)
-          .add("tools", &Exposure::tools)
-          .add("batch", &Exposure::batch)
-          .add("files", &Exposure::files)
-          .add("stored", &Exposure::stored)
-          .add("embeddings", &Exposure::embeddings)
-          .add("other_paths", &Exposure::other_paths)
-          .add("max_output_tokens", &Exposure::max_output_tokens, {.minimum = 1})
-          .add("excess", &Exposure::excess, {.choices = {"withhold", "refuse"}});
+  static const auto shape = recipe::MapShape<Exposure>()
+                                .add("models", &Exposure::models)
+                                .add("reasoning", &Exposure::reasoning, {.choices = {"full", "summary", "none"}})
+                                .add("summary_model", &Exposure::summary_model)
+                                .add("logprobs", &Exposure::logprobs, {.minimum = 0, .maximum = 20})
+                                .add("logit_bias_with_logprobs", &Exposure::logit_bias_with_logprobs)
+                                .add("n", &Exposure::n, {.minimum = 1, .maximum = 128})
+                                .add("seed", &Exposure::seed)
+                                .add("tools", &Exposure::tools)
+                                .add("batch", &Exposure::batch)
+                                .add("files", &Exposure::files)
+                                .add("stored", &Exposure::stored)
+                                .add("embeddings", &Exposure::embeddings)
+                                .add("other_paths", &Exposure::other_paths)
+                                .add("max_output_tokens", &Exposure::max_output_tokens, {.minimum = 1})
+                                .add("excess", &Exposure::excess, {.choices = {"withhold", "refuse"}});
   return shape;
 }
 
@@ -34,7 +33,8 @@ const recipe::MapShape<Limits>& limits_shape() {
 }
 
 const recipe::MapShape<TierPolicy>& tier_shape() {
-  static const auto shape = recipe::MapShape<TierPolicy>().add("expose", &TierPolicy::expose).add("limits", &TierPolicy::limits);
+  static const auto shape =
+      recipe::MapShape<TierPolicy>().add("expose", &TierPolicy::expose).add("limits", &TierPolicy::limits);
   return shape;
 }
 
@@ -84,12 +84,14 @@ const recipe::OptionSet<PolicyOptions>& policy_option_set() {
               }
               if (!tier.limits.usd_per_day) continue;
               if (options.prices.empty()) {
-                problems.add("prices", "is empty while tier '" + name + "' has usd_per_day; expected the models' prices");
+                problems.add("prices",
+                             "is empty while tier '" + name + "' has usd_per_day; expected the models' prices");
               }
               for (const auto& [model, price] : options.prices) {
                 if (tier.expose.max_output_tokens || price.max_output_tokens) continue;
-                problems.add("prices", "gives '" + model + "' no max_output_tokens, and tier '" + name +
-                                           "' has none either; with usd_per_day one of them must bound what an answer costs");
+                problems.add("prices",
+                             "gives '" + model + "' no max_output_tokens, and tier '" + name +
+                                 "' has none either; with usd_per_day one of them must bound what an answer costs");
               }
             }
           });

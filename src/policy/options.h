@@ -17,21 +17,21 @@ namespace retort::policy {
 // What a tier may have. What it may not is withheld or refused, and said to the caller.
 struct Exposure {
   bool operator==(const Exposure&) const = default;
-  std::vector<std::string> models;              // names or prefixes with '*'; empty: every model of the upstreams
-  std::string reasoning = "full";               // full | summary | none: texts of reasoning; opaque blobs are sealed
-  std::string summary_model;                    // for `summary`: the upstream model that writes it
-  std::int64_t logprobs = 0;                    // alternatives a place; 0: none at all
-  bool logit_bias_with_logprobs = false;        // both together give the logits away
-  std::int64_t n = 1;                           // completions a request
+  std::vector<std::string> models;        // names or prefixes with '*'; empty: every model of the upstreams
+  std::string reasoning = "full";         // full | summary | none: texts of reasoning; opaque blobs are sealed
+  std::string summary_model;              // for `summary`: the upstream model that writes it
+  std::int64_t logprobs = 0;              // alternatives a place; 0: none at all
+  bool logit_bias_with_logprobs = false;  // both together give the logits away
+  std::int64_t n = 1;                     // completions a request
   bool seed = true;
   bool tools = true;
-  bool batch = false;                           // /v1/batches, /v1/messages/batches
-  bool files = false;                           // uploads, which batches are made of
-  bool stored = false;                          // answers kept by the provider and fetched again
+  bool batch = false;   // /v1/batches, /v1/messages/batches
+  bool files = false;   // uploads, which batches are made of
+  bool stored = false;  // answers kept by the provider and fetched again
   bool embeddings = true;
-  bool other_paths = false;                     // what this program doesn't know under /v1/
+  bool other_paths = false;                       // what this program doesn't know under /v1/
   std::optional<std::int64_t> max_output_tokens;  // of one answer, reasoning with it
-  std::string excess = "withhold";              // withhold | refuse: what happens to a wish beyond it
+  std::string excess = "withhold";                // withhold | refuse: what happens to a wish beyond it
 };
 
 struct Limits {
@@ -47,8 +47,8 @@ struct TierPolicy {
 };
 
 struct Price {
-  double input_per_mtok = 0;   // US dollars a million tokens
-  double output_per_mtok = 0;  // reasoning is output
+  double input_per_mtok = 0;                      // US dollars a million tokens
+  double output_per_mtok = 0;                     // reasoning is output
   std::optional<std::int64_t> max_output_tokens;  // of one answer, where neither request nor tier bounds it
 };
 

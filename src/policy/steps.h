@@ -15,14 +15,14 @@
 namespace retort::policy {
 
 enum class StepKind : std::uint8_t {
-  kFlag,              // looked at by a person; the caller notices nothing
-  kSlow,              // requests wait before they are sent on
-  kStripLogprobs,     // no log-probabilities
-  kStripReasoning,    // no texts of reasoning
+  kFlag,            // looked at by a person; the caller notices nothing
+  kSlow,            // requests wait before they are sent on
+  kStripLogprobs,   // no log-probabilities
+  kStripReasoning,  // no texts of reasoning
   kSummariseReasoning,
-  kCap,               // a share of the tier's limits
-  kAskVerification,   // refused until the caller is verified
-  kBlock,             // refused; needs a named person
+  kCap,              // a share of the tier's limits
+  kAskVerification,  // refused until the caller is verified
+  kBlock,            // refused; needs a named person
 };
 std::string_view name_of(StepKind kind);
 std::optional<StepKind> step_named(std::string_view name);
@@ -32,7 +32,7 @@ std::string step_names();
 struct Step {
   StepKind kind = StepKind::kFlag;
   std::string account;
-  std::string by;      // a person, or "policy: RULE"
+  std::string by;  // a person, or "policy: RULE"
   std::string reason;
   std::int64_t since_unix_ms = 0;
   std::int64_t until_unix_ms = 0;

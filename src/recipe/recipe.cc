@@ -120,8 +120,8 @@ class RecipeReader {
       } else {
         const std::string near = schema_.nearest_key(key);
         report(line, member.value.origin, key,
-               "is not an option" +
-                   (near.empty() ? "; " + schema_.where_listed() + " lists all of them" : "; did you mean " + near + "?"));
+               "is not an option" + (near.empty() ? "; " + schema_.where_listed() + " lists all of them"
+                                                  : "; did you mean " + near + "?"));
       }
     }
   }

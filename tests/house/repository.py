@@ -13,7 +13,7 @@ BUILD = pathlib.Path(os.environ.get("RETORT_BUILD_DIR", ROOT / "build"))
 # The lines of docs/ARCHITECTURE.md, "Modules", bottom first: a module may use only lower lines.
 LEVELS = [
     ["base"],
-    ["exchange", "catalogue", "gguf"],
+    ["exchange", "sealing", "catalogue", "gguf"],
     ["llama", "tokens", "recipe", "store", "evidence", "terms", "net", "report", "origin"],
     ["provider", "callers", "api"],
     ["model", "evaluate", "dataset", "collect", "policy", "detect"],

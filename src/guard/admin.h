@@ -1,0 +1,36 @@
+// The admin API: a listener of its own, whose every request needs the credential. For people and monitoring.
+//
+//   GET  /metrics                       Prometheus' text
+//   GET  /admin/steps                   every step, newest first
+//   POST /admin/steps                   {"account","step","by","reason","hours"}
+//   POST /admin/steps/ID/undo           {"by"}
+//   GET  /admin/callers                 callers as lines of JSON
+//   GET  /admin/spending/ACCOUNT        {"settled_usd","reserved_usd"} of the UTC day
+//   POST /admin/reload                  reads configuration, keys and lists again
+//
+// Runs on a thread of its own; requests may wait for SQLite.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "guard/guard_state.h"
+#include "net/server.h"
+
+namespace retort::guard {
+
+class Admin {
+ public:
+  static Result<std::unique_ptr<Admin>> start(GuardState& state);
+  std::string url() const { return server_->url(); }
+
+ private:
+  explicit Admin(GuardState& state) : state_(state) {}
+  net::HttpResponse answer(const net::HttpRequest& request);
+  Result<net::HttpResponse> act(const net::HttpRequest& request);
+
+  GuardState& state_;
+  std::unique_ptr<net::HttpServer> server_;
+};
+
+}  // namespace retort::guard

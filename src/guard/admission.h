@@ -1,0 +1,66 @@
+// Who asks, and whether and how the request goes on: every filter before upstream, in order.
+//
+//   path and dialect; the caller's key; ownership lists; network; steps; the request's body; what is exposed; sealed
+//   reasoning; limits and money; the admission record
+//
+// The proxy, nginx's auth_request and Envoy's ext_authz all ask here. Called on a worker's thread; blocks on nothing
+// but the spool's write.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "api/api_error.h"
+#include "api/request_facts.h"
+#include "api/route.h"
+#include "base/random.h"
+#include "guard/guard_state.h"
+#include "net/http.h"
+#include "policy/decide.h"
+#include "policy/limits.h"
+
+namespace retort::guard {
+
+struct Admission {
+  std::string id;  // of the exchange, and of x-retort-request-id
+  std::int64_t begun_unix_ms = 0;
+  std::shared_ptr<const InForce> in_force;
+  api::Route route;
+  std::optional<api::RequestFacts> facts;
+
+  std::string account, organisation, tier, end_customer;
+  policy::EffectivePolicy effective;
+  policy::Decision decision;
+  policy::Reservation reservation;
+
+  const Upstream* upstream = nullptr;    // of in_force's rules
+  const policy::Price* price = nullptr;  // likewise; null: it costs nothing here
+  std::string body;                      // what goes upstream
+  std::string sealed_for;                // whose reasoning is sealed: organisation, or a reseller's end customer
+  std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
+  bool recorded = false;                                // an admission record was written: a completion must follow
+
+  // The request ends here: what its caller is told, and the rule that decided.
+  std::optional<api::ApiError> refused;
+  std::string refused_by;
+};
+
+class Admitter {
+ public:
+  // `worker`: makes the ids of one worker differ from another's.
+  Admitter(GuardState& state, std::uint64_t seed);
+
+  // Where there is no upstream to forward to (auth_request, ext_authz), `forwards` is false: then the request needs
+  // none, and its body may be absent.
+  Admission admit(const net::HttpRequest& request, bool forwards = true);
+
+ private:
+  struct Pass;
+  GuardState& state_;
+  api::RequestReader reader_;
+  Random random_;
+};
+
+}  // namespace retort::guard

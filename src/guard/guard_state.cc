@@ -1,0 +1,125 @@
+#include "guard/guard_state.h"
+
+#include "base/files.h"
+#include "guard/spending_restored.h"
+
+namespace retort::guard {
+namespace {
+
+// What a running guard can't change, as a text to compare.
+std::string fixed_part(const GuardOptions& options) {
+  const EvidenceOptions& evidence = options.evidence;
+  return options.listen + "\n" + std::to_string(options.workers) + "\n" + options.admin.listen + "\n" +
+         options.callers.path + "\n" + evidence.path + "\n" + evidence.prompts + "\n" +
+         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" +
+         options.sealing.keys;
+}
+
+std::string stamp_of(const Rules& rules) {
+  std::string stamp;
+  for (const std::filesystem::path& file : {rules.file, rules.path(rules.options.sealing.keys)}) {
+    std::error_code error;
+    const auto time = std::filesystem::last_write_time(file, error);
+    stamp += std::to_string(error ? 0 : time.time_since_epoch().count()) + "\n";
+  }
+  return stamp;
+}
+
+Result<std::shared_ptr<const sealing::Sealer>> open_sealer(const Rules& rules, std::int64_t now_unix_ms) {
+  const std::string& keys = rules.options.sealing.keys;
+  if (keys.empty()) return std::shared_ptr<const sealing::Sealer>();
+  const std::filesystem::path path = rules.path(keys);
+  auto ring = is_there(path) ? sealing::KeyRing::read(path) : sealing::KeyRing::add(path, "first", now_unix_ms);
+  if (!ring) return Failure(ring.error());
+  return std::shared_ptr<const sealing::Sealer>(std::make_shared<sealing::Sealer>(std::move(*ring)));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules> rules, const Clock& clock,
+                                                     Environment environment, Log log) {
+  std::unique_ptr<GuardState> state(new GuardState(clock, std::move(environment), std::move(log)));
+  const std::filesystem::path folder = rules->path(rules->options.callers.path);
+  RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
+  RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
+  RETORT_TRY(state->open_evidence(*rules));
+  RETORT_TRY(state->put_in_force(rules));
+  state->stamp_ = stamp_of(*rules);
+  return state;
+}
+
+Result<void> GuardState::open_evidence(const Rules& rules) {
+  const EvidenceOptions& options = rules.options.evidence;
+  if (options.path.empty()) return {};
+  const std::filesystem::path folder = rules.path(options.path);
+  RETORT_ASSIGN(const RestoredSpending restored, restore_spending(folder, clock.unix_ms(), limits));
+  if (restored.unsettled > 0) {
+    log(std::to_string(restored.unsettled) +
+        " requests of today had not ended when the guard stopped; they count at their worst case.");
+  }
+  evidence::SpoolOptions spool_options;
+  spool_options.folder = folder;
+  spool_options.quota_bytes = static_cast<std::uint64_t>(options.quota_mb) << 20U;
+  spool_options.before_sync = [this]() -> Result<void> { return recorder ? recorder->sync_keys() : Result<void>(); };
+  RETORT_ASSIGN(spool, evidence::Spool::open(std::move(spool_options), clock));
+  evidence::RecorderOptions recording;
+  recording.prompts = options.prompts == "whole"    ? evidence::Prompts::kWhole
+                      : options.prompts == "sketch" ? evidence::Prompts::kSketch
+                                                    : evidence::Prompts::kNone;
+  recording.retention_days = options.retention_days;
+  RETORT_ASSIGN(recording.master, read_or_make_key(evidence::master_key_path(folder)));
+  recording.keys_folder = evidence::data_keys_folder(folder);
+  recorder = std::make_unique<evidence::Recorder>(std::move(recording), *spool);
+  RETORT_TRY(recorder->sweep(clock.unix_ms()));
+  return {};
+}
+
+Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
+  auto in_force = std::make_shared<InForce>();
+  RETORT_ASSIGN(in_force->sealer, open_sealer(*rules, clock.unix_ms()));
+  if (recorder) {
+    RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
+  }
+  in_force->rules = std::move(rules);
+  const std::lock_guard lock(swapping_);
+  in_force_ = std::move(in_force);
+  return {};
+}
+
+std::shared_ptr<const InForce> GuardState::now() const {
+  const std::lock_guard lock(swapping_);
+  return in_force_;
+}
+
+Result<void> GuardState::reload() {
+  const std::lock_guard lock(reloading_);
+  const std::shared_ptr<const Rules> before = now()->rules;
+  const auto reloaded = [&]() -> Result<void> {
+    RETORT_ASSIGN(auto rules, load_rules(before->file, environment));
+    if (fixed_part(rules->options) != fixed_part(before->options)) {
+      return caller_error(
+          "listen, workers, admin.listen, callers.path, evidence and sealing.keys can't change while the guard runs; "
+          "restart it, or put them back.");
+    }
+    return put_in_force(std::move(rules));
+  }();
+  ++(reloaded ? metrics.reloads : metrics.failed_reloads);
+  if (!reloaded) return with_context(reloaded.error(), "The configuration was not taken over");
+  return {};
+}
+
+void GuardState::refresh() {
+  const auto tell = [&](const Result<bool>& refreshed) {
+    if (!refreshed) log(refreshed.error().message);
+  };
+  tell(callers->refresh());
+  tell(steps->refresh());
+  const std::shared_ptr<const Rules> rules = now()->rules;
+  std::string stamp = stamp_of(*rules);
+  if (stamp == stamp_ && !rules->sources->files_changed()) return;
+  stamp_ = std::move(stamp);
+  const Result<void> reloaded = reload();
+  log(reloaded ? "The configuration was read again." : reloaded.error().message);
+}
+
+}  // namespace retort::guard

@@ -1,0 +1,70 @@
+// What all workers of one guard share: callers, steps, limits, evidence, counters, and the rules of the moment.
+//
+// Every part may be used by any thread. Rules are swapped whole: take now() once a request, and keep it to its end.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "callers/directory.h"
+#include "evidence/recorder.h"
+#include "evidence/spool.h"
+#include "guard/metrics.h"
+#include "guard/rules.h"
+#include "guard/step_book.h"
+#include "policy/limits.h"
+#include "sealing/sealer.h"
+
+namespace retort::guard {
+
+using Log = std::function<void(const std::string& sentence)>;
+
+// The rules, the digest by which the evidence names them, and the key ring that reasoning is sealed with.
+struct InForce {
+  std::shared_ptr<const Rules> rules;
+  std::string digest;
+  std::shared_ptr<const sealing::Sealer> sealer;  // null: reasoning passes unsealed
+};
+
+class GuardState {
+ public:
+  // Opens what the rules name and restores the day's spending from the evidence. Error: as the parts'.
+  static Result<std::unique_ptr<GuardState>> open(std::shared_ptr<const Rules> rules, const Clock& clock,
+                                                  Environment environment, Log log);
+
+  std::shared_ptr<const InForce> now() const;
+  // Reads the configuration and the files it names again; on an error everything stays as it was. What only a new start
+  // can change (listen, workers, admin.listen, callers.path, evidence, sealing.keys) is named in the error.
+  Result<void> reload();
+  // Callers, steps and files that others changed; reloads where guard.yaml or a list did. Once a second or so.
+  void refresh();
+
+  const Clock& clock;
+  const Environment environment;
+  const Log log;
+  Metrics metrics;
+  policy::LimitBook limits;
+  std::unique_ptr<callers::LiveCallers> callers;
+  std::unique_ptr<StepBook> steps;
+  std::unique_ptr<evidence::Spool> spool;        // null: no evidence is kept
+  std::unique_ptr<evidence::Recorder> recorder;  // with it
+  std::atomic<bool> draining = false;
+
+ private:
+  GuardState(const Clock& used, Environment variables, Log told)
+      : clock(used), environment(std::move(variables)), log(std::move(told)) {}
+  Result<void> put_in_force(std::shared_ptr<const Rules> rules);
+  Result<void> open_evidence(const Rules& rules);
+
+  std::mutex reloading_;
+  std::string stamp_;  // of guard.yaml and the key ring, when they were read last
+  mutable std::mutex swapping_;
+  std::shared_ptr<const InForce> in_force_;
+};
+
+}  // namespace retort::guard

@@ -1,0 +1,405 @@
+#include "guard/passage.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "api/blobs.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "guard/worker.h"
+
+namespace retort::guard {
+namespace {
+
+using api::Operation;
+
+constexpr std::size_t kMostCollected = 64 << 20;
+// A caller that is slower than upstream by this much makes upstream wait.
+constexpr std::size_t kMostBacklog = 256 << 10;
+
+// Of one hop, or of this hop's own business (RFC 9110, 7.6.1); and what a caller must not say to the provider.
+bool stays_here(std::string_view name) {
+  static constexpr std::array<std::string_view, 17> kNames = {"connection",
+                                                              "keep-alive",
+                                                              "proxy-connection",
+                                                              "proxy-authorization",
+                                                              "proxy-authenticate",
+                                                              "te",
+                                                              "trailer",
+                                                              "transfer-encoding",
+                                                              "upgrade",
+                                                              "host",
+                                                              "content-length",
+                                                              "expect",
+                                                              "authorization",
+                                                              "x-api-key",
+                                                              "accept-encoding",
+                                                              "x-forwarded-for",
+                                                              "forwarded"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("x-retort-") ||
+         name.starts_with("proxy-") || name == "x-real-ip" || name == "x-forwarded-proto" || name == "x-forwarded-host";
+}
+
+bool answer_stays_here(std::string_view name) {
+  static constexpr std::array<std::string_view, 8> kNames = {"connection", "keep-alive",    "proxy-connection",
+                                                             "te",         "trailer",       "transfer-encoding",
+                                                             "upgrade",    "content-length"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("x-retort-");
+}
+
+bool is_stream(const net::Headers& headers) {
+  const auto type = headers.find("content-type");
+  return type && to_lower_ascii(*type).starts_with("text/event-stream");
+}
+
+bool is_compressed(const net::Headers& headers) {
+  const auto encoding = headers.find("content-encoding");
+  return encoding && to_lower_ascii(*encoding) != "identity";
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
+  return all;
+}
+
+}  // namespace
+
+Passage::Passage(Worker& worker, net::HttpRequest request, std::shared_ptr<net::Reply> reply)
+    : worker_(worker),
+      state_(worker.state()),
+      request_(std::move(request)),
+      reply_(std::move(reply)),
+      begun_s_(state_.clock.monotonic_s()),
+      request_bytes_(request_.body.size()) {}
+
+void Passage::begin() {
+  admission_ = worker_.admitter().admit(request_);
+  state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
+  if (admission_.refused) {
+    refuse(*admission_.refused);
+    return;
+  }
+  // What blobs of the answer are bound to.
+  if (!admission_.in_force->sealer) request_.body = {};
+  state_.metrics.under_way.fetch_add(1, std::memory_order_relaxed);
+  // Weak: the reply keeps the connection's callback, and this keeps the reply.
+  reply_->on_gone([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->caller_left();
+  });
+  if (admission_.decision.slow_ms > 0) {
+    worker_.thread().after(std::chrono::milliseconds(admission_.decision.slow_ms),
+                           [self = shared_from_this()] { self->forward(); });
+  } else {
+    forward();
+  }
+}
+
+void Passage::forward() {
+  if (ended_) return;
+  net::UpstreamPool* pool = worker_.pool(*admission_.upstream);
+  if (pool == nullptr) {
+    fail("its certificates can't be used", evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
+  call_ = pool->start(upstream_request(), shared_from_this());
+}
+
+net::HttpRequest Passage::upstream_request() const {
+  net::HttpRequest sent;
+  sent.method = request_.method;
+  sent.path = request_.path;
+  sent.query = request_.query;
+  for (const net::Headers::Field& field : request_.headers.fields()) {
+    if (!stays_here(to_lower_ascii(field.name))) sent.headers.add(field.name, field.value);
+  }
+  // What is to be metered must be readable.
+  sent.headers.add("Accept-Encoding", "identity");
+  const Upstream& upstream = *admission_.upstream;
+  if (!upstream.key.empty()) {
+    if (upstream.family == api::Family::kAnthropic) {
+      sent.headers.add("x-api-key", upstream.key);
+    } else {
+      sent.headers.add("Authorization", "Bearer " + upstream.key);
+    }
+  }
+  sent.body = admission_.body;
+  return sent;
+}
+
+net::Headers Passage::answer_headers(const net::Headers& upstream) const {
+  net::Headers headers;
+  for (const net::Headers::Field& field : upstream.fields()) {
+    if (!answer_stays_here(to_lower_ascii(field.name))) headers.add(field.name, field.value);
+  }
+  headers.add("x-retort-request-id", admission_.id);
+  if (!admission_.decision.withheld.empty()) headers.add("x-retort-withheld", joined(admission_.decision.withheld));
+  return headers;
+}
+
+void Passage::on_head(net::HttpResponse head) {
+  first_byte_s_ = state_.clock.monotonic_s();
+  for (const char* name : {"x-request-id", "request-id"}) {
+    if (const auto id = head.headers.find(name); id && upstream_id_.empty()) upstream_id_ = *id;
+  }
+  const bool generated = admission_.facts && api::generates(admission_.route.operation);
+  if (generated && is_compressed(head.headers)) {
+    call_->abort();
+    fail("it compressed its answer, which it was asked not to", evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
+  head_ = std::move(head);
+  const bool whole_models =
+      admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
+  if (generated || whole_models) {
+    how_ = generated && head_.status < 300 && is_stream(head_.headers) ? How::kStreamed : How::kCollected;
+  }
+  if (generated) {
+    const policy::Decision& decision = admission_.decision;
+    api::AnswerEdits edits;
+    edits.keep_text = state_.recorder != nullptr;
+    edits.hide_usage = !admission_.facts->include_usage;
+    edits.strip_reasoning = decision.strip_reasoning;
+    edits.strip_logprobs = decision.strip_logprobs;
+    if (admission_.in_force->sealer) {
+      edits.seal = [this](std::string_view blob) { return sealed(blob); };
+    }
+    answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes,
+                                                  std::move(edits));
+  }
+  if (how_ == How::kCollected) return;
+  net::HttpResponse first;
+  first.status = head_.status;
+  first.headers = answer_headers(head_.headers);
+  if (how_ == How::kStreamed) {
+    state_.metrics.streams.fetch_add(1, std::memory_order_relaxed);
+    if (!head_.headers.find("cache-control")) first.headers.add("Cache-Control", "no-cache");
+    if (!head_.headers.find("x-accel-buffering")) first.headers.add("X-Accel-Buffering", "no");
+  }
+  begun_ = true;
+  reply_->begin(std::move(first));
+}
+
+void Passage::on_body(std::string_view piece) {
+  if (ended_) return;
+  if (how_ == How::kCollected) {
+    if (collected_.size() + piece.size() > kMostCollected) {
+      call_->abort();
+      fail("its answer is larger than " + human_bytes(kMostCollected), evidence::Ended::kUpstreamFailed, 502);
+      return;
+    }
+    collected_.append(piece);
+    return;
+  }
+  if (how_ == How::kPlain) {
+    send_on(std::string(piece));
+    return;
+  }
+  Result<std::string> events = answer_->feed(piece);
+  if (!events) {
+    call_->abort();
+    fail(events.error().message, evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
+  // The stream's own end is its last byte: the record comes first.
+  if (!completed_ && answer_->facts().ended && !complete(evidence::Ended::kComplete, head_.status)) {
+    call_->abort();
+    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    return;
+  }
+  if (!events->empty()) send_on(std::move(*events));
+}
+
+void Passage::send_on(std::string piece) {
+  answer_bytes_ += piece.size();
+  reply_->write(std::move(piece));
+  if (reply_->backlog() > kMostBacklog) {
+    call_->pause();
+    reply_->on_room([call = call_] { call->resume(); });
+  }
+}
+
+std::string Passage::collected_answer() {
+  if (admission_.route.operation == Operation::kModels) {
+    Json listing = Json::parse(collected_, nullptr, false);
+    if (head_.status != 200 || !listing.is_object() || !listing.contains("data") || !listing["data"].is_array()) {
+      return std::move(collected_);
+    }
+    Json shown = Json::array();
+    for (Json& model : listing["data"]) {
+      if (model.is_object() && policy::model_allowed(admission_.effective.tier.expose, model.value("id", ""))) {
+        shown.push_back(std::move(model));
+      }
+    }
+    listing["data"] = std::move(shown);
+    return listing.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+  return answer_->whole(collected_);
+}
+
+void Passage::on_end() {
+  if (ended_) return;
+  if (how_ == How::kCollected) {
+    net::HttpResponse response;
+    response.status = head_.status;
+    response.headers = answer_headers(head_.headers);
+    response.body = collected_answer();
+    answer_bytes_ = response.body.size();
+    if (!complete(evidence::Ended::kComplete, head_.status)) {
+      fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+      return;
+    }
+    ended_ = true;
+    state_.metrics.answered(head_.status);
+    reply_->send(std::move(response));
+    return;
+  }
+  if (how_ == How::kStreamed) {
+    answer_->end();
+    // A connection that ends before the answer says so is a failure, however politely it was closed.
+    if (!answer_->facts().ended && !answer_->facts().failed) {
+      fail("it ended the stream before its answer was whole", evidence::Ended::kUpstreamFailed, 502);
+      return;
+    }
+  }
+  if (!complete(evidence::Ended::kComplete, head_.status)) {
+    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    return;
+  }
+  ended_ = true;
+  if (how_ == How::kStreamed) state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
+  state_.metrics.answered(head_.status);
+  reply_->finish();
+}
+
+void Passage::on_trouble(net::Trouble trouble, const std::string& text) {
+  if (ended_) return;
+  const bool late = trouble == net::Trouble::kTimeout;
+  fail(text, late ? evidence::Ended::kTimedOut : evidence::Ended::kUpstreamFailed, late ? 504 : 502);
+}
+
+void Passage::refuse(const api::ApiError& error) {
+  ended_ = true;
+  state_.metrics.answered(error.status);
+  reply_->send(api::error_response(admission_.route.family, error, admission_.id));
+}
+
+// Upstream's failure, in the form of the API: an error, or where the answer had begun an event that no client takes for
+// its end.
+void Passage::fail(const std::string& sentence, evidence::Ended ended, int status) {
+  if (ended_) return;
+  ended_ = true;
+  ++state_.metrics.upstream_failures;
+  complete(ended, begun_ ? head_.status : status);
+  const api::ApiError error{.status = status,
+                            .message = "The model behind this gateway did not answer: " + sentence + ".",
+                            .code = "upstream_failed",
+                            .param = {},
+                            .retry = true};
+  if (!begun_) {
+    state_.metrics.answered(status);
+    reply_->send(api::error_response(admission_.route.family, error, admission_.id));
+    return;
+  }
+  state_.metrics.answered(head_.status);
+  if (how_ == How::kStreamed) {
+    state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
+    reply_->write(api::error_event(admission_.route.operation, error, admission_.id));
+    reply_->finish();
+  } else {
+    reply_->cut();
+  }
+}
+
+void Passage::caller_left() {
+  if (ended_) return;
+  ended_ = true;
+  ++state_.metrics.client_aborts;
+  if (call_) call_->abort();
+  if (how_ == How::kStreamed) state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
+  complete(state_.draining ? evidence::Ended::kDrained : evidence::Ended::kClientAborted, begun_ ? head_.status : 0);
+}
+
+std::string Passage::sealed(std::string_view blob) {
+  if (!prefix_) {
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body);
+    prefix_ = digest ? *digest : Digest{};
+  }
+  const SealingOptions& options = admission_.in_force->rules->options.sealing;
+  constexpr std::int64_t kHour_ms = 3'600'000;
+  const auto text =
+      admission_.in_force->sealer->seal(blob, {admission_.sealed_for, admission_.conversation, admission_.facts->model,
+                                               *prefix_, state_.clock.unix_ms() + options.expire_hours * kHour_ms});
+  if (!text) {
+    state_.log(text.error().message);
+    return {};  // an empty blob is worth nothing, and gives nothing away
+  }
+  admission_.conversation = text->conversation;
+  ++state_.metrics.sealed_blobs;
+  return text->text;
+}
+
+bool Passage::complete(evidence::Ended ended, int status) {
+  if (completed_) return true;
+  completed_ = true;
+  state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  api::AnswerFacts facts;
+  if (answer_) facts = answer_->facts();
+  // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.
+  const bool billed = answer_ != nullptr && head_.status < 300;
+  policy::NanoUsd cost = 0;
+  if (billed && admission_.price != nullptr) {
+    cost = facts.usage.input * policy::token_price(admission_.price->input_per_mtok) +
+           facts.usage.output * policy::token_price(admission_.price->output_per_mtok);
+  }
+  const std::int64_t tokens = billed ? facts.usage.input + facts.usage.output : 0;
+  const policy::NanoUsd over = admission_.reservation.settle(tokens, cost);
+  if (over > 0) {
+    state_.metrics.overshoot_nano_usd += static_cast<std::uint64_t>(over);
+    state_.log("Upstream billed " + std::to_string(policy::usd(over)) + " USD above what was reserved for " +
+               admission_.id + ".");
+  }
+  if (billed) {
+    state_.metrics.input_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.input), std::memory_order_relaxed);
+    state_.metrics.output_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.output), std::memory_order_relaxed);
+    state_.metrics.reasoning_tokens.fetch_add(static_cast<std::uint64_t>(facts.usage.reasoning),
+                                              std::memory_order_relaxed);
+  }
+  if (!admission_.recorded) return true;
+  evidence::CompletionRecord record;
+  record.id = admission_.id;
+  record.time_unix_ms = state_.clock.unix_ms();
+  record.organisation = admission_.organisation;
+  record.ended = ended;
+  record.status = status;
+  record.upstream_status = head_.status;
+  record.upstream = admission_.upstream->options.name;
+  record.upstream_id = upstream_id_;
+  record.finish = facts.finish;
+  if (billed) {
+    record.input_tokens = facts.usage.input;
+    record.output_tokens = facts.usage.output;
+    record.reasoning_tokens = facts.usage.reasoning;
+  }
+  record.nano_usd = cost;
+  record.request_bytes = static_cast<std::int64_t>(request_bytes_);
+  record.response_bytes = static_cast<std::int64_t>(answer_bytes_);
+  const double now_s = state_.clock.monotonic_s();
+  record.first_byte_us = first_byte_s_ > 0 ? static_cast<std::int64_t>((first_byte_s_ - begun_s_) * 1e6) : 0;
+  record.total_us = static_cast<std::int64_t>((now_s - begun_s_) * 1e6);
+  const std::string tool_calls = facts.tool_calls.is_null() ? std::string() : facts.tool_calls.dump();
+  evidence::Answer answer;
+  answer.text = facts.text;
+  (admission_.decision.strip_reasoning ? answer.hidden_reasoning : answer.reasoning) = facts.reasoning;
+  answer.tool_calls = tool_calls;
+  const auto kept = state_.recorder->complete(std::move(record), answer);
+  if (kept) {
+    state_.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+  ++state_.metrics.evidence_failures;
+  return !admission_.in_force->rules->options.evidence.required;
+}
+
+}  // namespace retort::guard

@@ -1,0 +1,67 @@
+// One request's way through the gateway: admitted, sent on, its answer metered and handed back, settled and recorded.
+//
+// Whatever way it ends (whole, upstream failed, caller left, guard stops), the reservation is settled once and the
+// completion record is written once; under `evidence.required` before the last byte goes out. Worker's thread only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "api/answer.h"
+#include "guard/admission.h"
+#include "net/server.h"
+#include "net/upstream.h"
+
+namespace retort::guard {
+
+class Worker;
+
+class Passage final : public net::UpstreamListener, public std::enable_shared_from_this<Passage> {
+ public:
+  Passage(Worker& worker, net::HttpRequest request, std::shared_ptr<net::Reply> reply);
+
+  void begin();
+
+  void on_head(net::HttpResponse head) override;
+  void on_body(std::string_view piece) override;
+  void on_end() override;
+  void on_trouble(net::Trouble trouble, const std::string& text) override;
+
+ private:
+  enum class How : std::uint8_t { kPlain, kCollected, kStreamed };
+
+  void forward();
+  net::HttpRequest upstream_request() const;
+  net::Headers answer_headers(const net::Headers& upstream) const;
+  void refuse(const api::ApiError& error);
+  void fail(const std::string& sentence, evidence::Ended ended, int status);
+  void send_on(std::string piece);
+  std::string collected_answer();
+  // Settles and records; false when the record was required and could not be written.
+  bool complete(evidence::Ended ended, int status);
+  void caller_left();
+  std::string sealed(std::string_view blob);
+
+  Worker& worker_;
+  GuardState& state_;
+  net::HttpRequest request_;
+  std::shared_ptr<net::Reply> reply_;
+  Admission admission_;
+  std::shared_ptr<net::UpstreamCall> call_;
+  std::unique_ptr<api::AnswerStream> answer_;
+  How how_ = How::kPlain;
+  net::HttpResponse head_;
+  std::string collected_;
+  bool begun_ = false;      // the answer's head went out
+  bool completed_ = false;  // settled and recorded
+  bool ended_ = false;      // nothing more goes out
+  double begun_s_ = 0;
+  double first_byte_s_ = 0;
+  std::size_t request_bytes_ = 0;
+  std::size_t answer_bytes_ = 0;
+  std::string upstream_id_;
+  std::optional<Digest> prefix_;  // of the conversation, once a blob was sealed
+};
+
+}  // namespace retort::guard

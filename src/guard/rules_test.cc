@@ -1,0 +1,83 @@
+#include "guard/rules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace retort::guard {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RulesTest : public ::testing::Test {
+ public:
+  RulesTest() { std::filesystem::create_directories(folder); }
+  ~RulesTest() override { std::filesystem::remove_all(folder); }
+  Result<std::shared_ptr<const Rules>> load(const std::string& yaml) {
+    std::ofstream(folder / "guard.yaml") << yaml;
+    return load_rules(folder / "guard.yaml", [](const std::string& name) -> std::optional<std::string> {
+      if (name == "KEY") return "secret";
+      return std::nullopt;
+    });
+  }
+  std::string refusal(const std::string& yaml) {
+    const auto loaded = load(yaml);
+    EXPECT_FALSE(loaded) << yaml;
+    if (loaded) return "";
+    EXPECT_EQ(loaded.error().fault, Fault::kCaller);
+    return loaded.error().message;
+  }
+  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("retort-rules-" + std::to_string(getpid()));
+};
+
+constexpr const char* kSmall =
+    "upstreams: [{name: a, url: \"http://127.0.0.1:1/v1\", key_env: KEY, models: [m]}, "
+    "{name: b, url: \"http://127.0.0.1:2\"}, {name: c, dialect: anthropic, url: \"https://x\"}]\n";
+
+TEST_F(RulesTest, FindsTheUpstreamOfAModel) {
+  const auto rules = load(kSmall).value();
+  EXPECT_EQ(rules->upstream_for(api::Family::kOpenAi, "m")->options.name, "a");
+  EXPECT_EQ(rules->upstream_for(api::Family::kOpenAi, "other")->options.name, "b");
+  EXPECT_EQ(rules->upstream_for(api::Family::kAnthropic, "m")->options.name, "c");
+  EXPECT_EQ(rules->upstream_for(api::Family::kOpenAi, "m")->key, "secret");
+  EXPECT_EQ(rules->upstream_for(api::Family::kOpenAi, "m")->origin.path, "") << "/v1 is the client's to say";
+}
+
+TEST_F(RulesTest, SaysWhatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "upstreams"},
+      {"listn: x\n" + std::string(kSmall), "did you mean listen?"},
+      {"listen: nowhere\n" + std::string(kSmall), "127.0.0.1:8400"},
+      {"upstreams: [{name: a, url: \"ftp://x\"}]", "http"},
+      {"upstreams: [{name: a, url: \"http://x\", key_env: NONE}]", "no variable 'NONE'"},
+      {"upstreams: [{name: a, url: \"http://x\", dialct: openai}]", "did you mean 'dialect'"},
+      {std::string(kSmall) + "tiers: {verified: {expose: {logprob: 1}}}", "did you mean 'logprobs'"},
+      {std::string(kSmall) + "tiers: {verified: {expose: {logprobs: 30}}}", "20"},
+      {std::string(kSmall) + "tiers: {verified: {expose: {reasoning: summary}}}", "summary_model"},
+      {std::string(kSmall) +
+           "tiers: {verified: {expose: {reasoning: summary, summary_model: m}, limits: {usd_per_day: 1}}}",
+       "prices"},
+      {std::string(kSmall) +
+           "tiers: {verified: {limits: {usd_per_day: 1}}}\nprices: {m: {input_per_mtok: 1, output_per_mtok: 2}}",
+       "max_output_tokens"},
+      {std::string(kSmall) + "admin: {listen: \"127.0.0.1:0\"}", "token_env"},
+      {std::string(kSmall) + "evidence: {required: true}", "folder"},
+      {std::string(kSmall) + "network: {trusted_hops: [\"10.0.0.0/33\"]}", "10.0.0.0/33"},
+      {std::string(kSmall) + "network: {mmdb: [absent.mmdb]}", "absent.mmdb"},
+      {std::string(kSmall) + "network: {rules: [{name: r, countries: [XX], outcome: refuse}], unknown_country: pass}",
+       "refuse_by_country_alone"},
+      {std::string(kSmall) + "callers: {listed_from: \"150\"}", "150"},
+      {std::string(kSmall) + "steps: {automatic_up_to: block}", "ask_verification"},
+  };
+  for (const auto& [yaml, part] : cases) EXPECT_THAT(refusal(yaml), HasSubstr(part)) << yaml;
+}
+
+TEST_F(RulesTest, WarnsOfWhatIsSeldomMeant) {
+  const auto rules = load(std::string(kSmall) + "listen: 0.0.0.0:0").value();
+  EXPECT_EQ(rules->warnings.size(), 2U);
+}
+
+}  // namespace
+}  // namespace retort::guard

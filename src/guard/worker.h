@@ -1,0 +1,42 @@
+// One thread of the gateway: its server, its upstreams' connections, its requests.
+//
+// Everything but start(), drain() and the destructor happens on the worker's own thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "guard/admission.h"
+#include "guard/guard_state.h"
+#include "net/server.h"
+#include "net/upstream.h"
+
+namespace retort::guard {
+
+class Worker {
+ public:
+  static Result<std::unique_ptr<Worker>> start(GuardState& state, net::ServerOptions options, std::uint64_t seed);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  net::HttpServer& server() { return *server_; }
+  GuardState& state() { return state_; }
+  Admitter& admitter() { return admitter_; }
+  net::NetworkThread& thread() { return *thread_; }
+  // Null, with the sentence logged, when its authorities can't be used.
+  net::UpstreamPool* pool(const Upstream& upstream);
+
+ private:
+  Worker(GuardState& state, std::uint64_t seed);
+  void handle(net::HttpRequest request, std::shared_ptr<net::Reply> reply);
+
+  GuardState& state_;
+  Admitter admitter_;
+  std::shared_ptr<net::NetworkThread> thread_;
+  std::map<std::string, std::unique_ptr<net::UpstreamPool>> pools_;  // by where they lead
+  std::unique_ptr<net::HttpServer> server_;
+};
+
+}  // namespace retort::guard
