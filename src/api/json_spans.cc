@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace retort::api {
 
@@ -41,15 +42,17 @@ class SpanReader {
   static bool ends_scalar(char c) {
     return c == ',' || c == '}' || c == ']' || c == ':' || c == '"' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
   }
+  // The closing quote is the first one without an odd run of backslashes before it.
   void string() {
-    ++at_;
+    const std::size_t begin = ++at_;
     while (!done()) {
-      const char c = text_[at_];
-      if (c == '"') {
-        ++at_;
-        return;
-      }
-      at_ += c == '\\' ? 2 : 1;
+      const void* quote = std::memchr(text_.data() + at_, '"', end_ - at_);
+      if (quote == nullptr) break;
+      at_ = static_cast<std::size_t>(static_cast<const char*>(quote) - text_.data());
+      std::size_t slashes = 0;
+      while (at_ - slashes > begin && text_[at_ - slashes - 1] == '\\') ++slashes;
+      ++at_;
+      if (slashes % 2 == 0) return;
     }
     at_ = end_;
   }
