@@ -151,6 +151,15 @@ TEST(Conversation, IsTheSameWhenSealedAndWhenReplayedInMessages) {
   EXPECT_EQ(digest(Operation::kMessages, lean), digest(Operation::kMessages, second));
 }
 
+TEST(Conversation, IsTheSameWhenItsTokensAreCounted) {
+  EXPECT_EQ(replaced(Operation::kCountTokens, kMessages).first, replaced(Operation::kMessages, kMessages).first);
+  EXPECT_EQ(prefixes(Operation::kCountTokens, kMessages), prefixes(Operation::kMessages, kMessages));
+  const std::string responses =
+      R"({"input":[{"role":"user","content":"Q"},{"type":"reasoning","encrypted_content":"E"}]})";
+  EXPECT_EQ(prefixes(Operation::kCountTokens, responses), prefixes(Operation::kResponses, responses));
+  EXPECT_EQ(prefixes(Operation::kCountTokens, responses).size(), 1U);
+}
+
 TEST(Conversation, IsTheSameWhenSealedAndWhenReplayedInResponses) {
   const std::string first = R"({"model":"m","instructions":"I","input":"Question"})";
   const std::string second =
