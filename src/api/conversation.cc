@@ -124,13 +124,18 @@ bool is_of_the_system(Element turn) { return is_one_of(text_at(turn, "role"), {"
 
 }  // namespace
 
-std::string_view turns_key(Operation operation) {
+Operation conversation_of(Operation operation, Element root) {
   switch (operation) {
     case Operation::kChat:
-    case Operation::kMessages: return "messages";
-    case Operation::kResponses: return "input";
-    default: return "";
+    case Operation::kMessages:
+    case Operation::kResponses: return operation;
+    case Operation::kCountTokens: return part(root, "messages") ? Operation::kMessages : Operation::kResponses;
+    default: return Operation::kNone;
   }
+}
+
+std::string_view turns_key(Operation conversation) {
+  return conversation == Operation::kResponses ? "input" : "messages";
 }
 
 ConversationDigest::ConversationDigest(Operation operation)
