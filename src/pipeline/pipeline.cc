@@ -200,7 +200,7 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
   }
   RETORT_TRY(check_prompts(request.recipe, local));
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
-  RETORT_TRY(check_disk(request.recipe, local, folder));
+  if (says_student(request.recipe.get(student_option_set()))) RETORT_TRY(check_disk(request.recipe, local, folder));
   folder.manifest().command = request.command;
   folder.manifest().recipe_digest = request.recipe.digest();
   RETORT_TRY(write_file(folder.of("recipe.yaml"), request.recipe.effective_yaml(true)));
