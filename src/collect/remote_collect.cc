@@ -1,6 +1,7 @@
 #include "collect/remote_collect.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/digest.h"
@@ -172,7 +173,7 @@ Result<void> store_answered(std::span<const std::int64_t> slots, const SlotPlan&
   for (std::size_t begin = 0; begin < slots.size(); begin += kTransaction) {
     std::vector<store::NewExchange> group;
     for (const std::int64_t slot : slots.subspan(begin, std::min(kTransaction, slots.size() - begin))) {
-      const PromptRow& row = prompts.rows[static_cast<std::size_t>(plan.row_of(slot))];
+      RETORT_ASSIGN(const PromptRow row, prompts.rows.at(plan.row_of(slot)));
       group.push_back({answered_exchange(row, source, prompts, clock), store::Slot{job, slot}});
     }
     RETORT_TRY(store.add(group));
@@ -200,7 +201,7 @@ Result<Open> open_slots(const SlotPlan& plan, const std::string& job, const Remo
     return {};
   }));
   for (std::int64_t slot = 0; slot < plan.slots(); ++slot) {
-    const bool answered = prompts.rows[static_cast<std::size_t>(plan.row_of(slot))].answer.has_value();
+    const bool answered = prompts.rows.answered(plan.row_of(slot));
     if (!plan.is_used(slot, answered)) continue;
     ++open.planned;
     if (answered) ++open.from_file;
@@ -292,7 +293,7 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   RETORT_ASSIGN(const provider::Dialect* const dialect, dialect_of(source.teacher));
   if (options.durability == "full") RETORT_TRY(store.survive_power_loss());
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
-  const SlotPlan plan(options, static_cast<std::int64_t>(prompts.rows.size()));
+  const SlotPlan plan(options, prompts.rows.size());
   const std::string job = job_name(source, *dialect, prompts, options);
   RETORT_ASSIGN(Open open, open_slots(plan, job, prompts, store));
   RemoteSummary summary;

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -26,7 +25,7 @@
 #include "base/json_fwd.h"
 #include "base/progress.h"
 #include "collect/collect_options.h"
-#include "collect/prompts.h"
+#include "collect/prompt_rows.h"
 #include "collect/teacher_options.h"
 #include "net/transport.h"
 #include "provider/capabilities.h"
@@ -45,7 +44,7 @@ struct RemoteSource {
 
 // What is asked.
 struct RemotePrompts {
-  std::span<const PromptRow> rows;
+  const PromptRows& rows;
   std::string source;  // the file's name, for provenance
   std::string digest;  // of what the rows are: part of the job's name
 };
