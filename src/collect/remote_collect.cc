@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "collect/batch_job.h"
 #include "collect/remote_job.h"
 #include "provider/account.h"
 #include "provider/verdict.h"
@@ -138,8 +139,12 @@ class Prober {
 };
 
 Result<void> check_capabilities(const provider::Capabilities& capabilities, const CollectOptions& options) {
-  if (!options.logprobs) return {};
   const std::string gives = "The teacher gives " + capabilities.sentence();
+  if (options.batched() && !capabilities.batch) {
+    return caller_error(gives +
+                        ", but collect.mode is batch, and there is no batch API at its endpoint; expected direct.");
+  }
+  if (!options.logprobs) return {};
   if (!capabilities.top_logprobs) {
     return caller_error(gives +
                         ", but collect.logprobs asks for log-probabilities. Leave it out: train.objective ce (the "
@@ -150,6 +155,22 @@ Result<void> check_capabilities(const provider::Capabilities& capabilities, cons
                         "; expected at most " + std::to_string(*capabilities.top_logprobs) + ".");
   }
   return {};
+}
+
+// Batches belong to one account, and what they hold isn't asked in another way meanwhile.
+Result<void> check_mode(const RemoteSource& source, const CollectOptions& options, const std::string& job,
+                        const store::Batches& batches) {
+  if (options.batched()) {
+    if (source.endpoints.size() == 1) return {};
+    return caller_error("collect.mode is batch, but teacher.endpoints names " +
+                        std::to_string(source.endpoints.size()) + " endpoints; expected one.");
+  }
+  RETORT_ASSIGN(const std::vector<store::BatchRecord> under_way, batches.under_way(job));
+  if (under_way.empty()) return {};
+  return caller_error(human_count(static_cast<std::int64_t>(under_way.size())) +
+                      " batches of this collection are under way at the service, and asking for their answers again "
+                      "would pay twice; expected collect.mode batch, which fetches them, or `retort collect "
+                      "--reconcile worst|nothing` first, which gives them up.");
 }
 
 // A row that came with its answer is kept as it is.
@@ -257,6 +278,7 @@ Json to_json(const RemoteSummary& summary) {
                {"reserved_tokens", summary.totals.reserved_tokens},
                {"open_attempts", summary.totals.open_attempts},
                {"complete", summary.complete},
+               {"batches_under_way", summary.batches_under_way},
                {"seconds", summary.seconds},
                {"why", summary.why},
                {"capabilities", provider::to_json(summary.capabilities)}};
@@ -295,6 +317,8 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
   const SlotPlan plan(options, prompts.rows.size());
   const std::string job = job_name(source, *dialect, prompts, options);
+  store::Batches batches(ledger);
+  RETORT_TRY(check_mode(source, options, job, batches));
   RETORT_ASSIGN(Open open, open_slots(plan, job, prompts, store));
   RemoteSummary summary;
   summary.planned = open.planned;
@@ -306,12 +330,21 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
     RETORT_TRY(check_capabilities(summary.capabilities, options));
     RETORT_ASSIGN(const store::Totals before, ledger.totals());
     progress.begin("collect", static_cast<double>(open.to_ask.size()), "answers");
-    RemoteJob work(source, *dialect, prompts, options, plan, job, std::move(open.to_ask), summary.capabilities, before,
-                   {store, ledger, transport, clock, progress, stop});
-    RETORT_TRY(work.run());
-    work.report(summary);
-    progress.end(human_count(summary.asked) + " answers");
-    if (work.refusal()) return Failure(*work.refusal());
+    const RemoteJob::World world{store, ledger, transport, clock, progress, stop};
+    const auto carry_out = [&](auto work) -> Result<void> {
+      RETORT_TRY(work.run());
+      work.report(summary);
+      progress.end(human_count(summary.asked) + " answers");
+      if (work.refusal()) return Failure(*work.refusal());
+      return {};
+    };
+    if (options.batched()) {
+      RETORT_TRY(carry_out(BatchJob(source, *dialect, prompts, options, plan, job, std::move(open.to_ask),
+                                    summary.capabilities, before, batches, world)));
+    } else {
+      RETORT_TRY(carry_out(RemoteJob(source, *dialect, prompts, options, plan, job, std::move(open.to_ask),
+                                     summary.capabilities, before, world)));
+    }
   }
   RETORT_TRY(finish(summary, plan, job, store, ledger));
   summary.seconds = clock.monotonic_s() - started_s;

@@ -49,9 +49,9 @@ RemoteEstimate RemoteEstimator::estimate() const {
   estimate.output_tokens.high = estimate.requests * options_.max_tokens;
   estimate.output_tokens.low =
       static_cast<std::int64_t>(kShortAnswers * static_cast<double>(estimate.output_tokens.high));
-  if (options_.prices.input_per_mtok && options_.prices.output_per_mtok) {
-    estimate.nano_usd = AmountRange{price_of(options_.prices, estimate.input_tokens.low, estimate.output_tokens.low),
-                                    price_of(options_.prices, estimate.input_tokens.high, estimate.output_tokens.high)};
+  if (const PriceOptions prices = prices_in_mode(options_); prices.input_per_mtok && prices.output_per_mtok) {
+    estimate.nano_usd = AmountRange{price_of(prices, estimate.input_tokens.low, estimate.output_tokens.low),
+                                    price_of(prices, estimate.input_tokens.high, estimate.output_tokens.high)};
   }
   return estimate;
 }
