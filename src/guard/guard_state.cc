@@ -69,7 +69,6 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   RETORT_ASSIGN(recording.master, read_or_make_key(evidence::master_key_path(folder)));
   recording.keys_folder = evidence::data_keys_folder(folder);
   recorder = std::make_unique<evidence::Recorder>(std::move(recording), *spool);
-  RETORT_TRY(recorder->sweep(clock.unix_ms()));
   return {};
 }
 
@@ -79,6 +78,7 @@ Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   if (recorder) {
     RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
   }
+  RETORT_TRY(callers->set_rule(rules->ownership));
   in_force->rules = std::move(rules);
   const std::lock_guard lock(swapping_);
   in_force_ = std::move(in_force);
@@ -108,6 +108,12 @@ Result<void> GuardState::reload() {
 }
 
 void GuardState::refresh() {
+  const std::int64_t today = policy::LimitBook::day_of(clock.unix_ms());
+  if (recorder && today != swept_day_) {
+    swept_day_ = today;
+    const auto swept = recorder->sweep(clock.unix_ms());
+    if (!swept) log(swept.error().message);
+  }
   const auto tell = [&](const Result<bool>& refreshed) {
     if (!refreshed) log(refreshed.error().message);
   };
