@@ -78,7 +78,7 @@ Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   if (recorder) {
     RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
   }
-  RETORT_TRY(callers->set_rule(rules->ownership));
+  callers->set_rule(rules->ownership);
   in_force->rules = std::move(rules);
   const std::lock_guard lock(swapping_);
   in_force_ = std::move(in_force);
