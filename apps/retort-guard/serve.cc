@@ -4,6 +4,7 @@
 #include <iostream>
 #include <mutex>
 
+#include "ext_authz_plane.h"
 #include "frame/verb.h"
 #include "guard/gateway.h"
 
@@ -16,15 +17,20 @@ Result<void> serve(const std::string& configuration, std::int64_t patience_s, Co
     const std::lock_guard lock(mutex);
     std::cerr << "retort-guard: " << sentence << std::endl;
   };
+  RETORT_TRY(be_the_right_program(configuration, context));
   RETORT_ASSIGN(const auto gateway, guard::Gateway::start(configuration, context.clock, context.environment, log));
+  RETORT_ASSIGN(auto ext_authz, start_ext_authz(gateway->state()));
   context.out << "listening on " << gateway->url() << '\n';
   if (!gateway->admin_url().empty()) context.out << "admin on " << gateway->admin_url() << '\n';
+  if (!gateway->authz_url().empty()) context.out << "authz on " << gateway->authz_url() << '\n';
+  if (ext_authz) context.out << "ext_authz on " << ext_authz->address() << '\n';
   context.out << std::flush;
   std::mutex waiting;
   std::condition_variable_any stopped;
   std::unique_lock lock(waiting);
   stopped.wait(lock, context.stop, [] { return false; });
   log("Stopping: no new callers; waiting for answers under way.");
+  ext_authz.reset();
   return gateway->stop(std::chrono::seconds(patience_s));
 }
 

@@ -12,12 +12,13 @@ namespace retort::evidence {
 
 namespace {
 
-constexpr std::array<std::pair<Ended, std::string_view>, 6> kEnded = {{{Ended::kComplete, "complete"},
+constexpr std::array<std::pair<Ended, std::string_view>, 7> kEnded = {{{Ended::kComplete, "complete"},
                                                                        {Ended::kClientAborted, "client_aborted"},
                                                                        {Ended::kUpstreamFailed, "upstream_failed"},
                                                                        {Ended::kTimedOut, "timed_out"},
                                                                        {Ended::kCutByPolicy, "cut_by_policy"},
-                                                                       {Ended::kDrained, "drained"}}};
+                                                                       {Ended::kDrained, "drained"},
+                                                                       {Ended::kHandedOver, "handed_over"}}};
 
 // Calendar arithmetic without the C library, which takes a lock for the time zone.
 std::chrono::year_month_day date_of(std::int64_t unix_ms) {

@@ -99,7 +99,8 @@ enum class Ended : std::uint8_t {
   kUpstreamFailed,
   kTimedOut,
   kCutByPolicy,
-  kDrained,  // the guard stopped
+  kDrained,     // the guard stopped
+  kHandedOver,  // another proxy took it on: what became of it is not known here
 };
 std::string_view name_of(Ended ended);
 

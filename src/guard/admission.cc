@@ -68,7 +68,7 @@ struct Admitter::Pass {
   GuardState& state;
   api::RequestReader& reader;
   const net::HttpRequest& request;
-  bool forwards;
+  Plane plane;
   Admission& out;
 
   const Rules& rules;
@@ -178,7 +178,7 @@ struct Admitter::Pass {
   }
 
   bool read_body() {
-    if (!has_body(out.route, request) || (!forwards && request.body.empty())) return true;
+    if (!has_body(out.route, request) || plane == Plane::kHeaders) return true;
     auto facts = reader.read(out.route.operation, request.body);
     if (!facts) return refuse(400, "invalid_request", "request", facts.error().message);
     out.facts = std::move(*facts);
@@ -186,18 +186,40 @@ struct Admitter::Pass {
   }
 
   bool decide() {
-    out.decision = policy::decide(out.effective, out.route, out.facts ? &*out.facts : nullptr);
+    policy::EffectivePolicy asked = out.effective;
+    // Where nothing can be withheld, a wish beyond what is exposed is refused.
+    if (plane != Plane::kProxy) asked.tier.expose.excess = "refuse";
+    out.decision = policy::decide(asked, out.route, out.facts ? &*out.facts : nullptr);
     if (!out.decision.allowed) {
       return refuse(out.decision.status, out.decision.code, out.decision.rule, out.decision.sentence);
     }
-    return true;
+    return plane == Plane::kProxy || leave_as_it_is();
+  }
+
+  // What the proxy would change of the request, and another proxy can't.
+  bool leave_as_it_is() {
+    if (out.facts && out.decision.max_tokens > 0) {
+      return refuse(403, "max_tokens_needed", "expose.max_output_tokens",
+                    "Answers of this account are bounded; say max_tokens (max_output_tokens) of at most " +
+                        std::to_string(out.decision.max_tokens) + ".");
+    }
+    if (out.facts && out.decision.unstore) {
+      return refuse(403, "stored_not_allowed", "expose.stored",
+                    "This account may not let the provider keep its answers; say \"store\": false.");
+    }
+    if (!api::generates(out.route.operation)) return true;
+    out.undecided = undecided(out.effective.tier, plane, out.in_force->sealer != nullptr);
+    if (out.undecided.empty() || rules.options.authz.undecided == "pass") return true;
+    return refuse(403, "not_decidable", "authz.undecided",
+                  "This door cannot see whether the request keeps to what this account may have, and is closed for it; "
+                  "ask the operator of this API.");
   }
 
   // Sealed blobs of the request are opened for upstream; what comes from elsewhere ends here.
   bool open_blobs() {
     out.sealed_for = caller->organisation.empty() ? "account " + out.account : "organisation " + caller->organisation;
     if (!out.end_customer.empty()) out.sealed_for += "\nend customer " + out.end_customer;
-    if (!out.in_force->sealer || !out.facts || !out.facts->blobs || !forwards) return true;
+    if (!out.in_force->sealer || !out.facts || !out.facts->blobs || plane != Plane::kProxy) return true;
     bool dropped = false;
     std::string outcome;
     auto rewritten = api::rewrite_blobs(
@@ -255,7 +277,7 @@ struct Admitter::Pass {
   bool choose_upstream() {
     const std::string model = out.facts ? out.facts->model : std::string();
     out.upstream = rules.upstream_for(out.route.family, model);
-    if (out.upstream == nullptr && forwards) {
+    if (out.upstream == nullptr && (plane == Plane::kProxy || out.facts)) {
       return refuse(404, model.empty() ? "not_found" : "model_not_found", "upstreams",
                     model.empty() ? "No upstream of this API's dialect is behind this gateway."
                                   : "The model '" + model + "' does not exist or your account may not use it.");
@@ -285,7 +307,9 @@ struct Admitter::Pass {
       const auto bound = worst_case();
       if (!bound) {
         return refuse(403, "cost_not_bounded", "limits.usd_per_day",
-                      out.facts && out.price == nullptr
+                      plane == Plane::kHeaders
+                          ? "This account has a budget, and what a request may cost cannot be seen at this door."
+                      : out.facts && out.price == nullptr
                           ? "The model '" + out.facts->model + "' has no price here, and this account has a budget."
                           : "What this request may cost has no bound, and this account has a budget; say max_tokens.");
       }
@@ -325,8 +349,9 @@ struct Admitter::Pass {
   // Refusals of known callers are evidence too.
   bool record() {
     const bool exchange = out.facts && api::generates(out.route.operation);
+    const bool unseen = plane == Plane::kHeaders && api::generates(out.route.operation);
     const bool batch = out.route.operation == Operation::kBatches && request.method == "POST";
-    if (!state.recorder || caller == nullptr || (!exchange && !batch && !out.refused)) return true;
+    if (!state.recorder || caller == nullptr || (!exchange && !unseen && !batch && !out.refused)) return true;
     evidence::AdmissionRecord record;
     record.id = out.id;
     record.time_unix_ms = out.begun_unix_ms;
@@ -373,7 +398,7 @@ struct Admitter::Pass {
                                             std::span(named).first(exchange ? 1 : 0));
     if (kept) {
       state.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
-      out.recorded = !out.refused && (exchange || batch);
+      out.recorded = !out.refused && (exchange || unseen || batch);
       return true;
     }
     ++state.metrics.evidence_failures;
@@ -387,7 +412,7 @@ struct Admitter::Pass {
 
 Admitter::Admitter(GuardState& state, std::uint64_t seed) : state_(state), random_(seed) {}
 
-Admission Admitter::admit(const net::HttpRequest& request, bool forwards) {
+Admission Admitter::admit(const net::HttpRequest& request, Plane plane) {
   Admission out;
   out.begun_unix_ms = state_.clock.unix_ms();
   static constexpr std::string_view kHex = "0123456789abcdef";
@@ -402,14 +427,14 @@ Admission Admitter::admit(const net::HttpRequest& request, bool forwards) {
   Pass pass{.state = state_,
             .reader = reader_,
             .request = request,
-            .forwards = forwards,
+            .plane = plane,
             .out = out,
             .rules = *out.in_force->rules};
   const bool admitted = pass.authenticate() && pass.locate() && pass.find_policy() && pass.read_body() &&
                         pass.decide() && pass.open_blobs() && pass.choose_upstream() && pass.limit();
-  if (admitted && out.facts && forwards) {
+  if (admitted && out.facts && plane == Plane::kProxy) {
     out.body = policy::edited_body(out.route.operation, pass.sent_body(), *out.facts, out.decision, true);
-  } else if (admitted && forwards) {
+  } else if (admitted && plane == Plane::kProxy) {
     out.body = request.body;
   }
   pass.record();

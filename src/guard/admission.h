@@ -3,20 +3,22 @@
 //   path and dialect; the caller's key; ownership lists; network; steps; the request's body; what is exposed; sealed
 //   reasoning; limits and money; the admission record
 //
-// The proxy, nginx's auth_request and Envoy's ext_authz all ask here. Called on a worker's thread; blocks on nothing
-// but the spool's write.
+// The proxy, nginx's auth_request and Envoy's ext_authz all ask here (guard/planes.h). Called on a worker's thread;
+// blocks on nothing but the spool's write.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "api/api_error.h"
 #include "api/request_facts.h"
 #include "api/route.h"
 #include "base/random.h"
 #include "guard/guard_state.h"
+#include "guard/planes.h"
 #include "net/http.h"
 #include "policy/decide.h"
 #include "policy/limits.h"
@@ -37,7 +39,8 @@ struct Admission {
 
   const Upstream* upstream = nullptr;    // of in_force's rules
   const policy::Price* price = nullptr;  // likewise; null: it costs nothing here
-  std::string body;                      // what goes upstream
+  std::string body;                      // what goes upstream, of Plane::kProxy
+  std::vector<std::string> undecided;    // what the plane can't decide of this request (guard/planes.h)
   std::string sealed_for;                // whose reasoning is sealed: organisation, or a reseller's end customer
   std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
   bool recorded = false;                                // an admission record was written: a completion must follow
@@ -52,9 +55,7 @@ class Admitter {
   // `worker`: makes the ids of one worker differ from another's.
   Admitter(GuardState& state, std::uint64_t seed);
 
-  // Where there is no upstream to forward to (auth_request, ext_authz), `forwards` is false: then the request needs
-  // none, and its body may be absent.
-  Admission admit(const net::HttpRequest& request, bool forwards = true);
+  Admission admit(const net::HttpRequest& request, Plane plane = Plane::kProxy);
 
  private:
   struct Pass;

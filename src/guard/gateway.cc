@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "guard/admin.h"
+#include "guard/authz.h"
 #include "guard/worker.h"
 
 namespace retort::guard {
@@ -22,6 +23,7 @@ struct Gateway::Inside {
   std::unique_ptr<GuardState> state;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Admin> admin;
+  std::unique_ptr<Authz> authz;
   std::thread keeper;
   std::mutex mutex;
   std::condition_variable wake;
@@ -104,6 +106,9 @@ Result<std::unique_ptr<Gateway>> Gateway::start(const std::filesystem::path& con
   if (!options.admin.listen.empty()) {
     RETORT_ASSIGN(inside->admin, Admin::start(*inside->state));
   }
+  if (!options.authz.listen.empty()) {
+    RETORT_ASSIGN(inside->authz, Authz::start(*inside->state, derive_seed(number, "exchange ids of authz", 0)));
+  }
   inside->keeper = std::thread([raw = inside.get()] { raw->keep(); });
   return std::unique_ptr<Gateway>(new Gateway(std::move(inside)));
 }
@@ -112,6 +117,7 @@ Gateway::~Gateway() { static_cast<void>(stop(std::chrono::seconds(0))); }
 
 std::string Gateway::url() const { return inside_->url; }
 std::string Gateway::admin_url() const { return inside_->admin ? inside_->admin->url() : ""; }
+std::string Gateway::authz_url() const { return inside_->authz ? inside_->authz->server().url() : ""; }
 GuardState& Gateway::state() { return *inside_->state; }
 
 Result<void> Gateway::stop(std::chrono::seconds patience) {
@@ -123,6 +129,7 @@ Result<void> Gateway::stop(std::chrono::seconds patience) {
   }
   inside_->wake.notify_all();
   inside_->keeper.join();
+  inside_->authz.reset();  // no new requests; what is slowed on purpose is asked again
   // All workers drain at the same time; whoever is not done when patience ends is cut off by the destructor.
   std::vector<std::thread> draining;
   std::mutex mutex;

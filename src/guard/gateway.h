@@ -25,6 +25,7 @@ class Gateway {
 
   std::string url() const;
   std::string admin_url() const;  // "" when there is none
+  std::string authz_url() const;  // likewise: where auth_request asks
   GuardState& state();
 
   Result<void> stop(std::chrono::seconds patience);

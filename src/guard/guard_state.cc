@@ -10,9 +10,9 @@ namespace {
 std::string fixed_part(const GuardOptions& options) {
   const EvidenceOptions& evidence = options.evidence;
   return options.listen + "\n" + std::to_string(options.workers) + "\n" + options.admin.listen + "\n" +
-         options.callers.path + "\n" + evidence.path + "\n" + evidence.prompts + "\n" +
-         std::to_string(evidence.retention_days) + "\n" + std::to_string(evidence.quota_mb) + "\n" +
-         options.sealing.keys;
+         options.authz.listen + "\n" + options.authz.ext_authz + "\n" + options.callers.path + "\n" + evidence.path +
+         "\n" + evidence.prompts + "\n" + std::to_string(evidence.retention_days) + "\n" +
+         std::to_string(evidence.quota_mb) + "\n" + options.sealing.keys;
 }
 
 std::string stamp_of(const Rules& rules) {
@@ -97,7 +97,8 @@ Result<void> GuardState::reload() {
     RETORT_ASSIGN(auto rules, load_rules(before->file, environment));
     if (fixed_part(rules->options) != fixed_part(before->options)) {
       return caller_error(
-          "listen, workers, admin.listen, callers.path, evidence and sealing.keys can't change while the guard runs; "
+          "listen, workers, admin.listen, authz.listen, authz.ext_authz, callers.path, evidence and sealing.keys can't "
+          "change while the guard runs; "
           "restart it, or put them back.");
     }
     return put_in_force(std::move(rules));

@@ -39,7 +39,8 @@ class GuardState {
 
   std::shared_ptr<const InForce> now() const;
   // Reads the configuration and the files it names again; on an error everything stays as it was. What only a new start
-  // can change (listen, workers, admin.listen, callers.path, evidence, sealing.keys) is named in the error.
+  // can change (listen, workers, admin.listen, the listeners of authz, callers.path, evidence,
+  // sealing.keys) is named in the error.
   Result<void> reload();
   // Callers, steps and files that others changed; reloads where guard.yaml or a list did. Once a second or so.
   void refresh();

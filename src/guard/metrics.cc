@@ -69,6 +69,7 @@ std::string Metrics::prometheus() const {
   one("reasoning_tokens_total", "counter", "Tokens of reasoning, as far as told.", reasoning_tokens.load());
   one("upstream_failures_total", "counter", "Answers that upstream did not give whole.", upstream_failures.load());
   one("client_aborts_total", "counter", "Answers whose caller left before their end.", client_aborts.load());
+  one("handed_over_total", "counter", "Requests let through that another proxy sends on.", handed_over.load());
   one("evidence_records_total", "counter", "Records of evidence written.", evidence_records.load());
   one("evidence_failures_total", "counter", "Records of evidence that could not be written.", evidence_failures.load());
   one("sealed_blobs_total", "counter", "Opaque reasoning sealed.", sealed_blobs.load());

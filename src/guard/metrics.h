@@ -20,6 +20,7 @@ class Metrics {
   Counter reasoning_tokens = 0;
   Counter upstream_failures = 0;
   Counter client_aborts = 0;
+  Counter handed_over = 0;
   Counter evidence_records = 0;
   Counter evidence_failures = 0;
   Counter sealed_blobs = 0;

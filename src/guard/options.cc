@@ -62,6 +62,14 @@ const recipe::MapShape<AdminOptions>& admin_shape() {
       recipe::MapShape<AdminOptions>().add("listen", &AdminOptions::listen).add("token_env", &AdminOptions::token_env);
   return shape;
 }
+const recipe::MapShape<AuthzOptions>& authz_shape() {
+  static const auto shape = recipe::MapShape<AuthzOptions>()
+                                .add("listen", &AuthzOptions::listen)
+                                .add("ext_authz", &AuthzOptions::ext_authz)
+                                .add("bodies", &AuthzOptions::bodies)
+                                .add("undecided", &AuthzOptions::undecided, {.choices = {"pass", "refuse"}});
+  return shape;
+}
 const recipe::MapShape<CallersOptions>& callers_shape() {
   static const auto shape = recipe::MapShape<CallersOptions>()
                                 .add("path", &CallersOptions::path, {.not_empty = true})
@@ -115,6 +123,9 @@ const recipe::OptionSet<GuardOptions>& guard_option_set() {
           .add(
               "admin", &GuardOptions::admin,
               {.help = "A listener of its own for people and monitoring; its credential is in the variable token_env."})
+          .add("authz", &GuardOptions::authz,
+               {.help = "Listeners of their own for proxies that ask here and send requests on themselves: nginx's "
+                        "auth_request (listen), Envoy's ext_authz (ext_authz). See docs/GUARD-PLANES.md."})
           .add("upstreams", &GuardOptions::upstreams,
                {.help = "The model APIs behind. A request goes to the one that names its model.", .required = true})
           .add("callers", &GuardOptions::callers,
@@ -133,6 +144,14 @@ const recipe::OptionSet<GuardOptions>& guard_option_set() {
             if (!options.admin.listen.empty() && options.admin.token_env.empty()) {
               problems.add("admin",
                            "listens without a credential; expected token_env, the name of a variable that holds one");
+            }
+            const AuthzOptions& authz = options.authz;
+            const bool asked_by_address =
+                !authz.listen.empty() || (!authz.ext_authz.empty() && !authz.ext_authz.starts_with("unix:"));
+            if (asked_by_address && options.network.trusted_hops.empty()) {
+              problems.add("authz",
+                           "listens and nobody may ask; expected the proxy's address under network.trusted_hops, such "
+                           "as [127.0.0.1]");
             }
             if (options.evidence.required && options.evidence.path.empty()) {
               problems.add("evidence", "is required and has no path; expected a folder");

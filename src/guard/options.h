@@ -36,6 +36,15 @@ struct AdminOptions {
   bool operator==(const AdminOptions&) const = default;
 };
 
+// Other proxies that ask here and send the request on themselves (guard/planes.h).
+struct AuthzOptions {
+  std::string listen;     // for nginx's auth_request; empty: not asked this way
+  std::string ext_authz;  // for Envoy's ext_authz, over gRPC: an address and a port, or unix:/path
+  bool bodies = true;     // ext_authz: Envoy sends the bodies; a request that needs one and has none is refused
+  std::string undecided = "pass";  // pass | refuse: where a tier's policy says what can't be seen this way
+  bool operator==(const AuthzOptions&) const = default;
+};
+
 struct CallersOptions {
   std::string path = "callers";    // a folder
   std::string listed_from = "50";  // percent that listed owners must hold together
@@ -93,6 +102,7 @@ struct GuardOptions {
   std::int64_t max_body_mb = 64;
   TlsOptions tls;
   AdminOptions admin;
+  AuthzOptions authz;
   std::vector<UpstreamOptions> upstreams;
   CallersOptions callers;
   NetworkOptions network;
@@ -105,6 +115,7 @@ const recipe::MapShape<NetworkListEntry>& network_list_shape();
 const recipe::MapShape<NetworkRuleOptions>& network_rule_shape();
 const recipe::MapShape<TlsOptions>& tls_shape();
 const recipe::MapShape<AdminOptions>& admin_shape();
+const recipe::MapShape<AuthzOptions>& authz_shape();
 const recipe::MapShape<CallersOptions>& callers_shape();
 const recipe::MapShape<NetworkOptions>& network_shape();
 const recipe::MapShape<EvidenceOptions>& evidence_shape();
@@ -126,6 +137,8 @@ template <>
 struct Codec<guard::TlsOptions> : MapCodec<guard::TlsOptions, &guard::tls_shape> {};
 template <>
 struct Codec<guard::AdminOptions> : MapCodec<guard::AdminOptions, &guard::admin_shape> {};
+template <>
+struct Codec<guard::AuthzOptions> : MapCodec<guard::AuthzOptions, &guard::authz_shape> {};
 template <>
 struct Codec<guard::CallersOptions> : MapCodec<guard::CallersOptions, &guard::callers_shape> {};
 template <>

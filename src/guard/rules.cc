@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/files.h"
+#include "guard/planes.h"
 #include "policy/steps.h"
 #include "recipe/recipe.h"
 
@@ -104,6 +105,7 @@ void warn(Rules& rules) {
         ": their keys can be read on the way. Set tls, or "
         "let a proxy before the guard end TLS.");
   }
+  for (std::string& sentence : notes_on_planes(rules.options, rules.policy)) add(std::move(sentence));
 }
 
 }  // namespace
@@ -180,6 +182,9 @@ Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& fil
                           "' summarise reasoning, and no upstream of the dialect openai serves it.");
     }
   }
+  const AuthzOptions& authz = rules->options.authz;
+  if (!authz.listen.empty()) RETORT_TRY(parse_listen(authz.listen));
+  if (!authz.ext_authz.empty() && !authz.ext_authz.starts_with("unix:")) RETORT_TRY(parse_listen(authz.ext_authz));
   warn(*rules);
   return std::shared_ptr<const Rules>(rules);
 }

@@ -19,6 +19,7 @@ LEVELS = [
     ["model", "evaluate", "dataset", "collect", "policy", "detect"],
     ["train", "exporter", "serve"],
     ["pipeline", "guard"],
+    ["extauthz"],
 ]
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
