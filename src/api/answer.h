@@ -74,9 +74,11 @@ class AnswerStream {
   std::string whole(std::string_view body);
   // The end of upstream's bytes: what is left to send on (an event that no empty line ended is dropped: it is cut).
   std::string end();
-  // So far; usage is estimated until it is reported.
+  // So far; usage is estimated until it is reported. A copy: for the end.
   AnswerFacts facts() const;
-  // AnswerFacts::unreadable, without a copy of the rest.
+  // Of facts(), which copies the texts kept so far: what is asked after every piece.
+  bool ended() const;
+  bool failed() const;
   std::int64_t unreadable() const;
 
  private:
