@@ -84,7 +84,7 @@ struct AdmissionRecord {
   Decision decision;
   std::int64_t status = 0;  // that a refused request was answered with; 0: it goes upstream, a completion follows
   std::int64_t reserved_nano_usd = 0;  // held for it until it is settled
-  std::string in_force;     // digest of the act that names policy, configuration and lists in force
+  std::string in_force;                // digest of the act that names policy, configuration and lists in force
   // The recorder fills these.
   std::vector<TextFacts> texts;
   std::optional<Sealed> sealed;

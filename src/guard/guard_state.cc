@@ -60,7 +60,6 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   evidence::SpoolOptions spool_options;
   spool_options.folder = folder;
   spool_options.quota_bytes = static_cast<std::uint64_t>(options.quota_mb) << 20U;
-  spool_options.before_sync = [this]() -> Result<void> { return recorder ? recorder->sync_keys() : Result<void>(); };
   RETORT_ASSIGN(spool, evidence::Spool::open(std::move(spool_options), clock));
   evidence::RecorderOptions recording;
   recording.prompts = options.prompts == "whole"    ? evidence::Prompts::kWhole
@@ -119,7 +118,9 @@ void GuardState::refresh() {
   if (stamp == stamp_ && !rules->sources->files_changed()) return;
   stamp_ = std::move(stamp);
   const Result<void> reloaded = reload();
-  log(reloaded ? "The configuration was read again." : reloaded.error().message);
+  const std::string sentence = reloaded ? "The configuration was read again." : reloaded.error().message;
+  if (reloaded || sentence != complaint_) log(sentence);
+  complaint_ = reloaded ? std::string() : sentence;
 }
 
 }  // namespace retort::guard

@@ -63,6 +63,7 @@ class GuardState {
 
   std::mutex reloading_;
   std::string stamp_;  // of guard.yaml and the key ring, when they were read last
+  std::string complaint_;  // of the last reload that failed: said once, however often it is tried again
   mutable std::mutex swapping_;
   std::shared_ptr<const InForce> in_force_;
 };

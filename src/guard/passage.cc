@@ -145,7 +145,7 @@ void Passage::on_head(net::HttpResponse head) {
   }
   const bool generated = admission_.facts && api::generates(admission_.route.operation);
   if (generated && is_compressed(head.headers)) {
-    call_->abort();
+    call_->cancel();
     fail("it compressed its answer, which it was asked not to", evidence::Ended::kUpstreamFailed, 502);
     return;
   }
@@ -185,7 +185,7 @@ void Passage::on_body(std::string_view piece) {
   if (ended_) return;
   if (how_ == How::kCollected) {
     if (collected_.size() + piece.size() > kMostCollected) {
-      call_->abort();
+      call_->cancel();
       fail("its answer is larger than " + human_bytes(kMostCollected), evidence::Ended::kUpstreamFailed, 502);
       return;
     }
@@ -198,13 +198,13 @@ void Passage::on_body(std::string_view piece) {
   }
   Result<std::string> events = answer_->feed(piece);
   if (!events) {
-    call_->abort();
+    call_->cancel();
     fail(events.error().message, evidence::Ended::kUpstreamFailed, 502);
     return;
   }
   // The stream's own end is its last byte: the record comes first.
   if (!completed_ && answer_->facts().ended && !complete(evidence::Ended::kComplete, head_.status)) {
-    call_->abort();
+    call_->cancel();
     fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
     return;
   }
@@ -316,7 +316,7 @@ void Passage::caller_left() {
   if (ended_) return;
   ended_ = true;
   ++state_.metrics.client_aborts;
-  if (call_) call_->abort();
+  if (call_) call_->cancel();
   if (how_ == How::kStreamed) state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
   complete(state_.draining ? evidence::Ended::kDrained : evidence::Ended::kClientAborted, begun_ ? head_.status : 0);
 }
