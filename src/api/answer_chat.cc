@@ -25,16 +25,11 @@ class ChatAnswer final : public AnswerDialect {
     const Seen seen = meter(root, "delta");
     const AnswerEdits& edits = state_.edits;
     const auto usage = part(root, "usage");
-    if (edits.hide_usage && usage) {
-      if (usage->is_object() && !seen.choices) {
-        if (is_empty_array(part(root, "choices"))) {
-          change.drop = true;
-          return;
-        }
-      } else if (usage->is_null()) {
-        hide_null_usage(event.data, change.patches);
-      }
+    if (edits.hide_usage && is_object(usage) && is_empty_array(part(root, "choices"))) {
+      change.drop = true;
+      return;
     }
+    if (edits.hide_usage && usage && usage->is_null()) hide_null_usage(event.data, change.patches);
     const bool blobs = seen.blobs && edits.seal;
     const bool logprobs = seen.logprobs && edits.strip_logprobs;
     if (seen.reasoning && edits.strip_reasoning && seen.nothing_else && !seen.blobs && !is_object(usage)) {
@@ -73,7 +68,6 @@ class ChatAnswer final : public AnswerDialect {
 
  private:
   struct Seen {
-    bool choices = false;
     bool reasoning = false;    // a field of it that isn't empty
     bool blobs = false;        // signatures or data in reasoning_details
     bool logprobs = false;     // where they aren't null
@@ -86,7 +80,6 @@ class ChatAnswer final : public AnswerDialect {
     take_usage(part(root, "usage"));
     if (says(part(root, "prompt_logprobs"))) seen.logprobs = true;
     each(part(root, "choices"), [&](Element choice) {
-      seen.choices = true;
       const std::int64_t index = count_at(choice, "index");
       const bool first = index == 0;
       if (const std::string_view finish = text_at(choice, "finish_reason"); !finish.empty()) {

@@ -210,6 +210,10 @@ TEST(Conversation, DiffersWhereATurnDiffers) {
     changed.replace(changed.find(from), from.size(), to);
     EXPECT_NE(of(changed), of(base)) << to;
   }
+  // A mark of the cache moves from turn to turn.
+  EXPECT_EQ(
+      of(R"({"role":"user","content":[{"type":"image","source":{"data":"D"},"cache_control":{"type":"ephemeral"}}]})"),
+      of(R"({"role":"user","content":[{"source":{"data":"D"},"type":"image","title":null}]})"));
   // Texts can't be moved over the border of two blocks.
   EXPECT_NE(of(R"({"role":"user","content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]})"),
             of(R"({"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"bc"}]})"));
