@@ -52,7 +52,8 @@ struct AnswerEdits {
   // elsewhere.
   bool hide_usage = false;
   // Texts of reasoning; signatures and blobs stay (sealed). Messages: thinking blocks stay, empty. Responses: events
-  // of reasoning's text are dropped, items have none. Chat: the fields become null, chunks with nothing else go.
+  // of reasoning's text are dropped, items have none. Chat: the fields become null, chunks with nothing else go; what a
+  // server leaves within the text (<think>) is text.
   bool strip_reasoning = false;
   bool strip_logprobs = false;  // should any come unasked
   // A blob as upstream sent it -> what the client gets; called once for each distinct blob of an answer. Empty

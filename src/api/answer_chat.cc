@@ -101,10 +101,9 @@ class ChatAnswer final : public AnswerDialect {
     for (const std::string_view key : {"content", "refusal"}) {
       const auto content = part(message, key);
       if (!says(content)) continue;
-      seen.nothing_else = false;
+      if (!content->is_array()) seen.nothing_else = false;
       state_.add_text(text_of(*content), first);
-      // Some servers answer in parts; a part may be the reasoning.
-      each(content, [&](Element block) { state_.add_text(text_at(block, "text"), first); });
+      each(content, [&](Element block) { take_block(block, first, seen); });
     }
     bool counted = false;
     for (const std::string_view key : kReasoningFields) {
@@ -133,6 +132,19 @@ class ChatAnswer final : public AnswerDialect {
       seen.nothing_else = false;
     }
     if (says(part(message, "audio")) || says(part(message, "images"))) seen.nothing_else = false;
+  }
+
+  // Some servers answer in parts, of which some are reasoning: {"type":"thinking","thinking":[{"type":"text","text"}]}.
+  void take_block(Element block, bool first, Seen& seen) {
+    const auto thinking = part(block, "thinking");
+    if (!says(thinking)) {
+      seen.nothing_else = false;
+      state_.add_text(text_at(block, "text"), first);
+      return;
+    }
+    seen.reasoning = true;
+    state_.add_reasoning(text_of(*thinking), first);
+    each(thinking, [&](Element text) { state_.add_reasoning(text_at(text, "text"), first); });
   }
 
   void take_call(Element call, std::int64_t index, bool first) {
@@ -196,6 +208,12 @@ class ChatAnswer final : public AnswerDialect {
         for (const std::string_view key : kReasoningFields) {
           if (says(part(*message, key))) patches.push_back({spans.member(message_place, key), "null"});
         }
+        each_place(spans, spans.member(message_place, "content"), part(*message, "content"),
+                   [&](Span block_place, Element block) {
+                     const auto thinking = part(block, "thinking");
+                     if (!says(thinking)) return;
+                     patches.push_back({spans.member(block_place, "thinking"), thinking->is_string() ? "\"\"" : "[]"});
+                   });
       }
       each_place(spans, spans.member(message_place, "reasoning_details"), part(*message, "reasoning_details"),
                  [&](Span detail_place, Element detail) {
