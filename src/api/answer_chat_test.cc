@@ -86,6 +86,26 @@ TEST(ChatAnswer, KeepsTheFirstChunkThoughItIsReasoningAlone) {
                        R"({"choices":[{"index":0,"delta":{"reasoning":null},"finish_reason":"length"}]})"}));
 }
 
+TEST(ChatAnswer, KnowsReasoningAmongThePartsOfAText) {
+  const std::string body =
+      R"({"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"7"}]}}]})";
+  AnswerStream answer(Operation::kChat, 0, everything());
+  EXPECT_EQ(
+      answer.whole(body),
+      R"({"choices":[{"index":0,"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"7"}]}}]})");
+  EXPECT_EQ(answer.facts().text, "7");
+  EXPECT_EQ(answer.facts().reasoning, "hm");
+  const auto chunk = [](const std::string& content) {
+    return R"({"choices":[{"index":0,"delta":{"content":)" + content + "}}]}";
+  };
+  EXPECT_EQ(
+      sent(Operation::kChat,
+           {stream_of({chunk("\"\""), chunk(R"([{"type":"thinking","thinking":"hm"}])"), chunk(R"([{"text":"7"}])")})},
+           everything())
+          .bytes,
+      stream_of({chunk("\"\""), chunk(R"([{"text":"7"}])")}));
+}
+
 TEST(ChatAnswer, StripsLogprobsOfCompletionsAndPrompts) {
   AnswerEdits edits;
   edits.strip_logprobs = true;

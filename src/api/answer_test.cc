@@ -126,6 +126,10 @@ TEST(AnswerStream, EstimatesUsageUntilItIsReported) {
                   .feed(R"(data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}})"
                         "\n\n")
                   .has_value());
+  EXPECT_FALSE(answer.ended());
+  ASSERT_TRUE(answer.feed("data: [DONE]\n\n").has_value());
+  EXPECT_TRUE(answer.ended());
+  EXPECT_FALSE(answer.failed());
   EXPECT_TRUE(answer.facts().usage.reported);
   EXPECT_EQ(answer.facts().usage.input, 7);
   EXPECT_EQ(answer.facts().usage.output, 3);

@@ -210,6 +210,17 @@ TEST(Conversation, DiffersWhereATurnDiffers) {
     changed.replace(changed.find(from), from.size(), to);
     EXPECT_NE(of(changed), of(base)) << to;
   }
+  // A mark of the cache moves from turn to turn.
+  EXPECT_EQ(
+      of(R"({"role":"user","content":[{"type":"image","source":{"data":"D"},"cache_control":{"type":"ephemeral"}}]})"),
+      of(R"({"role":"user","content":[{"source":{"data":"D"},"type":"image","title":null}]})"));
+  // A tool may answer with an object.
+  const auto screen = [](const std::string& url) {
+    return digest(
+        Operation::kResponses,
+        R"({"input":[{"type":"computer_call_output","call_id":"c","output":{"image_url":")" + url + R"("}}]})");
+  };
+  EXPECT_NE(screen("a"), screen("b"));
   // Texts can't be moved over the border of two blocks.
   EXPECT_NE(of(R"({"role":"user","content":[{"type":"text","text":"ab"},{"type":"text","text":"c"}]})"),
             of(R"({"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"bc"}]})"));

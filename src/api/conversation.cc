@@ -78,6 +78,8 @@ void put_block(Element block, std::string& out) {
 void put_content(Element content, std::string& out) {
   if (content.is_string()) {
     put('t', text_of(content), out);
+  } else if (content.is_object()) {
+    put_block(content, out);
   } else {
     each(content, [&](Element block) { put_block(block, out); });
   }

@@ -77,7 +77,6 @@ TEST(RequestFacts, OfACompletion) {
   EXPECT_EQ(facts(Operation::kCompletions, R"("prompt":[1,2,3])").n, 1);
   EXPECT_EQ(facts(Operation::kCompletions, R"("prompt":[[1,2],[3]])").prompt_bytes, 12);
   EXPECT_EQ(facts(Operation::kCompletions, R"("prompt":[[1,2],[3]])").n, 2);
-  EXPECT_EQ(facts(Operation::kCompletions, R"("prompt":["a","b"],"n":9223372036854775807)").n, INT64_MAX);
 }
 
 TEST(RequestFacts, OfAResponse) {
@@ -227,16 +226,20 @@ TEST(RequestReader, SaysWhichFieldIsWrong) {
   EXPECT_EQ(refusal(Operation::kChat, R"({"model":["m"]})"), "The field 'model' is an array; expected a string.");
   EXPECT_EQ(field(Operation::kChat, R"("stream":"true")"), "The field 'stream' is a string; expected true or false.");
   EXPECT_EQ(field(Operation::kChat, R"("max_tokens":"5")"),
-            "The field 'max_tokens' is a string; expected a whole number of at least 0.");
+            "The field 'max_tokens' is a string; expected a whole number from 0 to 100000000.");
   EXPECT_EQ(field(Operation::kChat, R"("max_tokens":-1)"),
-            "The field 'max_tokens' is out of range; expected a whole number of at least 0.");
+            "The field 'max_tokens' is out of range; expected a whole number from 0 to 100000000.");
   EXPECT_EQ(field(Operation::kChat, R"("n":0)"),
-            "The field 'n' is out of range; expected a whole number of at least 1.");
+            "The field 'n' is out of range; expected a whole number from 1 to 100000.");
   EXPECT_EQ(field(Operation::kChat, R"("n":1.5)"),
-            "The field 'n' is out of range; expected a whole number of at least 1.");
+            "The field 'n' is out of range; expected a whole number from 1 to 100000.");
+  EXPECT_EQ(field(Operation::kChat, R"("max_tokens":9223372036854775807)"),
+            "The field 'max_tokens' is out of range; expected a whole number from 0 to 100000000.");
+  EXPECT_EQ(field(Operation::kCompletions, R"("prompt":["a","b"],"n":60000)"),
+            "The request asks for 120000 answers; expected at most 100000.");
   EXPECT_EQ(field(Operation::kChat, R"("logprobs":3)"), "The field 'logprobs' is a number; expected true or false.");
   EXPECT_EQ(field(Operation::kCompletions, R"("logprobs":true)"),
-            "The field 'logprobs' is true or false; expected a whole number of at least 0.");
+            "The field 'logprobs' is true or false; expected a whole number from 0 to 100000000.");
   EXPECT_EQ(field(Operation::kChat, R"("stream_options":{"include_usage":1})"),
             "The field 'stream_options.include_usage' is a number; expected true or false.");
   EXPECT_EQ(field(Operation::kResponses, R"("include":"x")"), "The field 'include' is a string; expected an array.");
