@@ -230,8 +230,9 @@ Result<void> BatchJob::create(UnderWay batch, std::string body) {
     }
   }
   // A plain refusal, or nothing that left: it wasn't created. Everything else may have been.
-  const bool refused = outcome.trouble == net::Trouble::kConnect || outcome.trouble == net::Trouble::kTls ||
-                       (outcome.trouble == net::Trouble::kNone && outcome.status >= 300 && outcome.status < 500);
+  const int status = outcome.trouble == net::Trouble::kNone ? outcome.status : 0;
+  const bool plain = status >= 300 && status < 500 && status != 408 && status != 409 && status != 425;
+  const bool refused = plain || outcome.trouble == net::Trouble::kConnect || outcome.trouble == net::Trouble::kTls;
   if (refused) return not_taken(batch.record, verdict, outcome.status);
   batch.interval_s = std::min(kFirstLook_s, options_.batch_poll_s);
   batch.look_at_s = world_.clock.monotonic_s() + batch.interval_s;

@@ -73,7 +73,8 @@ class BatchJob {
   Result<bool> search(UnderWay& batch);
   Result<bool> adopt(UnderWay& batch, const std::string& id);
   Result<bool> fetch(UnderWay& batch, const provider::BatchState& state);
-  Result<bool> is_ours(const UnderWay& batch, const provider::BatchState& state);
+  // Nothing: it couldn't be found out this time.
+  std::optional<bool> is_ours(const UnderWay& batch, const provider::BatchState& state);
   Result<void> take_results(const store::BatchRecord& batch, const std::string& text, Lines& lines);
   Result<void> take(std::int64_t slot, const store::OpenLine& line, provider::BatchResult& result, Writing& writing);
   Result<void> write(Writing& writing);

@@ -84,12 +84,9 @@ Result<bool> BatchJob::search(UnderWay& batch) {
       if (!state.name.empty() || state.requests != batch.record.requests() || api_.uploads()) continue;
       RETORT_ASSIGN(const bool known, batches_.knows(state.id));
       if (known) continue;
-      if (!state.ended) {
-        perhaps = true;
-        continue;
-      }
-      RETORT_ASSIGN(const bool ours, is_ours(batch, state));
-      if (ours) return adopt(batch, state.id);
+      const std::optional<bool> ours = state.ended ? is_ours(batch, state) : std::nullopt;
+      if (ours == true) return adopt(batch, state.id);
+      if (!ours) perhaps = true;
     }
     path = page->next;
   }
@@ -112,20 +109,21 @@ Result<bool> BatchJob::adopt(UnderWay& batch, const std::string& id) {
   return false;
 }
 
-Result<bool> BatchJob::is_ours(const UnderWay& batch, const provider::BatchState& state) {
+std::optional<bool> BatchJob::is_ours(const UnderWay& batch, const provider::BatchState& state) {
   if (state.results.empty()) return false;
   net::HttpCall call;
   call.method = "GET";
   call.url = state.results.front();
   const net::HttpOutcome outcome = ask(std::move(call), false);
-  if (judge(outcome).kind != Verdict::Kind::kAnswered) return false;
+  if (judge(outcome).kind != Verdict::Kind::kAnswered) return std::nullopt;
   const std::string first = outcome.body.substr(0, outcome.body.find('\n'));
   bool ours = false;
   const auto read = api_.for_each_result(first, [&](const provider::BatchResult& result) -> Result<void> {
     ours = provider::slot_of_batch_request(batch.record.name, result.id) >= 0;
     return {};
   });
-  return read && ours;
+  if (!read) return std::nullopt;
+  return ours;
 }
 
 Result<bool> BatchJob::fetch(UnderWay& batch, const provider::BatchState& state) {

@@ -12,6 +12,7 @@
 #include "collect/batch_job.h"
 #include "collect/remote_job.h"
 #include "provider/account.h"
+#include "provider/openai_completions.h"
 #include "provider/verdict.h"
 
 namespace retort::collect {
@@ -289,9 +290,11 @@ Json to_json(const RemoteSummary& summary) {
 Result<const provider::Dialect*> dialect_of(const TeacherOptions& teacher) {
   if (teacher.api == "openai") return &provider::openai_chat();
   if (teacher.api == "openai_responses") return &provider::openai_responses();
+  if (teacher.api == "openai_completions") return &provider::openai_completions();
   if (teacher.api == "anthropic") return &provider::anthropic_messages();
-  return caller_error("teacher.api is '" + teacher.api +
-                      "', which is not asked over HTTP; expected openai, openai_responses or anthropic.");
+  return caller_error(
+      "teacher.api is '" + teacher.api +
+      "', which is not asked over HTTP; expected openai, openai_responses, openai_completions or anthropic.");
 }
 
 Result<std::vector<provider::Endpoint>> open_endpoints(

@@ -173,6 +173,7 @@ class BatchDesk:
         self.trouble = lambda kind, rng: None
         self.files = {}
         self.made = []
+        self.in_vain = 0  # requests that were worked on and came to nothing
 
     def answer(self, path, body):
         """Steps, or None where the path isn't one of a batch API."""
@@ -245,6 +246,7 @@ class BatchDesk:
             times = self.api.seen.setdefault(question, [])
             fate = self.fate(question, len(times), self.api.random)
             times.append(time.monotonic())
+            self.in_vain += fate != "answered"
             line, good = self._line(custom_id, question, fate, batch["anthropic"])
             if line is not None:
                 batch["out" if good or batch["anthropic"] else "err"].append(json.dumps({"custom_id": custom_id, **line}))

@@ -192,6 +192,14 @@ def check_asked(scenarios, folder):
             scenarios.check("asked, text alone: the KL is estimated from its log-probabilities",
                             card["student"]["kl_nats"] is not None and card["student"]["top1_agreement"] is None, str(card))
             verified(scenarios, folder, "alone")
+        (folder / "completed.yaml").write_text(
+            f"name: completed\nteacher: {{api: openai_completions, endpoints: [{{url: '{url}'}}], model: tiny}}\n"
+            "collect: {prompts: {file: prompts.txt, format: lines}, count: 0, max_tokens: 8}\n"
+            "terms: {accepted_by: Jane Doe, accepted_licence: apache-2.0}\n")
+        code, out, errors = run(["collect", "completed.yaml", "--json"], folder)
+        scenarios.check("asked to go on with a text", code == 0 and json.loads(out)["committed"] == 12, out + errors)
+        code, _, errors = run(["collect", "completed.yaml", "--set", "collect.system=Be brief."], folder)
+        scenarios.check("a conversation isn't a text", code == 2 and "one user's turn" in errors, errors)
     code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
                          folder)
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
