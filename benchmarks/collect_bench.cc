@@ -48,7 +48,7 @@ Result<Json> measure(const std::filesystem::path& model, const std::filesystem::
   source.terms = "benchmark";
   const double start_s = clock.monotonic_s();
   RETORT_ASSIGN(const collect::CollectSummary summary,
-                collect::collect(*engine, format, source, options, exchanges, clock, progress, {}));
+                collect::collect(*engine, format, source, options, nullptr, exchanges, clock, progress, {}));
   const double seconds = clock.monotonic_s() - start_s;
   const llama::GenerationCounts counts = engine->counts();
 

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store evidence}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store evidence dialects}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -62,8 +62,11 @@ for bench in "${chosen[@]}"; do
     "$build/bin/evidence_bench" "$out/evidence"
     rm -rf "$out/evidence"
     ;;
+  dialects)
+    "$build/bin/api_bench" | tee "$out/dialects.json"
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence, dialects)" >&2
     exit 2
     ;;
   esac

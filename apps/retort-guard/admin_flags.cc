@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/files.h"
+#include "guard/options.h"
 #include "recipe/yaml_reader.h"
 
 namespace retort::app {
@@ -82,17 +83,16 @@ Result<CallersPlace> callers_place(const AdminFlags& flags) {
   std::vector<recipe::YamlFault> faults;
   const Result<recipe::Node> read = recipe::read_yaml(text, faults);
   if (!read) return with_context(read.error(), "'" + flags.config + "'");
-  const recipe::Node* const section = read->find("callers");
-  const auto part = [&](std::string_view key) { return section == nullptr ? nullptr : section->find(key); };
-  std::filesystem::path folder = "callers";
-  if (const recipe::Node* path = part("path"); path != nullptr && !path->text.empty()) folder = path->text;
-  CallersPlace place;
-  place.paths = callers::RegistryPaths::in(std::filesystem::path(flags.config).parent_path() / folder);
-  if (const recipe::Node* from = part("listed_from"); from != nullptr) {
-    const bool whole = from->kind == recipe::Node::Kind::kInteger;
-    RETORT_ASSIGN(place.rule.threshold, callers::Percent::parse(whole ? std::to_string(from->integer) : from->text));
+  guard::CallersOptions options;
+  if (const recipe::Node* section = read->find("callers"); section != nullptr) {
+    auto parsed = recipe::Codec<guard::CallersOptions>::parse(*section, {});
+    if (!parsed) return caller_error("'" + flags.config + "', key callers: expected " + parsed.error() + ".");
+    options = std::move(*parsed);
   }
-  if (const recipe::Node* more = part("or_more"); more != nullptr) place.rule.or_more = more->boolean;
+  CallersPlace place;
+  place.paths = callers::RegistryPaths::in(std::filesystem::path(flags.config).parent_path() / options.path);
+  RETORT_ASSIGN(place.rule.threshold, callers::Percent::parse(options.listed_from));
+  place.rule.or_more = options.or_more;
   return place;
 }
 

@@ -59,7 +59,7 @@ void register_check(VerbSetup& verb) {
   verb.app.add_flag("--keys", flags->keys, "Explain every key that guard.yaml may have");
   verb.action = [flags](Context& context) -> Result<void> {
     if (flags->keys) {
-      context.out << guard::guard_schema()->reference_page();
+      context.out << guard::guard_keys_page();
       return {};
     }
     if (flags->configuration.empty()) return caller_error("Which file? Say `retort-guard check guard.yaml`.");

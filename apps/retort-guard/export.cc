@@ -99,12 +99,14 @@ Result<void> run(const Flags& flags, Context& context) {
     context.emit({{"exchanges", exported.exchanges},
                   {"unfinished", exported.unfinished},
                   {"unreadable_payloads", exported.unreadable},
+                  {"skipped_records", exported.skipped},
                   {"out", flags.out},
                   {"whole", !exported.broken.has_value()}});
   } else if (!to_standard_output) {
     context.out << exported.exchanges << " exchanges in " << flags.out << ", " << exported.unfinished
                 << " of them without an end; " << exported.unreadable
                 << " texts could not be read: their key was erased, has expired or was not given.\n";
+    if (exported.skipped > 0) context.out << exported.skipped << " records of another form were passed over.\n";
   }
   if (exported.broken) {
     return world_error("The export ends where the evidence breaks. " + exported.broken->sentence);

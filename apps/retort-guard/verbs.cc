@@ -14,6 +14,7 @@ void register_verification(VerbSetup& verb);
 void register_audit(VerbSetup& verb);
 void register_steps(VerbSetup& verb);
 void register_policy(VerbSetup& verb);
+void register_sealing(VerbSetup& verb);
 void register_verify(VerbSetup& verb);
 void register_export(VerbSetup& verb);
 
@@ -29,6 +30,7 @@ const Program& program() {
       {"policy", "try a policy on recorded exchanges: what would change, what could still be taken", false,
        &register_policy},
       {"audit", "who changed what about callers", false, &register_audit},
+      {"sealing", "the keys that reasoning is sealed with: rotate, list", false, &register_sealing},
       {"verify", "check that the record of evidence holds: its chain and its signatures", false, &register_verify},
       {"export", "evidence as exchanges, a JSON line each", false, &register_export}};
   static const Program guard{

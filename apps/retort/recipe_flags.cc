@@ -30,9 +30,10 @@ void add_ranks_flag(CLI::App& app, RecipeFlags& flags) {
       ->check(CLI::Range(1, 1024));
 }
 
-Result<pipeline::RunRequest> run_request(const RecipeFlags& flags, const Context& context) {
-  RETORT_ASSIGN(recipe::Recipe recipe, recipe::Recipe::load(flags.recipe, pipeline::recipe_schema(), flags.overrides));
-  std::string command = "retort run " + flags.recipe;
+Result<pipeline::RunRequest> run_request(const RecipeFlags& flags, const Context& context, bool collect_only) {
+  const auto schema = collect_only ? pipeline::collection_schema() : pipeline::recipe_schema();
+  RETORT_ASSIGN(recipe::Recipe recipe, recipe::Recipe::load(flags.recipe, schema, flags.overrides));
+  std::string command = (collect_only ? "retort collect " : "retort run ") + flags.recipe;
   for (const std::string& override_text : flags.overrides) command += " --set '" + override_text + "'";
   if (flags.runs_folder != "runs") command += " --runs-dir " + flags.runs_folder;
   pipeline::RunRequest request{std::move(recipe), flags.runs_folder, context.cache_folder, flags.until,
@@ -63,7 +64,7 @@ Result<std::optional<pipeline::RunOutcome>> carry_out(const std::string& verb, c
                                                       Context& context) {
   train::keep_freed_memory();
   RETORT_ASSIGN(const train::RankPlace place, rank_place(context.environment));
-  RETORT_ASSIGN(pipeline::RunRequest request, run_request(flags, context));
+  RETORT_ASSIGN(pipeline::RunRequest request, run_request(flags, context, verb == "collect"));
   if (flags.ranks > 1) {
     if (place.world > 1) {
       return caller_error("--ranks starts ranks, but this process is already one of " + std::to_string(place.world) +

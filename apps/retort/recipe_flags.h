@@ -22,8 +22,8 @@ struct RecipeFlags {
 void add_recipe_flags(CLI::App& app, RecipeFlags& flags);
 void add_until_flag(CLI::App& app, RecipeFlags& flags);
 void add_ranks_flag(CLI::App& app, RecipeFlags& flags);
-// Reads and checks the recipe.
-Result<pipeline::RunRequest> run_request(const RecipeFlags& flags, const Context& context);
+// Reads and checks the recipe. `collect_only`: it needs no student.
+Result<pipeline::RunRequest> run_request(const RecipeFlags& flags, const Context& context, bool collect_only = false);
 
 // Carries the recipe out up to `flags.until`. Nothing comes back on a rank that only helped, or after starting others
 // to do it.

@@ -103,6 +103,8 @@ std::string AnswerStream::whole(std::string_view body) {
   return patches.empty() ? std::string(body) : patched(body, std::move(patches));
 }
 
+bool AnswerStream::ended() const { return inside_->state.facts.ended; }
+bool AnswerStream::failed() const { return inside_->state.facts.failed; }
 std::int64_t AnswerStream::unreadable() const { return inside_->state.facts.unreadable; }
 
 AnswerFacts AnswerStream::facts() const {

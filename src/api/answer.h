@@ -52,7 +52,8 @@ struct AnswerEdits {
   // elsewhere.
   bool hide_usage = false;
   // Texts of reasoning; signatures and blobs stay (sealed). Messages: thinking blocks stay, empty. Responses: events
-  // of reasoning's text are dropped, items have none. Chat: the fields become null, chunks with nothing else go.
+  // of reasoning's text are dropped, items have none. Chat: the fields become null, chunks with nothing else go; what a
+  // server leaves within the text (<think>) is text.
   bool strip_reasoning = false;
   bool strip_logprobs = false;  // should any come unasked
   // A blob as upstream sent it -> what the client gets; called once for each distinct blob of an answer. Empty
@@ -74,9 +75,11 @@ class AnswerStream {
   std::string whole(std::string_view body);
   // The end of upstream's bytes: what is left to send on (an event that no empty line ended is dropped: it is cut).
   std::string end();
-  // So far; usage is estimated until it is reported.
+  // So far; usage is estimated until it is reported. A copy: for the end.
   AnswerFacts facts() const;
-  // AnswerFacts::unreadable, without a copy of the rest.
+  // Of facts(), which copies the texts kept so far: what is asked after every piece.
+  bool ended() const;
+  bool failed() const;
   std::int64_t unreadable() const;
 
  private:

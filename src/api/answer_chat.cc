@@ -25,16 +25,11 @@ class ChatAnswer final : public AnswerDialect {
     const Seen seen = meter(root, "delta");
     const AnswerEdits& edits = state_.edits;
     const auto usage = part(root, "usage");
-    if (edits.hide_usage && usage) {
-      if (usage->is_object() && !seen.choices) {
-        if (is_empty_array(part(root, "choices"))) {
-          change.drop = true;
-          return;
-        }
-      } else if (usage->is_null()) {
-        hide_null_usage(event.data, change.patches);
-      }
+    if (edits.hide_usage && is_object(usage) && is_empty_array(part(root, "choices"))) {
+      change.drop = true;
+      return;
     }
+    if (edits.hide_usage && usage && usage->is_null()) hide_null_usage(event.data, change.patches);
     const bool blobs = seen.blobs && edits.seal;
     const bool logprobs = seen.logprobs && edits.strip_logprobs;
     if (seen.reasoning && edits.strip_reasoning && seen.nothing_else && !seen.blobs && !is_object(usage)) {
@@ -73,7 +68,6 @@ class ChatAnswer final : public AnswerDialect {
 
  private:
   struct Seen {
-    bool choices = false;
     bool reasoning = false;    // a field of it that isn't empty
     bool blobs = false;        // signatures or data in reasoning_details
     bool logprobs = false;     // where they aren't null
@@ -86,7 +80,6 @@ class ChatAnswer final : public AnswerDialect {
     take_usage(part(root, "usage"));
     if (says(part(root, "prompt_logprobs"))) seen.logprobs = true;
     each(part(root, "choices"), [&](Element choice) {
-      seen.choices = true;
       const std::int64_t index = count_at(choice, "index");
       const bool first = index == 0;
       if (const std::string_view finish = text_at(choice, "finish_reason"); !finish.empty()) {
@@ -108,10 +101,9 @@ class ChatAnswer final : public AnswerDialect {
     for (const std::string_view key : {"content", "refusal"}) {
       const auto content = part(message, key);
       if (!says(content)) continue;
-      seen.nothing_else = false;
+      if (!content->is_array()) seen.nothing_else = false;
       state_.add_text(text_of(*content), first);
-      // Some servers answer in parts; a part may be the reasoning.
-      each(content, [&](Element block) { state_.add_text(text_at(block, "text"), first); });
+      each(content, [&](Element block) { take_block(block, first, seen); });
     }
     bool counted = false;
     for (const std::string_view key : kReasoningFields) {
@@ -140,6 +132,19 @@ class ChatAnswer final : public AnswerDialect {
       seen.nothing_else = false;
     }
     if (says(part(message, "audio")) || says(part(message, "images"))) seen.nothing_else = false;
+  }
+
+  // Some servers answer in parts, of which some are reasoning: {"type":"thinking","thinking":[{"type":"text","text"}]}.
+  void take_block(Element block, bool first, Seen& seen) {
+    const auto thinking = part(block, "thinking");
+    if (!says(thinking)) {
+      seen.nothing_else = false;
+      state_.add_text(text_at(block, "text"), first);
+      return;
+    }
+    seen.reasoning = true;
+    state_.add_reasoning(text_of(*thinking), first);
+    each(thinking, [&](Element text) { state_.add_reasoning(text_at(text, "text"), first); });
   }
 
   void take_call(Element call, std::int64_t index, bool first) {
@@ -203,6 +208,12 @@ class ChatAnswer final : public AnswerDialect {
         for (const std::string_view key : kReasoningFields) {
           if (says(part(*message, key))) patches.push_back({spans.member(message_place, key), "null"});
         }
+        each_place(spans, spans.member(message_place, "content"), part(*message, "content"),
+                   [&](Span block_place, Element block) {
+                     const auto thinking = part(block, "thinking");
+                     if (!says(thinking)) return;
+                     patches.push_back({spans.member(block_place, "thinking"), thinking->is_string() ? "\"\"" : "[]"});
+                   });
       }
       each_place(spans, spans.member(message_place, "reasoning_details"), part(*message, "reasoning_details"),
                  [&](Span detail_place, Element detail) {

@@ -125,8 +125,9 @@ Result<std::string> rewrite_blobs(Operation operation, std::string_view body, co
   std::optional<JsonReader> own;
   if (reader == nullptr) reader = &own.emplace();
   RETORT_ASSIGN(const Element root, root_of(*reader, body));
-  if (turns_key(operation).empty()) return std::string(body);
-  Rewriting rewriting(operation, body, fate);
+  const Operation conversation = conversation_of(operation, root);
+  if (conversation == Operation::kNone) return std::string(body);
+  Rewriting rewriting(conversation, body, fate);
   RETORT_TRY(rewriting.over(root));
   return std::move(rewriting).rewritten(body);
 }
@@ -135,9 +136,10 @@ Result<Digest> conversation_digest(Operation operation, std::string_view body, J
   std::optional<JsonReader> own;
   if (reader == nullptr) reader = &own.emplace();
   RETORT_ASSIGN(const Element root, root_of(*reader, body));
-  ConversationDigest digest(operation);
-  if (const std::string_view key = turns_key(operation); !key.empty()) {
-    const auto turns = part(root, key);
+  const Operation conversation = conversation_of(operation, root);
+  ConversationDigest digest(conversation);
+  if (conversation != Operation::kNone) {
+    const auto turns = part(root, turns_key(conversation));
     if (turns && turns->is_string()) digest.add_text(text_of(*turns));
     each(turns, [&](Element turn) { digest.add(turn); });
   }

@@ -3,7 +3,7 @@
 // Anthropic messages: content blocks {"type":"thinking","thinking","signature"} (the signature is the blob) and
 // {"type":"redacted_thinking","data"}. OpenAI responses: items {"type":"reasoning","encrypted_content"}, and those of
 // type "compaction". Chat: the fields reasoning_details[].{data,signature} that some servers use. An empty string is no
-// blob. Pure; any thread, one `reader` a thread.
+// blob. A request to count tokens has the conversation that it counts. Pure; any thread, one `reader` a thread.
 #pragma once
 
 #include <functional>

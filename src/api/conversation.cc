@@ -78,6 +78,8 @@ void put_block(Element block, std::string& out) {
 void put_content(Element content, std::string& out) {
   if (content.is_string()) {
     put('t', text_of(content), out);
+  } else if (content.is_object()) {
+    put_block(content, out);
   } else {
     each(content, [&](Element block) { put_block(block, out); });
   }
@@ -124,13 +126,18 @@ bool is_of_the_system(Element turn) { return is_one_of(text_at(turn, "role"), {"
 
 }  // namespace
 
-std::string_view turns_key(Operation operation) {
+Operation conversation_of(Operation operation, Element root) {
   switch (operation) {
     case Operation::kChat:
-    case Operation::kMessages: return "messages";
-    case Operation::kResponses: return "input";
-    default: return "";
+    case Operation::kMessages:
+    case Operation::kResponses: return operation;
+    case Operation::kCountTokens: return part(root, "messages") ? Operation::kMessages : Operation::kResponses;
+    default: return Operation::kNone;
   }
+}
+
+std::string_view turns_key(Operation conversation) {
+  return conversation == Operation::kResponses ? "input" : "messages";
 }
 
 ConversationDigest::ConversationDigest(Operation operation)

@@ -13,8 +13,12 @@
 
 namespace retort::api {
 
-// The member that holds the turns: "messages", "input"; "" where the operation has none.
-std::string_view turns_key(Operation operation);
+// Whose conversation a body has: the operation itself, or for count_tokens the one whose request is counted. kNone
+// where there is none.
+Operation conversation_of(Operation operation, Element root);
+
+// The member that holds a conversation's turns: "messages" or "input".
+std::string_view turns_key(Operation conversation);
 
 // The digest grows turn by turn; prefix() is that of all turns up to the last one of the client's own.
 class ConversationDigest {

@@ -68,28 +68,29 @@ std::string JsonEdit::apply() const {
   std::vector<Span> parts;
   std::vector<bool> removed;
   std::vector<Patch> patches;
-  bool kept = false;
+  std::size_t last = object_.find('{') + 1;  // past the last member that stays, or the brace
+  bool comma = false;
   for (const Member& member : members_) {
     parts.push_back({member.begin, member.end});
     removed.push_back(member.removed);
-    kept = kept || !member.removed;
-    if (!member.removed && !member.replacement.empty()) {
-      patches.push_back({{member.value_begin, member.end}, member.replacement});
-    }
+    if (member.removed) continue;
+    last = member.end;
+    comma = true;
   }
-  remove_parts(parts, removed, patches);
   std::string addition;
   for (const auto& [key, json] : added_) {
-    if (kept || !addition.empty()) addition += ',';
+    if (comma) addition += ',';
     addition += quoted_string(key) + ':' + json;
+    comma = true;
   }
-  std::string text = patched(object_, std::move(patches));
-  if (addition.empty()) return text;
-  // After the last member that stays, so that white space before the closing brace stays where it was.
-  const std::size_t brace = text.rfind('}');
-  const std::size_t last =
-      brace == 0 || brace == std::string::npos ? std::string::npos : text.find_last_not_of(" \t\r\n", brace - 1);
-  return text.insert(last == std::string::npos ? text.size() : last + 1, addition);
+  // Before the removals, of which one may begin where this stands.
+  if (!addition.empty()) patches.push_back({{last, last}, std::move(addition)});
+  for (const Member& member : members_) {
+    if (member.removed || member.replacement.empty()) continue;
+    patches.push_back({{member.value_begin, member.end}, member.replacement});
+  }
+  remove_parts(parts, removed, patches);
+  return patched(object_, std::move(patches));
 }
 
 }  // namespace retort::api

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace retort::api {
 
@@ -41,15 +42,17 @@ class SpanReader {
   static bool ends_scalar(char c) {
     return c == ',' || c == '}' || c == ']' || c == ':' || c == '"' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
   }
+  // The closing quote is the first one without an odd run of backslashes before it.
   void string() {
-    ++at_;
+    const std::size_t begin = ++at_;
     while (!done()) {
-      const char c = text_[at_];
-      if (c == '"') {
-        ++at_;
-        return;
-      }
-      at_ += c == '\\' ? 2 : 1;
+      const void* quote = std::memchr(text_.data() + at_, '"', end_ - at_);
+      if (quote == nullptr) break;
+      at_ = static_cast<std::size_t>(static_cast<const char*>(quote) - text_.data());
+      std::size_t slashes = 0;
+      while (at_ - slashes > begin && text_[at_ - slashes - 1] == '\\') ++slashes;
+      ++at_;
+      if (slashes % 2 == 0) return;
     }
     at_ = end_;
   }
@@ -130,8 +133,6 @@ bool same_key(std::string_view quoted, std::string_view key) {
 }
 
 }  // namespace
-
-Span JsonSpans::root() const { return SpanReader(text_, 0, text_.size()).value(); }
 
 std::vector<MemberSpan> JsonSpans::members(Span object) const {
   std::vector<MemberSpan> members;
@@ -217,31 +218,32 @@ std::string quoted_string(std::string_view text) {
   std::string out;
   out.reserve(text.size() + 2);
   out += '"';
-  for (const char c : text) {
-    switch (c) {
+  std::size_t plain = 0;  // from here to i nothing needs an escape
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+    out.append(text.substr(plain, i - plain));
+    plain = i + 1;
+    switch (text[i]) {
       case '"': out += "\\\""; break;
       case '\\': out += "\\\\"; break;
       case '\n': out += "\\n"; break;
       case '\r': out += "\\r"; break;
       case '\t': out += "\\t"; break;
-      default: {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20) {
-          out += "\\u00";
-          out += kHex[byte >> 4U];
-          out += kHex[byte & 15U];
-        } else {
-          out += c;
-        }
-      }
+      default:
+        out += "\\u00";
+        out += kHex[byte >> 4U];
+        out += kHex[byte & 15U];
     }
   }
+  out.append(text.substr(plain));
   out += '"';
   return out;
 }
 
 std::string patched(std::string_view text, std::vector<Patch> patches) {
-  std::sort(patches.begin(), patches.end(), [](const Patch& a, const Patch& b) { return a.span.begin < b.span.begin; });
+  std::stable_sort(patches.begin(), patches.end(),
+                   [](const Patch& a, const Patch& b) { return a.span.begin < b.span.begin; });
   std::string out;
   std::size_t size = text.size();
   for (const Patch& patch : patches) size += patch.bytes.size();

@@ -26,7 +26,8 @@ class JsonSpans {
   explicit JsonSpans(std::string_view text) : text_(text) {}
 
   std::string_view text(Span span) const { return text_.substr(span.begin, span.end - span.begin); }
-  Span root() const;
+  // The document's value, with the white space around it.
+  Span root() const { return {0, text_.size()}; }
   // In order; none when the value isn't an object or an array.
   std::vector<MemberSpan> members(Span object) const;
   std::vector<Span> elements(Span array) const;
@@ -43,7 +44,8 @@ std::string decoded_string(std::string_view quoted);
 // `text` as a JSON string, with quotes; bytes beyond ASCII stay as they are.
 std::string quoted_string(std::string_view text);
 
-// A change: the bytes of `span` become `bytes`. Several must not overlap.
+// A change: the bytes of `span` become `bytes`. Several must not overlap; of those that begin at one place the first is
+// the first.
 struct Patch {
   Span span;
   std::string bytes;

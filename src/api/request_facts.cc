@@ -99,15 +99,16 @@ class Fields {
     if (value.get(view) != simdjson::SUCCESS) return complain(key, value, "a string");
     out = view;
   }
-  std::optional<std::int64_t> whole(std::string_view key, Element value, std::int64_t least) {
+  std::optional<std::int64_t> whole(std::string_view key, Element value, std::int64_t least, std::int64_t most) {
     if (value.is_null()) return std::nullopt;
     std::int64_t number = 0;
-    if (value.get(number) == simdjson::SUCCESS && number >= least) return number;
+    const bool read = value.get(number) == simdjson::SUCCESS;
+    if (read && number >= least && number <= most) return number;
+    const std::string range = "a whole number from " + std::to_string(least) + " to " + std::to_string(most);
     if (value.is_string() || value.is_bool() || value.is_array() || value.is_object()) {
-      complain(key, value, "a whole number of at least " + std::to_string(least));
+      complain(key, value, range);
     } else {
-      say("The field '" + prefix_ + std::string(key) + "' is out of range; expected a whole number of at least " +
-          std::to_string(least) + ".");
+      say("The field '" + prefix_ + std::string(key) + "' is out of range; expected " + range + ".");
     }
     return std::nullopt;
   }
@@ -172,13 +173,13 @@ class FactsReading {
     } else if (key == "tools" || key == "functions") {
       if (fields_.array(key, value) && length(value) > 0) facts.tools = true;
     } else if (key == "seed") {
-      if (fields_.whole(key, value, INT64_MIN)) facts.seed = true;
+      if (fields_.whole(key, value, INT64_MIN, INT64_MAX)) facts.seed = true;
     } else if (key == "logit_bias") {
       if (fields_.object(key, value) && !empty_object(value)) facts.logit_bias = true;
     } else if (key == "echo") {
       fields_.flag(key, value, facts.echo);
     } else if (key == "n" || key == "best_of") {
-      if (const auto count = fields_.whole(key, value, 1)) facts.n = std::max(facts.n, *count);
+      if (const auto count = fields_.whole(key, value, 1, kMostAnswers)) facts.n = std::max(facts.n, *count);
     } else if (key == "prompt" && operation_ == Operation::kCompletions) {
       fields_.text_or_array(key, value);
       prompts_ = prompts_of(value);
@@ -197,15 +198,17 @@ class FactsReading {
     if (facts_.model.empty() && needs_model()) {
       fields_.say("The request names no model; expected the field 'model' with a model's name.");
     }
+    facts_.n *= prompts_;
+    if (facts_.n > kMostAnswers) {
+      fields_.say("The request asks for " + std::to_string(facts_.n) + " answers; expected at most " +
+                  std::to_string(kMostAnswers) + ".");
+    }
     if (!fields_.complaint().empty()) return caller_error(fields_.complaint());
     if (operation_ == Operation::kResponses) {
       each(part(root, "input"), [&](Element item) {
         if (text_at(item, "type") == "item_reference") facts_.continues = true;
       });
     }
-    // Past this the product says no more than "too many".
-    facts_.n =
-        prompts_ > 0 && facts_.n > INT64_MAX / prompts_ ? INT64_MAX : facts_.n * std::max<std::int64_t>(prompts_, 1);
     facts_.end_user = !safety_identifier_.empty() ? safety_identifier_ : !user_.empty() ? user_ : metadata_user_;
     facts_.blobs = may_hold_blobs(operation_, root);
     std::int64_t read = 0;
@@ -245,7 +248,7 @@ class FactsReading {
                                                  (key == "max_output_tokens" && operation_ == Operation::kResponses);
     if (!named) return;
     // With two names given, the larger is what an upstream may take.
-    if (const auto most = fields_.whole(key, value, 0)) {
+    if (const auto most = fields_.whole(key, value, 0, kMostTokens)) {
       facts_.max_tokens = std::max(facts_.max_tokens.value_or(0), *most);
     }
   }
@@ -256,7 +259,7 @@ class FactsReading {
       fields_.flag(key, value, asked);
       facts_.logprobs = facts_.logprobs || asked;
     } else if (key == "logprobs" || key == "top_logprobs" || key == "prompt_logprobs") {
-      if (const auto most = fields_.whole(key, value, 0)) {
+      if (const auto most = fields_.whole(key, value, 0, kMostTokens)) {
         facts_.top_logprobs = std::max(facts_.top_logprobs, *most);
         // In a completion 0 asks for the written tokens' own; elsewhere it asks for no alternatives.
         if (*most > 0 || key != "top_logprobs") facts_.logprobs = true;
@@ -314,7 +317,7 @@ class FactsReading {
 
   void take_budget(std::string_view key, const std::optional<Element>& value) {
     if (!value) return;
-    if (const auto budget = fields_.whole(key, *value, 0)) {
+    if (const auto budget = fields_.whole(key, *value, 0, kMostTokens)) {
       facts_.reasoning_budget = std::max(facts_.reasoning_budget, *budget);
     }
   }

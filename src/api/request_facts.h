@@ -41,6 +41,10 @@ struct RequestFacts {
   std::int64_t media_bytes = 0;   // of other_bytes: images, sound and files, by value or by address
 };
 
+// What a request may ask for at most, so that products of facts and prices stay within 64 bits; more is refused.
+inline constexpr std::int64_t kMostTokens = 100'000'000;
+inline constexpr std::int64_t kMostAnswers = 100'000;
+
 class RequestReader {
  public:
   RequestReader();

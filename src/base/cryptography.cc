@@ -36,34 +36,45 @@ std::string encode(std::string_view bytes, std::string_view letters, bool padded
   return text;
 }
 
-std::array<std::int8_t, 256> values_of(std::string_view letters) {
-  std::array<std::int8_t, 256> values{};
-  values.fill(-1);
+// The letters' values; 255: no letter.
+constexpr std::array<std::uint8_t, 256> values_of(std::string_view letters) {
+  std::array<std::uint8_t, 256> values{};
+  for (std::uint8_t& value : values) value = 255;
   for (std::size_t i = 0; i < letters.size(); ++i) {
-    values[static_cast<unsigned char>(letters[i])] = static_cast<std::int8_t>(i);
+    values[static_cast<unsigned char>(letters[i])] = static_cast<std::uint8_t>(i);
   }
   return values;
 }
 
-std::optional<std::string> decode(std::string_view text, std::string_view letters) {
-  if (text.size() % 4 == 1) return std::nullopt;
-  const auto values = values_of(letters);
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 2);
-  std::uint32_t group = 0;
-  unsigned bits = 0;
-  for (const char letter : text) {
-    const int value = values[static_cast<unsigned char>(letter)];
-    if (value < 0) return std::nullopt;
-    group = (group << 6U) | static_cast<std::uint32_t>(value);
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes += static_cast<char>((group >> bits) & 255U);
-      group &= (1U << bits) - 1;
-    }
+constexpr std::array<std::uint8_t, 256> kBase64Values = values_of(kBase64);
+constexpr std::array<std::uint8_t, 256> kBase64UrlValues = values_of(kBase64Url);
+
+std::optional<std::string> decode(std::string_view text, const std::array<std::uint8_t, 256>& values) {
+  const std::size_t left = text.size() % 4;
+  if (left == 1) return std::nullopt;
+  std::string bytes(text.size() / 4 * 3 + (left == 0 ? 0 : left - 1), '\0');
+  char* to = bytes.data();
+  unsigned wrong = 0;  // a bit above the six of a letter
+  const auto value = [&](std::size_t i) -> std::uint32_t {
+    const std::uint8_t one = values[static_cast<unsigned char>(text[i])];
+    wrong |= one;
+    return one;
+  };
+  std::size_t i = 0;
+  for (; i + 4 <= text.size(); i += 4) {
+    const std::uint32_t group = value(i) << 18U | value(i + 1) << 12U | value(i + 2) << 6U | value(i + 3);
+    *to++ = static_cast<char>(group >> 16U);
+    *to++ = static_cast<char>(group >> 8U);
+    *to++ = static_cast<char>(group);
   }
-  if (group != 0) return std::nullopt;  // stray bits: another text that would read the same
+  if (left > 0) {
+    const std::uint32_t group = value(i) << 18U | value(i + 1) << 12U | (left == 3 ? value(i + 2) << 6U : 0U);
+    *to++ = static_cast<char>(group >> 16U);
+    if (left == 3) *to++ = static_cast<char>(group >> 8U);
+    // Stray bits: another text that would read the same.
+    if ((group & (left == 3 ? 0xFFU : 0xFFFFU)) != 0) return std::nullopt;
+  }
+  if (wrong > 63) return std::nullopt;
   return bytes;
 }
 
@@ -109,10 +120,10 @@ std::string base64url(std::string_view bytes) { return encode(bytes, kBase64Url,
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   for (int k = 0; k < 2 && text.ends_with('='); ++k) text.remove_suffix(1);
-  return decode(text, kBase64);
+  return decode(text, kBase64Values);
 }
 
-std::optional<std::string> from_base64url(std::string_view text) { return decode(text, kBase64Url); }
+std::optional<std::string> from_base64url(std::string_view text) { return decode(text, kBase64UrlValues); }
 
 struct Aead::State {
   // Fetched once: looking an algorithm up costs more than encrypting a kilobyte.

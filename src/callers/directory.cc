@@ -216,4 +216,11 @@ Result<bool> LiveCallers::refresh() {
   return true;
 }
 
+void LiveCallers::set_rule(const OwnershipRule& rule) {
+  const std::lock_guard lock(refreshing_);
+  if (rule == rule_) return;
+  rule_ = rule;
+  version_ = -1;
+}
+
 }  // namespace retort::callers

@@ -115,13 +115,15 @@ class LiveCallers {
   // Loads again when the database changed; whether it did. Some microseconds when it didn't. On an error the directory
   // that was there stays.
   Result<bool> refresh();
+  // For a configuration that was reloaded: the next refresh() judges by this rule.
+  void set_rule(const OwnershipRule& rule);
 
  private:
   LiveCallers() = default;
   OwnershipRule rule_;
   std::shared_ptr<const Registry> registry_;
   std::mutex refreshing_;
-  std::int64_t version_ = 0;
+  std::int64_t version_ = 0;  // of the database; none when -1
   mutable std::mutex swapping_;
   std::shared_ptr<const CallerDirectory> directory_;
 };

@@ -194,6 +194,24 @@ TEST(LiveCallers, SeesWhatOthersChange) {
   EXPECT_EQ(refusal(*before, key), Refusal::kUnknown) << "what a request holds does not change under it";
 }
 
+TEST(LiveCallers, TakesOverAnotherRule) {
+  const TestFolder folder;
+  Registry registry = folder.open();
+  ASSERT_TRUE(registry.add_organisation(ada(), {.id = "half"}));
+  ASSERT_TRUE(registry.add_account(ada(), {.id = "a", .organisation = "half"}));
+  ASSERT_TRUE(registry.set_owners(ada(), "half", {{"X", *Percent::parse("50")}}));
+  ASSERT_TRUE(
+      registry.set_list(ada(), {.name = "sdn", .date = "2026-11-01", .digest = sha256("list"), .entities = {"X"}}));
+  const auto live = LiveCallers::open(folder.paths(), {});
+  ASSERT_TRUE(live.has_value());
+  EXPECT_TRUE((*live)->now()->find_account("a")->listed);
+  (*live)->set_rule({});
+  EXPECT_FALSE(*(*live)->refresh());
+  (*live)->set_rule({.threshold = Percent::whole(50), .or_more = false});
+  EXPECT_TRUE(*(*live)->refresh());
+  EXPECT_FALSE((*live)->now()->find_account("a")->listed);
+}
+
 TEST(LiveCallers, IsReadWhileItIsReloaded) {
   const TestFolder folder;
   Registry registry = folder.open();

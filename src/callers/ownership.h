@@ -42,6 +42,7 @@ struct OwnershipRule {
 
   bool met_by(Percent aggregate) const { return or_more ? aggregate >= threshold : aggregate > threshold; }
   std::string text() const;  // ">= 50.0 %"
+  bool operator==(const OwnershipRule&) const = default;
 };
 
 // Why an entity counts as listed.

@@ -4,6 +4,8 @@
 namespace retort::callers {
 namespace {
 
+constexpr std::string_view kAccount = "SELECT 1 FROM accounts WHERE id = ?1";
+
 Json json_of(const Account& account) {
   return {{"organisation", account.organisation},
           {"person", account.person},
@@ -20,13 +22,12 @@ void bind_or_null(Statement& statement, int index, const std::string& text) {
   }
 }
 
-Result<void> expect_account(const Registry& registry, const std::string& id) {
+// Who is named is found by the index; everybody is read only for the hint.
+Result<void> expect_account(const Registry& registry, bool there, const std::string& id) {
+  if (there) return {};
   RETORT_ASSIGN(const std::vector<Account> accounts, registry.accounts());
   std::vector<std::string> known;
-  for (const Account& account : accounts) {
-    if (account.id == id) return {};
-    known.push_back(account.id);
-  }
+  for (const Account& account : accounts) known.push_back(account.id);
   return caller_error("There is no account '" + id + "'" + hint(id, known) + " Add it first.");
 }
 
@@ -48,7 +49,8 @@ Result<NewApiKey> Registry::create_key(const By& by, const KeyWish& wish) {
   RETORT_ASSIGN(NewApiKey key, make_api_key());
   const Digest hash = hash_of_secret({key.id, key.secret});
   const Result<void> done = state_->database.transaction([&]() -> Result<void> {
-    RETORT_TRY(expect_account(*this, wish.account));
+    RETORT_ASSIGN(const bool there, state_->has(kAccount, wish.account));
+    RETORT_TRY(expect_account(*this, there, wish.account));
     RETORT_ASSIGN(Statement insert, state_->database.prepare("INSERT INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)"));
     insert.bind_text(1, key.id).bind_text(2, wish.account).bind_blob(3, bytes_of(hash)).bind_text(4, wish.note);
     insert.bind(5, by.at_unix_ms);
@@ -64,24 +66,28 @@ Result<NewApiKey> Registry::create_key(const By& by, const KeyWish& wish) {
 }
 
 Result<void> Registry::revoke_key(const By& by, std::string_view id) {
+  // What was given may be a whole key, which must not be repeated.
+  if (!is_api_key_id(id)) {
+    return caller_error("That is no id of a key; expected its 12 characters, as `keys list` shows them.");
+  }
   return state_->database.transaction([&]() -> Result<void> {
-    RETORT_ASSIGN(const std::vector<ApiKey> all, keys());
-    std::vector<std::string> known;
-    for (const ApiKey& key : all) {
-      known.push_back(key.id);
-      if (key.id != id) continue;
-      if (key.revoked_unix_ms) return caller_error("The key '" + key.id + "' is revoked already; nothing was changed.");
-      return state_->audited(by, "key.revoke", id, {{"revoked", false}}, {{"revoked", true}}, [&]() -> Result<void> {
-        RETORT_ASSIGN(Statement update, state_->database.prepare("UPDATE keys SET revoked_unix_ms = ?1 WHERE id = ?2"));
-        RETORT_TRY(update.bind(1, by.at_unix_ms).bind_text(2, id).step());
-        return {};
-      });
+    RETORT_ASSIGN(Statement select, state_->database.prepare("SELECT revoked_unix_ms FROM keys WHERE id = ?1"));
+    RETORT_ASSIGN(const bool there, select.bind_text(1, id).step());
+    if (!there) {
+      RETORT_ASSIGN(const std::vector<ApiKey> all, keys());
+      std::vector<std::string> known;
+      for (const ApiKey& key : all) known.push_back(key.id);
+      return caller_error("There is no key '" + std::string(id) + "'" + hint(id, known) + " `keys list` shows them.");
     }
-    // What was given may be a whole key, which must not be repeated.
-    if (!is_api_key_id(id)) {
-      return caller_error("That is no id of a key; expected its 12 characters, as `keys list` shows them.");
+    if (!select.is_null(0)) {
+      return caller_error("The key '" + std::string(id) + "' is revoked already; nothing was changed.");
     }
-    return caller_error("There is no key '" + std::string(id) + "'" + hint(id, known) + " `keys list` shows them.");
+    select.reset();
+    return state_->audited(by, "key.revoke", id, {{"revoked", false}}, {{"revoked", true}}, [&]() -> Result<void> {
+      RETORT_ASSIGN(Statement update, state_->database.prepare("UPDATE keys SET revoked_unix_ms = ?1 WHERE id = ?2"));
+      RETORT_TRY(update.bind(1, by.at_unix_ms).bind_text(2, id).step());
+      return {};
+    });
   });
 }
 
@@ -133,7 +139,8 @@ Result<void> Registry::add_account(const By& by, const Account& account) {
 Result<void> Registry::set_tier(const By& by, const std::string& account, const std::string& tier) {
   return state_->database.transaction([&]() -> Result<void> {
     RETORT_TRY(check_word(tier, "tier"));
-    RETORT_TRY(expect_account(*this, account));
+    RETORT_ASSIGN(const bool there, state_->has(kAccount, account));
+    RETORT_TRY(expect_account(*this, there, account));
     RETORT_ASSIGN(Statement select, state_->database.prepare("SELECT tier FROM accounts WHERE id = ?1"));
     RETORT_TRY(select.bind_text(1, account).step());
     const std::string before(select.text(0));
@@ -148,7 +155,8 @@ Result<void> Registry::set_tier(const By& by, const std::string& account, const 
 
 Result<void> Registry::set_plan(const By& by, const std::string& account, std::optional<std::int64_t> usd_cents_month) {
   return state_->database.transaction([&]() -> Result<void> {
-    RETORT_TRY(expect_account(*this, account));
+    RETORT_ASSIGN(const bool there, state_->has(kAccount, account));
+    RETORT_TRY(expect_account(*this, there, account));
     if (usd_cents_month && *usd_cents_month < 0) return caller_error("A plan costs 0 dollars or more a month.");
     RETORT_ASSIGN(Statement select,
                   state_->database.prepare("SELECT plan_usd_cents_month FROM accounts WHERE id = ?1"));

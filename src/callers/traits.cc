@@ -53,15 +53,19 @@ Result<std::string> normalised_trait(std::string_view kind, std::string_view val
   }
   if (kind == "domain") {
     std::string domain = to_lower_ascii(trimmed);
-    if (domain.ends_with('.')) domain.pop_back();
-    if (domain.find('.') == std::string::npos || domain.find_first_of(" /@:") != std::string::npos) {
+    while (domain.ends_with('.')) domain.pop_back();
+    // Letters of other scripts are beyond ASCII in UTF-8.
+    const bool good = std::all_of(domain.begin(), domain.end(), [](char c) {
+      return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-' || c == '.' || static_cast<unsigned char>(c) >= 0x80;
+    });
+    if (!good || domain.find('.') == std::string::npos) {
       return caller_error("That is no domain; expected one such as example.org.");
     }
     return domain;
   }
   if (kind == "phone") {
     std::string digits = digits_of(trimmed);
-    if (digits.starts_with("00")) digits.erase(0, 2);
+    while (digits.starts_with("00")) digits.erase(0, 2);
     if (digits.size() < 5) return caller_error("That is no phone number; expected at least 5 digits.");
     return digits;
   }

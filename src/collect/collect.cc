@@ -53,7 +53,7 @@ Result<void> check_options(const CollectOptions& options) {
 Result<void> check_lengths(const Work& work, const tokens::ChatFormat& format, std::size_t context_tokens,
                            std::int64_t max_tokens) {
   for (const std::int64_t slot : work.slots) {
-    const PromptRow& row = work.row_of(slot);
+    RETORT_ASSIGN(const PromptRow row, work.row_of(slot));
     const std::string where = work.prompt_source + ", line " + std::to_string(row.line);
     const auto ids = format.prompt_ids(row.prompt);
     if (!ids) return with_context(ids.error(), where);
@@ -108,11 +108,11 @@ Result<std::int64_t> store_answered(Work& work, const tokens::ChatFormat& format
     return {};
   };
   for (const std::int64_t slot : work.slots) {
-    const PromptRow& row = work.row_of(slot);
-    if (!row.answer) {
+    if (!work.rows->answered(work.plan.row_of(slot))) {
       to_ask.push_back(slot);
       continue;
     }
+    RETORT_ASSIGN(const PromptRow row, work.row_of(slot));
     if (stop.stop_requested()) {
       RETORT_TRY(flush());
       return interrupted("Stopped on request; the rows read so far are stored.");
@@ -145,8 +145,8 @@ Result<void> add_kept(const Work& work, const store::ExchangeStore& store, Colle
 }  // namespace
 
 Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatFormat& format, const Source& source,
-                               const CollectOptions& options, store::ExchangeStore& store, const Clock& clock,
-                               Progress& progress, std::stop_token stop) {
+                               const CollectOptions& options, const PromptSpool* prompts, store::ExchangeStore& store,
+                               const Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_TRY(check_options(options));
   CollectSummary summary;
   Work work;
@@ -155,13 +155,12 @@ Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatForm
   work.total = options.count;
   std::string file_digest = "self_generated";
   if (!options.self_generated()) {
-    RETORT_ASSIGN(TakenPrompts taken, take_prompts(options));
-    RETORT_ASSIGN(const Digest digest, sha256_file(options.prompts_file()));
-    file_digest = digest.hex();
-    work.rows = std::move(taken.rows);
-    summary.intake = std::move(taken.intake);
+    RETORT_CHECK(prompts != nullptr);
+    file_digest = prompts->file_digest().hex();
+    work.rows = prompts;
+    summary.intake = prompts->intake();
     work.prompt_source = std::filesystem::path(options.prompts_file()).filename().string();
-    work.plan = SlotPlan(options, static_cast<std::int64_t>(work.rows.size()));
+    work.plan = SlotPlan(options, prompts->size());
     work.total = work.plan.slots();
   }
   work.job = job_name(format, source, options, file_digest, summary.intake.altered);
@@ -176,7 +175,7 @@ Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatForm
   std::int64_t unused = 0;  // further samples of rows that came with their answer
   for (std::int64_t slot = 0; slot < work.total; ++slot) {
     if (done[static_cast<std::size_t>(slot)]) continue;
-    if (work.rows.empty() || work.plan.is_used(slot, work.row_of(slot).answer.has_value())) {
+    if (work.rows == nullptr || work.plan.is_used(slot, work.rows->answered(work.plan.row_of(slot)))) {
       work.slots.push_back(slot);
     } else {
       ++unused;

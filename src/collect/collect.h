@@ -20,7 +20,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "collect/collect_options.h"
-#include "collect/prompt_intake.h"
+#include "collect/prompt_spool.h"
 #include "exchange/engine.h"
 #include "exchange/exchange.h"
 #include "store/exchange_store.h"
@@ -60,12 +60,12 @@ struct CollectSummary {
   Phase tail;           // while the last ones finished
 };
 
-// Errors: kCaller for a broken prompt file (which line), a conversation with tools, which a model file's template isn't
-// given (which line), a prompt longer than the context (which line, both lengths),
-// self_generated without a count, options out of range; kWorld from the store; kInterrupted when stopped, with
-// everything finished kept.
+// `prompts`: what options.prompts came to; none where they are self_generated.
+// Errors: kCaller for a conversation with tools, which a model file's template isn't given (which line), a prompt
+// longer than the context (which line, both lengths), self_generated without a count, options out of range; kWorld from
+// the store; kInterrupted when stopped, with everything finished kept.
 Result<CollectSummary> collect(TokenGenerator& generator, const tokens::ChatFormat& format, const Source& source,
-                               const CollectOptions& options, store::ExchangeStore& store, const Clock& clock,
-                               Progress& progress, std::stop_token stop);
+                               const CollectOptions& options, const PromptSpool* prompts, store::ExchangeStore& store,
+                               const Clock& clock, Progress& progress, std::stop_token stop);
 
 }  // namespace retort::collect

@@ -76,16 +76,14 @@ void CollectJob::ask_answer(std::int64_t slot, Prompt prompt, TokenizedConversat
 std::optional<TokenRequest> CollectJob::next() {
   if (ready_.empty() && !failure_ && next_slot_ < work_.slots.size()) {
     const std::int64_t slot = work_.slots[next_slot_++];
-    if (work_.rows.empty()) {
+    if (work_.rows == nullptr) {
       ask_user(slot, 0);
+    } else if (auto row = work_.row_of(slot); !row) {
+      failure_ = row.error();
+    } else if (auto tokens = format_.render(row->prompt.messages, true); !tokens) {
+      failure_ = with_context(tokens.error(), work_.prompt_source + ", line " + std::to_string(row->line)).value();
     } else {
-      const PromptRow& row = work_.row_of(slot);
-      auto tokens = format_.render(row.prompt.messages, true);
-      if (!tokens) {
-        failure_ = with_context(tokens.error(), work_.prompt_source + ", line " + std::to_string(row.line)).value();
-      } else {
-        ask_answer(slot, row.prompt, std::move(*tokens));
-      }
+      ask_answer(slot, std::move(row->prompt), std::move(*tokens));
     }
   }
   if (ready_.empty()) {

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "collect/collect.h"
-#include "collect/prompts.h"
+#include "collect/prompt_rows.h"
 #include "collect/slot_plan.h"
 #include "exchange/engine.h"
 
@@ -22,14 +22,14 @@ namespace retort::collect {
 
 // What is still to be asked.
 struct Work {
-  std::string job;                  // of store::Slot
-  std::vector<std::int64_t> slots;  // to ask, ascending
-  std::vector<PromptRow> rows;      // of the prompt file; empty: self-generated
+  std::string job;                   // of store::Slot
+  std::vector<std::int64_t> slots;   // to ask, ascending
+  const PromptRows* rows = nullptr;  // of the prompt file; none: self-generated
   std::string prompt_source;
   SlotPlan plan;          // which row a slot asks, and its seeds
   std::int64_t done = 0;  // slots finished before
   std::int64_t total = 0;
-  const PromptRow& row_of(std::int64_t slot) const { return rows[static_cast<std::size_t>(plan.row_of(slot))]; }
+  Result<PromptRow> row_of(std::int64_t slot) const { return rows->at(plan.row_of(slot)); }
 };
 
 class CollectJob final : public GenerationJob {

@@ -20,7 +20,8 @@ const recipe::MapShape<BudgetOptions>& budget_shape() {
 const recipe::MapShape<PriceOptions>& price_shape() {
   static const auto shape = recipe::MapShape<PriceOptions>()
                                 .add("input_per_mtok", &PriceOptions::input_per_mtok, {.minimum = 0})
-                                .add("output_per_mtok", &PriceOptions::output_per_mtok, {.minimum = 0});
+                                .add("output_per_mtok", &PriceOptions::output_per_mtok, {.minimum = 0})
+                                .add("batch_discount", &PriceOptions::batch_discount, {.minimum = 0, .maximum = 1});
   return shape;
 }
 
@@ -96,6 +97,23 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .help = "How many answers to ask for each prompt of a file, each with a seed of its own.",
                 .minimum = 1,
                 .maximum = 1024})
+          .add("mode", &CollectOptions::mode,
+               {.help = "Of a served teacher: direct asks for each answer by a request of its own; batch hands many "
+                        "requests over at once through the provider's batch API, which answers within a day and for "
+                        "less (collect.prices: batch_discount). limits, concurrency and stream don't apply to it.",
+                .choices = {"direct", "batch"}})
+          .add("batch_requests", &CollectOptions::batch_requests,
+               {.unit = "requests",
+                .help = "With collect.mode batch: how many requests one batch holds at most. What they and their "
+                        "answers say is in memory one batch at a time.",
+                .minimum = 1,
+                .maximum = 50'000})
+          .add("batch_poll_s", &CollectOptions::batch_poll_s,
+               {.unit = "seconds",
+                .help = "With collect.mode batch: a batch is looked at after 2 seconds, then ever less often, down to "
+                        "once in so many.",
+                .minimum = 0.05,
+                .maximum = 3600})
           .add(
               "concurrency", &CollectOptions::concurrency,
               {.unit = "requests",
@@ -112,7 +130,8 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                     "fit. Absent: none."})
           .add("prices", &CollectOptions::prices,
                {.help = "Of a served teacher: dollars for a million tokens of input and of output. A cap in dollars "
-                        "needs both, here or in collect.price_file."})
+                        "needs both, here or in collect.price_file. batch_discount is the share that batches cost less "
+                        "(0.5: half price)."})
           .add("price_file", &CollectOptions::price_file,
                {.help =
                     "Of a served teacher: a JSON file of prices, {MODEL: {input_per_mtok, output_per_mtok}}, for where "

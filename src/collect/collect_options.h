@@ -32,6 +32,7 @@ struct BudgetOptions {
 struct PriceOptions {
   std::optional<double> input_per_mtok;
   std::optional<double> output_per_mtok;
+  std::optional<double> batch_discount = {};  // share that batches cost less, from 0 to 1
   bool operator==(const PriceOptions&) const = default;
 };
 
@@ -55,6 +56,10 @@ struct CollectOptions {
   std::string system;
   // Answers to each prompt, each from a seed of its own.
   std::int64_t samples_per_prompt = 1;
+  // Of a served teacher: "direct", one request for each answer, or "batch", through the provider's batch API.
+  std::string mode = "direct";
+  std::int64_t batch_requests = 10'000;  // of one batch, at most
+  double batch_poll_s = 60;              // between two looks at a batch, at most
   // Of a served teacher. Requests in flight at most; how many there are is found by trying.
   std::int64_t concurrency = 64;
   LimitOptions limits;
@@ -75,6 +80,7 @@ struct CollectOptions {
   // Draws of a self-generated user's turn before its slot is given up.
   std::int64_t attempts = 4;
 
+  bool batched() const { return mode == "batch"; }
   bool self_generated() const { return !prompts.is_file(); }
   const std::string& prompts_file() const { return prompts.file; }
 };

@@ -94,7 +94,12 @@ class CollectTest : public ::testing::Test {
     return ScriptedGenerator([this](const TokenRequest& request) { return turn(request); });
   }
   Result<CollectSummary> run(TokenGenerator& generator, store::ExchangeStore& exchanges, std::stop_token stop = {}) {
-    return collect(generator, *format_, source_, options_, exchanges, clock_, progress_, stop);
+    std::optional<PromptSpool> prompts;
+    if (!options_.self_generated()) {
+      RETORT_ASSIGN(prompts, PromptSpool::make(options_, folder_));
+    }
+    return collect(generator, *format_, source_, options_, prompts ? &*prompts : nullptr, exchanges, clock_, progress_,
+                   stop);
   }
   void use_file(const std::string& name, std::string_view text) {
     ASSERT_TRUE(write_file(folder_ / name, text));

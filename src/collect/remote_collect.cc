@@ -1,6 +1,7 @@
 #include "collect/remote_collect.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/digest.h"
@@ -8,8 +9,10 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "collect/batch_job.h"
 #include "collect/remote_job.h"
 #include "provider/account.h"
+#include "provider/openai_completions.h"
 #include "provider/verdict.h"
 
 namespace retort::collect {
@@ -137,8 +140,12 @@ class Prober {
 };
 
 Result<void> check_capabilities(const provider::Capabilities& capabilities, const CollectOptions& options) {
-  if (!options.logprobs) return {};
   const std::string gives = "The teacher gives " + capabilities.sentence();
+  if (options.batched() && !capabilities.batch) {
+    return caller_error(gives +
+                        ", but collect.mode is batch, and there is no batch API at its endpoint; expected direct.");
+  }
+  if (!options.logprobs) return {};
   if (!capabilities.top_logprobs) {
     return caller_error(gives +
                         ", but collect.logprobs asks for log-probabilities. Leave it out: train.objective ce (the "
@@ -149,6 +156,22 @@ Result<void> check_capabilities(const provider::Capabilities& capabilities, cons
                         "; expected at most " + std::to_string(*capabilities.top_logprobs) + ".");
   }
   return {};
+}
+
+// Batches belong to one account, and what they hold isn't asked in another way meanwhile.
+Result<void> check_mode(const RemoteSource& source, const CollectOptions& options, const std::string& job,
+                        const store::Batches& batches) {
+  if (options.batched()) {
+    if (source.endpoints.size() == 1) return {};
+    return caller_error("collect.mode is batch, but teacher.endpoints names " +
+                        std::to_string(source.endpoints.size()) + " endpoints; expected one.");
+  }
+  RETORT_ASSIGN(const std::vector<store::BatchRecord> under_way, batches.under_way(job));
+  if (under_way.empty()) return {};
+  return caller_error(human_count(static_cast<std::int64_t>(under_way.size())) +
+                      " batches of this collection are under way at the service, and asking for their answers again "
+                      "would pay twice; expected collect.mode batch, which fetches them, or `retort collect "
+                      "--reconcile worst|nothing` first, which gives them up.");
 }
 
 // A row that came with its answer is kept as it is.
@@ -172,7 +195,7 @@ Result<void> store_answered(std::span<const std::int64_t> slots, const SlotPlan&
   for (std::size_t begin = 0; begin < slots.size(); begin += kTransaction) {
     std::vector<store::NewExchange> group;
     for (const std::int64_t slot : slots.subspan(begin, std::min(kTransaction, slots.size() - begin))) {
-      const PromptRow& row = prompts.rows[static_cast<std::size_t>(plan.row_of(slot))];
+      RETORT_ASSIGN(const PromptRow row, prompts.rows.at(plan.row_of(slot)));
       group.push_back({answered_exchange(row, source, prompts, clock), store::Slot{job, slot}});
     }
     RETORT_TRY(store.add(group));
@@ -200,7 +223,7 @@ Result<Open> open_slots(const SlotPlan& plan, const std::string& job, const Remo
     return {};
   }));
   for (std::int64_t slot = 0; slot < plan.slots(); ++slot) {
-    const bool answered = prompts.rows[static_cast<std::size_t>(plan.row_of(slot))].answer.has_value();
+    const bool answered = prompts.rows.answered(plan.row_of(slot));
     if (!plan.is_used(slot, answered)) continue;
     ++open.planned;
     if (answered) ++open.from_file;
@@ -256,6 +279,7 @@ Json to_json(const RemoteSummary& summary) {
                {"reserved_tokens", summary.totals.reserved_tokens},
                {"open_attempts", summary.totals.open_attempts},
                {"complete", summary.complete},
+               {"batches_under_way", summary.batches_under_way},
                {"seconds", summary.seconds},
                {"why", summary.why},
                {"capabilities", provider::to_json(summary.capabilities)}};
@@ -266,9 +290,11 @@ Json to_json(const RemoteSummary& summary) {
 Result<const provider::Dialect*> dialect_of(const TeacherOptions& teacher) {
   if (teacher.api == "openai") return &provider::openai_chat();
   if (teacher.api == "openai_responses") return &provider::openai_responses();
+  if (teacher.api == "openai_completions") return &provider::openai_completions();
   if (teacher.api == "anthropic") return &provider::anthropic_messages();
-  return caller_error("teacher.api is '" + teacher.api +
-                      "', which is not asked over HTTP; expected openai, openai_responses or anthropic.");
+  return caller_error(
+      "teacher.api is '" + teacher.api +
+      "', which is not asked over HTTP; expected openai, openai_responses, openai_completions or anthropic.");
 }
 
 Result<std::vector<provider::Endpoint>> open_endpoints(
@@ -292,8 +318,10 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   RETORT_ASSIGN(const provider::Dialect* const dialect, dialect_of(source.teacher));
   if (options.durability == "full") RETORT_TRY(store.survive_power_loss());
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
-  const SlotPlan plan(options, static_cast<std::int64_t>(prompts.rows.size()));
+  const SlotPlan plan(options, prompts.rows.size());
   const std::string job = job_name(source, *dialect, prompts, options);
+  store::Batches batches(ledger);
+  RETORT_TRY(check_mode(source, options, job, batches));
   RETORT_ASSIGN(Open open, open_slots(plan, job, prompts, store));
   RemoteSummary summary;
   summary.planned = open.planned;
@@ -305,12 +333,21 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
     RETORT_TRY(check_capabilities(summary.capabilities, options));
     RETORT_ASSIGN(const store::Totals before, ledger.totals());
     progress.begin("collect", static_cast<double>(open.to_ask.size()), "answers");
-    RemoteJob work(source, *dialect, prompts, options, plan, job, std::move(open.to_ask), summary.capabilities, before,
-                   {store, ledger, transport, clock, progress, stop});
-    RETORT_TRY(work.run());
-    work.report(summary);
-    progress.end(human_count(summary.asked) + " answers");
-    if (work.refusal()) return Failure(*work.refusal());
+    const RemoteJob::World world{store, ledger, transport, clock, progress, stop};
+    const auto carry_out = [&](auto work) -> Result<void> {
+      RETORT_TRY(work.run());
+      work.report(summary);
+      progress.end(human_count(summary.asked) + " answers");
+      if (work.refusal()) return Failure(*work.refusal());
+      return {};
+    };
+    if (options.batched()) {
+      RETORT_TRY(carry_out(BatchJob(source, *dialect, prompts, options, plan, job, std::move(open.to_ask),
+                                    summary.capabilities, before, batches, world)));
+    } else {
+      RETORT_TRY(carry_out(RemoteJob(source, *dialect, prompts, options, plan, job, std::move(open.to_ask),
+                                     summary.capabilities, before, world)));
+    }
   }
   RETORT_TRY(finish(summary, plan, job, store, ledger));
   summary.seconds = clock.monotonic_s() - started_s;

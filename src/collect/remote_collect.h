@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -26,7 +25,7 @@
 #include "base/json_fwd.h"
 #include "base/progress.h"
 #include "collect/collect_options.h"
-#include "collect/prompts.h"
+#include "collect/prompt_rows.h"
 #include "collect/teacher_options.h"
 #include "net/transport.h"
 #include "provider/capabilities.h"
@@ -45,7 +44,7 @@ struct RemoteSource {
 
 // What is asked.
 struct RemotePrompts {
-  std::span<const PromptRow> rows;
+  const PromptRows& rows;
   std::string source;  // the file's name, for provenance
   std::string digest;  // of what the rows are: part of the job's name
 };
@@ -54,14 +53,15 @@ enum class Stopped : std::uint8_t { kNot, kBudget, kSignal, kWorld };
 std::string_view name_of(Stopped stopped);  // "", "budget", "signal", "world"
 
 struct RemoteSummary {
-  std::int64_t planned = 0;    // answers
-  std::int64_t committed = 0;  // of them, in the store; those given up by the service's word included
-  std::int64_t asked = 0;      // of them, in this call
-  std::int64_t from_file = 0;  // of them, came with an answer
-  std::int64_t given_up = 0;   // requests that the service will never answer
-  std::int64_t failed = 0;     // requests of this call that were tried until patience ran out
-  std::int64_t truncated = 0;  // answers cut at max_tokens
-  store::Totals totals;        // of the ledger, over all calls
+  std::int64_t planned = 0;            // answers
+  std::int64_t committed = 0;          // of them, in the store; those given up by the service's word included
+  std::int64_t asked = 0;              // of them, in this call
+  std::int64_t from_file = 0;          // of them, came with an answer
+  std::int64_t given_up = 0;           // requests that the service will never answer
+  std::int64_t failed = 0;             // requests of this call that were tried until patience ran out
+  std::int64_t truncated = 0;          // answers cut at max_tokens
+  std::int64_t batches_under_way = 0;  // at the service, to be fetched by the next call
+  store::Totals totals;                // of the ledger, over all calls
   bool complete = false;
   Stopped stopped = Stopped::kNot;
   std::string why;  // a sentence, when it isn't complete

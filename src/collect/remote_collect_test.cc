@@ -71,7 +71,8 @@ class RemoteCollectTest : public ::testing::Test {
     });
     auto store = store::ExchangeStore::open(folder_ / "store.sqlite");
     EXPECT_TRUE(store);
-    auto summary = collect_remote(source_, {rows_, "questions.jsonl", "digest"}, options_, *store, transport,
+    const HeldRows rows(rows_);
+    auto summary = collect_remote(source_, {rows, "questions.jsonl", "digest"}, options_, *store, transport,
                                   folder_ / "capabilities", clock_, progress_, stop);
     most_in_flight_ = transport.most_in_flight;
     return summary;
@@ -298,7 +299,8 @@ TEST_F(RemoteCollectTest, AfterACrashOpenReservationsCountAndNothingKeptIsAskedA
   {
     auto store = store::ExchangeStore::open(folder_ / "store.sqlite");
     options_.concurrency = 16;
-    const auto summary = collect_remote(source_, {rows_, "questions.jsonl", "digest"}, options_, *store, transport,
+    const HeldRows rows(rows_);
+    const auto summary = collect_remote(source_, {rows, "questions.jsonl", "digest"}, options_, *store, transport,
                                         folder_ / "capabilities", clock_, progress_, died->get_token());
     ASSERT_TRUE(summary) << summary.error().message;
     EXPECT_EQ(summary->stopped, Stopped::kSignal);

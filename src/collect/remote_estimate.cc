@@ -32,26 +32,34 @@ std::string RemoteEstimate::sentence() const {
   return text;
 }
 
-RemoteEstimate estimate_remote(std::span<const PromptRow> rows, const CollectOptions& options) {
-  RemoteEstimate estimate;
-  const SlotPlan plan(options, static_cast<std::int64_t>(rows.size()));
-  for (std::int64_t row = 0; row < plan.rows(); ++row) {
-    const PromptRow& asked = rows[static_cast<std::size_t>(row)];
-    if (asked.answer) continue;
-    const auto times = static_cast<std::int64_t>(plan.slots_of(row).size());
-    const auto bytes = static_cast<double>(provider::prompt_bytes(asked.prompt));
-    estimate.requests += times;
-    estimate.input_tokens.low += times * static_cast<std::int64_t>(bytes / kMostBytesPerToken);
-    estimate.input_tokens.high += times * (static_cast<std::int64_t>(bytes / kFewestBytesPerToken) + kTemplateTokens);
-  }
-  estimate.output_tokens.high = estimate.requests * options.max_tokens;
+void RemoteEstimator::see(const PromptRow& row) { see(provider::prompt_bytes(row.prompt), row.answer.has_value()); }
+
+void RemoteEstimator::see(std::int64_t prompt_bytes, bool answered) {
+  const SlotPlan plan(options_, rows_ + 1);  // as far as this row
+  const auto times = answered ? 0 : static_cast<std::int64_t>(plan.slots_of(rows_).size());
+  ++rows_;
+  const auto bytes = static_cast<double>(prompt_bytes);
+  sum_.requests += times;
+  sum_.input_tokens.low += times * static_cast<std::int64_t>(bytes / kMostBytesPerToken);
+  sum_.input_tokens.high += times * (static_cast<std::int64_t>(bytes / kFewestBytesPerToken) + kTemplateTokens);
+}
+
+RemoteEstimate RemoteEstimator::estimate() const {
+  RemoteEstimate estimate = sum_;
+  estimate.output_tokens.high = estimate.requests * options_.max_tokens;
   estimate.output_tokens.low =
       static_cast<std::int64_t>(kShortAnswers * static_cast<double>(estimate.output_tokens.high));
-  if (options.prices.input_per_mtok && options.prices.output_per_mtok) {
-    estimate.nano_usd = AmountRange{price_of(options.prices, estimate.input_tokens.low, estimate.output_tokens.low),
-                                    price_of(options.prices, estimate.input_tokens.high, estimate.output_tokens.high)};
+  if (const PriceOptions prices = prices_in_mode(options_); prices.input_per_mtok && prices.output_per_mtok) {
+    estimate.nano_usd = AmountRange{price_of(prices, estimate.input_tokens.low, estimate.output_tokens.low),
+                                    price_of(prices, estimate.input_tokens.high, estimate.output_tokens.high)};
   }
   return estimate;
+}
+
+RemoteEstimate estimate_remote(const PromptRows& rows, const CollectOptions& options) {
+  RemoteEstimator estimator(options);
+  for (std::int64_t row = 0; row < rows.size(); ++row) estimator.see(rows.prompt_bytes(row), rows.answered(row));
+  return estimator.estimate();
 }
 
 }  // namespace retort::collect

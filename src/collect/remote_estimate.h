@@ -4,11 +4,10 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 
 #include "collect/collect_options.h"
-#include "collect/prompts.h"
+#include "collect/prompt_rows.h"
 #include "store/ledger.h"
 
 namespace retort::collect {
@@ -27,8 +26,20 @@ struct RemoteEstimate {
   std::string sentence() const;
 };
 
-// Of every slot that must be asked.
-RemoteEstimate estimate_remote(std::span<const PromptRow> rows, const CollectOptions& options);
+// Of every slot that must be asked, from what is seen of the rows, in their order.
+class RemoteEstimator {
+ public:
+  explicit RemoteEstimator(const CollectOptions& options) : options_(options) {}
+  void see(const PromptRow& row);
+  void see(std::int64_t prompt_bytes, bool answered);
+  RemoteEstimate estimate() const;
+
+ private:
+  const CollectOptions& options_;
+  std::int64_t rows_ = 0;
+  RemoteEstimate sum_;
+};
+RemoteEstimate estimate_remote(const PromptRows& rows, const CollectOptions& options);
 
 // "$0.0123"
 std::string dollars(store::NanoUsd nano_usd);

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/text.h"
-#include "base/version.h"
 #include "collect/remote_estimate.h"
 #include "provider/verdict.h"
 
@@ -38,77 +36,53 @@ RemoteJob::RemoteJob(const RemoteSource& source, const provider::Dialect& dialec
                      const CollectOptions& options, const SlotPlan& plan, std::string job,
                      std::vector<std::int64_t> slots, const provider::Capabilities& capabilities,
                      const store::Totals& before, World world)
-    : source_(source),
-      dialect_(dialect),
-      prompts_(prompts),
+    : dialect_(dialect),
       options_(options),
-      plan_(plan),
-      job_(std::move(job)),
       slots_(std::move(slots)),
-      capabilities_(capabilities),
+      requests_(source, dialect, prompts, options, plan, std::move(job), capabilities),
       world_(std::move(world)),
       pool_(source.endpoints, pool_options(options)),
       forecast_(options.max_tokens),
       spending_(options, before) {}
 
-std::optional<RemoteJob::Request> RemoteJob::next(double now_s) {
-  if (!again_.empty()) {
-    const Request request = again_.back();
-    again_.pop_back();
-    return request;
-  }
-  if (!retries_.empty() && retries_.top().due_s <= now_s) {
-    const Request request = retries_.top().request;
-    retries_.pop();
-    return request;
-  }
-  if (next_slot_ == slots_.size()) return std::nullopt;
+Result<std::optional<RemoteJob::Request>> RemoteJob::next(double now_s) {
   Request request;
-  request.slot = slots_[next_slot_++];
-  const Prompt& prompt = prompts_.rows[static_cast<std::size_t>(plan_.row_of(request.slot))].prompt;
-  request.bytes = provider::prompt_bytes(prompt);
-  request.worst = provider::worst_case(prompt, options_.max_tokens);
-  return request;
+  if (!again_.empty()) {
+    request = std::move(again_.back());
+    again_.pop_back();
+  } else if (!retries_.empty() && retries_.top().due_s <= now_s) {
+    request = retries_.top().request;
+    retries_.pop();
+  } else if (next_slot_ < slots_.size()) {
+    request.slot = slots_[next_slot_++];
+  } else {
+    return std::optional<Request>();
+  }
+  if (!request.row) {
+    RETORT_ASSIGN(PromptRow row, requests_.row(request.slot));
+    request.bytes = provider::prompt_bytes(row.prompt);
+    request.worst = requests_.worst_case(row);
+    request.row = std::make_shared<const PromptRow>(std::move(row));
+  }
+  return std::optional<Request>(std::move(request));
 }
 
-SamplingOptions RemoteJob::sampling_of(std::int64_t slot) const {
-  constexpr std::uint64_t kSeedBits = 0x7fffffff;  // what every implementation takes
-  SamplingOptions sampling = answer_sampling(options_);
-  sampling.seed = capabilities_.seed ? plan_.answer_seed(slot) & kSeedBits : 0;
-  return sampling;
-}
+void RemoteJob::put_back(Request request) { again_.push_back(std::move(request)); }
 
-void RemoteJob::put_back(Request request) { again_.push_back(request); }
-
-Result<RemoteJob::Sending> RemoteJob::prepare(const Request& request, const SamplingOptions& sampling,
-                                              std::size_t endpoint) {
+Result<RemoteJob::Sending> RemoteJob::prepare(const Request& request, std::size_t endpoint) {
   const provider::Endpoint& place = pool_.at(endpoint);
-  provider::AskOptions ask;
-  ask.sampling = sampling;
-  ask.stream = options_.stream;
-  ask.seed = capabilities_.seed;
-  ask.max_completion_tokens = capabilities_.max_completion_tokens;
-  if (options_.logprobs) ask.top_logprobs = static_cast<int>(*options_.logprobs);
-  const PromptRow& row = prompts_.rows[static_cast<std::size_t>(plan_.row_of(request.slot))];
+  RETORT_ASSIGN(RemoteRequests::Asked asked, requests_.ask(request.slot, *request.row, options_.stream));
   Sending sending;
   sending.tag = next_tag_++;
-  auto body = dialect_.body(source_.teacher.model, row.prompt, ask);
-  if (!body) return with_context(body.error(), prompts_.source + ", line " + std::to_string(row.line));
-  sending.call.body = std::move(*body);
+  sending.call.body = std::move(asked.body);
   sending.call.url = place.url + std::string(dialect_.path());
   sending.call.headers = dialect_.headers(place.key);
   sending.call.timeout_s = options_.timeout_s;
   sending.call.idle_timeout_s = options_.stream ? std::min(120.0, options_.timeout_s) : options_.timeout_s;
   store::Reservation& reservation = sending.reservation;
-  reservation.slot = {job_, request.slot};
+  reservation.slot = requests_.slot(request.slot);
   reservation.attempt = request.failures;
-  reservation.request =
-      Sha256()
-          .update(dialect_.name())
-          .update("\n")
-          .update(sending.call.body)
-          .update("\n" + std::to_string(plan_.sample_of(request.slot)) + " " + std::to_string(ask.sampling.seed))
-          .finish();
+  reservation.request = asked.request;
   reservation.endpoint = place.url;
   reservation.at_unix_ms = world_.clock.unix_ms();
   reservation.input_tokens = request.worst.input;
@@ -123,7 +97,7 @@ Result<void> RemoteJob::start_more() {
   wait_s_ = kLook_s;
   while (group.size() < kGroup) {
     const double now_s = world_.clock.monotonic_s();
-    std::optional<Request> request = next(now_s);
+    RETORT_ASSIGN(std::optional<Request> request, next(now_s));
     if (!request) {
       if (!retries_.empty()) wait_s_ = std::min(wait_s_, std::max(0.0, retries_.top().due_s - now_s));
       break;
@@ -132,11 +106,11 @@ Result<void> RemoteJob::start_more() {
     const provider::Pool::Choice choice = pool_.choose(now_s, predicted);
     if (!choice.endpoint) {
       wait_s_ = std::min(wait_s_, choice.wait_s);
-      put_back(*request);
+      put_back(std::move(*request));
       break;
     }
     if (!spending_.fits(request->worst)) {
-      put_back(*request);
+      put_back(std::move(*request));
       // What is under way may cost less than was reserved for it.
       if (in_flight_.empty() && group.empty()) {
         end(Stopped::kBudget,
@@ -145,11 +119,10 @@ Result<void> RemoteJob::start_more() {
       }
       break;
     }
-    const SamplingOptions sampling = sampling_of(request->slot);
-    RETORT_ASSIGN(Sending sending, prepare(*request, sampling, *choice.endpoint));
+    RETORT_ASSIGN(Sending sending, prepare(*request, *choice.endpoint));
     spending_.reserve(request->worst);
     pool_.start(*choice.endpoint, now_s, predicted);
-    flights.push_back({*request, 0, *choice.endpoint, predicted, sampling});
+    flights.push_back({std::move(*request), 0, *choice.endpoint, predicted});
     group.push_back(std::move(sending));
   }
   if (group.empty()) return {};
@@ -166,29 +139,10 @@ Result<void> RemoteJob::start_more() {
 }
 
 void RemoteJob::keep(const InFlight& flight, provider::Answer answer, std::vector<store::NewExchange>& kept) {
-  const PromptRow& row = prompts_.rows[static_cast<std::size_t>(plan_.row_of(flight.request.slot))];
-  Exchange exchange;
-  exchange.prompt = row.prompt;
-  exchange.completion = std::move(answer.completion);
-  Provenance& provenance = exchange.provenance;
-  provenance.generated_by = GeneratedBy::kTeacher;
-  provenance.prompt_source = prompts_.source;
-  const provider::Usage usage = answer.usage.value_or(provider::Usage());
-  provenance.served = ServedBy{.api = std::string(dialect_.name()),
-                               .endpoint = pool_.at(flight.endpoint).url,
-                               .model = source_.teacher.model,
-                               .answered_as = std::move(answer.answered_as),
-                               .request_id = std::move(answer.request_id),
-                               .input_tokens = usage.input,
-                               .output_tokens = usage.output,
-                               .reasoning_tokens = usage.reasoning};
-  provenance.sampling = flight.sampling;
-  provenance.code_version = std::string(kVersion);
-  provenance.created_at = iso_time(world_.clock.unix_ms());
-  provenance.terms = source_.terms;
-  if (exchange.completion.finish_reason == FinishReason::kLength) ++truncated_;
+  if (answer.completion.finish_reason == FinishReason::kLength) ++truncated_;
   ++asked_;
-  kept.push_back({std::move(exchange), store::Slot{job_, flight.request.slot}});
+  kept.push_back(requests_.answered(flight.request.slot, flight.request.row->prompt, std::move(answer),
+                                    pool_.at(flight.endpoint).url, world_.clock.unix_ms()));
 }
 
 void RemoteJob::ask_again(InFlight& flight, const Verdict& verdict, const provider::ToldLimits& told) {
@@ -196,6 +150,7 @@ void RemoteJob::ask_again(InFlight& flight, const Verdict& verdict, const provid
   last_failure_ = verdict.sentence;
   last_outcome_ = verdict.outcome;
   Request request = flight.request;
+  request.row.reset();  // many may wait
   ++request.failures;
   // Being told to wait is not the request's fault.
   if (request.failures >= kMostFailures && !verdict.congested) {
@@ -277,7 +232,7 @@ void RemoteJob::take(InFlight& flight, net::HttpOutcome& outcome, std::vector<st
 // Slots that the service will never answer are done too, once it is known that it answers others.
 Result<void> RemoteJob::write_given_up() {
   if (asked_ == 0) return {};
-  for (const auto& [slot, why] : given_up_) RETORT_TRY(world_.store.skip({job_, slot}, why));
+  for (const auto& [slot, why] : given_up_) RETORT_TRY(world_.store.skip(requests_.slot(slot), why));
   given_up_.clear();
   return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <queue>
 #include <stop_token>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "collect/remote_collect.h"
+#include "collect/remote_request.h"
 #include "collect/slot_plan.h"
 #include "collect/spending.h"
 #include "provider/forecast.h"
@@ -46,13 +48,13 @@ class RemoteJob {
     int failures = 0;
     std::int64_t bytes = 0;  // of the prompt
     provider::WorstCase worst;
+    std::shared_ptr<const PromptRow> row;  // while it is about to be sent or under way
   };
   struct InFlight {
     Request request;
     std::int64_t reservation = 0;
     std::size_t endpoint = 0;
     double predicted_tokens = 0;
-    SamplingOptions sampling;
   };
   struct Retry {
     double due_s = 0;
@@ -65,12 +67,10 @@ class RemoteJob {
     store::Reservation reservation;
   };
 
-  // How the answer of a slot is drawn, as it is sent: without a seed where the service takes none.
-  SamplingOptions sampling_of(std::int64_t slot) const;
-  std::optional<Request> next(double now_s);
+  Result<std::optional<Request>> next(double now_s);
   void put_back(Request request);
   Result<void> start_more();
-  Result<Sending> prepare(const Request& request, const SamplingOptions& sampling, std::size_t endpoint);
+  Result<Sending> prepare(const Request& request, std::size_t endpoint);
   Result<void> finished(std::vector<net::FinishedCall> calls);
   void take(InFlight& flight, net::HttpOutcome& outcome, std::vector<store::Settlement>& settlements,
             std::vector<store::NewExchange>& kept);
@@ -83,14 +83,10 @@ class RemoteJob {
   bool anything_left() const { return next_slot_ < slots_.size() || !retries_.empty() || !again_.empty(); }
   void show();
 
-  const RemoteSource& source_;
   const provider::Dialect& dialect_;
-  const RemotePrompts& prompts_;
   const CollectOptions& options_;
-  const SlotPlan& plan_;
-  const std::string job_;
   const std::vector<std::int64_t> slots_;
-  const provider::Capabilities capabilities_;
+  const RemoteRequests requests_;
   World world_;
 
   provider::Pool pool_;

@@ -96,8 +96,8 @@ TEST_P(RemoteLimitsTest, TheLimitIsUsedAndKept) {
   options.limits.tokens_per_minute = static_cast<std::int64_t>(kTokensPerMinute);
   SilentProgress progress;
   auto store = store::ExchangeStore::open(folder / "store.sqlite");
-  const auto summary = collect_remote(source, {rows, "q", "d"}, options, *store, transport, folder / "capabilities",
-                                      clock, progress, {});
+  const auto summary = collect_remote(source, {HeldRows(rows), "q", "d"}, options, *store, transport,
+                                      folder / "capabilities", clock, progress, {});
   ASSERT_TRUE(summary) << summary.error().message;
   EXPECT_TRUE(summary->complete) << summary->why;
   ASSERT_GT(clock.monotonic_s(), 720) << "there was work for all of the twelve minutes";

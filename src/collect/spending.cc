@@ -22,6 +22,15 @@ store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, s
   return static_cast<store::NanoUsd>(std::ceil((input + output) * kNanoUsdPerToken));
 }
 
+PriceOptions prices_in_mode(const CollectOptions& options) {
+  PriceOptions prices = options.prices;
+  if (!options.batched() || !prices.batch_discount) return prices;
+  for (std::optional<double>* price : {&prices.input_per_mtok, &prices.output_per_mtok}) {
+    if (*price) **price *= 1 - *prices.batch_discount;
+  }
+  return prices;
+}
+
 Result<PriceOptions> prices_of(const CollectOptions& options, const std::string& model) {
   const std::string& file = options.price_file;
   if (file.empty()) return options.prices;
@@ -42,6 +51,13 @@ Result<PriceOptions> prices_of(const CollectOptions& options, const std::string&
   RETORT_ASSIGN(const double input, member<double>(json[model], "input_per_mtok", what));
   RETORT_ASSIGN(const double output, member<double>(json[model], "output_per_mtok", what));
   if (input < 0 || output < 0) return caller_error(what + " has a price below 0 for '" + model + "'.");
+  if (!found.batch_discount && json[model].contains("batch_discount")) {
+    RETORT_ASSIGN(const double discount, member<double>(json[model], "batch_discount", what));
+    if (discount < 0 || discount > 1) {
+      return caller_error(what + " has a batch_discount for '" + model + "' that isn't between 0 and 1.");
+    }
+    found.batch_discount = discount;
+  }
   if (!found.input_per_mtok) found.input_per_mtok = input;
   if (!found.output_per_mtok) found.output_per_mtok = output;
   return found;
@@ -73,6 +89,13 @@ void Spending::reserve(const provider::WorstCase& worst) {
 void Spending::settle(const provider::WorstCase& worst, std::int64_t input_tokens, std::int64_t output_tokens) {
   reserved_tokens_ -= worst.total();
   reserved_nano_usd_ -= cost(worst.input, worst.output);
+  settled_tokens_ += input_tokens + output_tokens;
+  settled_nano_usd_ += cost(input_tokens, output_tokens);
+}
+
+void Spending::settle(const store::OpenLine& line, std::int64_t input_tokens, std::int64_t output_tokens) {
+  reserved_tokens_ -= line.input_tokens + line.output_tokens;
+  reserved_nano_usd_ -= line.nano_usd;
   settled_tokens_ += input_tokens + output_tokens;
   settled_nano_usd_ += cost(input_tokens, output_tokens);
 }

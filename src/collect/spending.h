@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "collect/collect_options.h"
 #include "provider/forecast.h"
+#include "store/batches.h"
 #include "store/ledger.h"
 
 namespace retort::collect {
@@ -18,6 +19,9 @@ store::NanoUsd price_of(const PriceOptions& prices, std::int64_t input_tokens, s
 // file can't be read, or doesn't know the model (with the nearest it knows).
 Result<PriceOptions> prices_of(const CollectOptions& options, const std::string& model);
 
+// What requests cost in the recipe's mode: batches less by prices.batch_discount.
+PriceOptions prices_in_mode(const CollectOptions& options);
+
 class Spending {
  public:
   // `before`: what the ledger says of earlier calls; their open reservations count at their worst case.
@@ -26,6 +30,8 @@ class Spending {
   // Whether a request of this worst case stays within every cap.
   bool fits(const provider::WorstCase& worst) const;
   void reserve(const provider::WorstCase& worst);
+  // A line that an earlier call reserved ends likewise.
+  void settle(const store::OpenLine& line, std::int64_t input_tokens, std::int64_t output_tokens);
   // A reservation ends with what it did cost.
   void settle(const provider::WorstCase& worst, std::int64_t input_tokens, std::int64_t output_tokens);
 

@@ -45,7 +45,8 @@ using collect::TeacherOptions;
 const MapShape<TeacherOptions>& teacher_shape() {
   static const auto shape =
       MapShape<TeacherOptions>()
-          .add("api", &TeacherOptions::api, {.choices = {"gguf", "openai", "openai_responses", "anthropic"}})
+          .add("api", &TeacherOptions::api,
+               {.choices = {"gguf", "openai", "openai_responses", "openai_completions", "anthropic"}})
           .add("file", &TeacherOptions::file)
           .add("endpoints", &TeacherOptions::endpoints)
           .add("model", &TeacherOptions::model)

@@ -62,7 +62,9 @@ class Export {
 
   Result<void> visit(const RecordView& record) {
     if (record.kind == Kind::kAdmission) {
-      RETORT_ASSIGN(AdmissionRecord admission, read_admission(record.text));
+      auto read = read_admission(record.text);
+      if (!read) return skip();
+      AdmissionRecord admission = std::move(*read);
       Open open;
       RETORT_ASSIGN(open.body, plaintext(admission.sealed, record, admission.id));
       open.sequence = record.sequence;
@@ -72,7 +74,9 @@ class Export {
       open.admission = std::move(admission);
       open_.insert_or_assign(std::move(id), std::move(open));
     } else if (record.kind == Kind::kCompletion) {
-      RETORT_ASSIGN(const CompletionRecord completion, read_completion(record.text));
+      const auto read = read_completion(record.text);
+      if (!read) return skip();
+      const CompletionRecord& completion = *read;
       RETORT_ASSIGN(const std::string answer, plaintext(completion.sealed, record, completion.id));
       const auto found = open_.find(completion.id);
       if (found == open_.end()) {  // its admission lies in an archived segment
@@ -106,6 +110,11 @@ class Export {
     std::string body;
     std::uint64_t sequence = 0;
   };
+
+  Result<void> skip() {
+    ++exported_.skipped;
+    return {};
+  }
 
   Result<std::string> plaintext(const std::optional<Sealed>& sealed, const RecordView& record, std::string_view id) {
     if (!sealed) return std::string();

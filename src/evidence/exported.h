@@ -39,12 +39,13 @@ struct Exported {
   std::uint64_t exchanges = 0;
   std::uint64_t unfinished = 0;  // without a completion record
   std::uint64_t unreadable = 0;  // payloads whose key was erased, swept or not given
+  std::uint64_t skipped = 0;     // whole records that aren't such as this program reads
   std::optional<Break> broken;   // the export ends where the chain does
 };
 
 // Gives each exchange's canonical line (without newline), in the order in which they ended; those without a completion
 // come last. Memory grows with the exchanges that are open at one time. Errors: of `line`, as walk(), and kCaller for a
-// record that can't be read or a master key that isn't the one.
+// master key that isn't the one.
 Result<Exported> export_exchanges(const ExportOptions& options,
                                   const std::function<Result<void>(const std::string&)>& line);
 

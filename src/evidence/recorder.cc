@@ -16,7 +16,20 @@ Recorder::Recorder(RecorderOptions options, Sink& sink)
       sketcher_(options_.master),
       keys_(options_.keys_folder, options_.master) {}
 
-Recorder::~Recorder() = default;
+Recorder::Recorder(RecorderOptions options, Spool& spool)
+    : options_(std::move(options)),
+      sink_(spool),
+      spool_(&spool),
+      sketcher_(options_.master),
+      keys_(options_.keys_folder, options_.master) {
+  spool.set_before_sync([this] { return keys_.sync(); });
+}
+
+Recorder::~Recorder() {
+  if (spool_ == nullptr) return;
+  static_cast<void>(keys_.sync().has_value());  // what was written last is flushed without this recorder
+  spool_->set_before_sync({});
+}
 
 Result<std::uint64_t> Recorder::write(Kind kind, const std::string& text, std::string_view attachment) {
   return sink_.append(kind, text, attachment);

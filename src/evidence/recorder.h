@@ -1,8 +1,9 @@
 // Writes an exchange's two records, keeping its texts as the operator chose: whole (encrypted), as keyed sketches, or
 // not at all.
 //
-// This is what the guard holds. Every function may be called by any thread; none waits for the disk but erase() and
-// sweep(). Owns the data keys; the sink must outlive it.
+// This is what the guard holds. A recorder over a Spool gives it sync_keys() to run before each flush, for as long as
+// it lives: data keys reach the disk before the records that use them. Every function may be called by any thread; none
+// waits for the disk but erase() and sweep(). Owns the data keys; the sink must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -59,6 +60,7 @@ struct Answer {
 class Recorder {
  public:
   Recorder(RecorderOptions options, Sink& sink);
+  Recorder(RecorderOptions options, Spool& spool);
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
@@ -81,7 +83,7 @@ class Recorder {
   // Destroys data keys older than the retention, and records it. Call it once in a while, and at the start.
   Result<std::vector<std::string>> sweep(std::int64_t unix_ms);
 
-  // For SpoolOptions::before_sync: data keys reach the disk before the records that use them.
+  // Data keys that are new reach the disk; for sinks other than a Spool.
   Result<void> sync_keys();
 
  private:
@@ -92,6 +94,7 @@ class Recorder {
 
   const RecorderOptions options_;
   Sink& sink_;
+  Spool* const spool_ = nullptr;  // when the sink is one
   const Sketcher sketcher_;
   const Aead aead_;
   DataKeys keys_;

@@ -232,6 +232,17 @@ TEST_F(RecorderTest, UnfinishedAndRefusedExchangesAreExportedToo) {
   EXPECT_EQ(last_.unfinished, 1U);
 }
 
+TEST_F(RecorderTest, ARecordOfAnotherFormIsPassedOverAndCounted) {
+  Recorder recorder(options_, *spool_);
+  ASSERT_TRUE(spool_->append(Kind::kAdmission, "{\"form\":\"of a later version\"}", {}));
+  ASSERT_TRUE(spool_->append(Kind::kCompletion, "no JSON", {}));
+  ASSERT_TRUE(spool_->append(static_cast<Kind>(77), "{}", {}));
+  ASSERT_TRUE(recorder.admit(admission("a", "acme"), kBody, kTexts));
+  EXPECT_EQ(exported().size(), 1U);
+  EXPECT_EQ(last_.skipped, 2U);
+  EXPECT_TRUE(verified(folder_).holds);
+}
+
 TEST_F(RecorderTest, TheSinksRefusalIsTheCallers) {
   MemorySink sink;
   sink.refuses_with = "full";

@@ -59,6 +59,14 @@ Result<std::vector<fs::path>> list_segments(const fs::path& folder) {
   return paths;
 }
 
+Result<std::vector<fs::path>> existing_segments(const fs::path& folder) {
+  RETORT_ASSIGN(std::vector<fs::path> paths, list_segments(folder));
+  if (paths.empty()) {
+    return caller_error("'" + folder.string() + "' holds no evidence; expected files such as 00000001.evidence.");
+  }
+  return paths;
+}
+
 Result<SegmentReader> SegmentReader::open(const fs::path& path) {
   SegmentReader reader;
   reader.path_ = path;
@@ -160,10 +168,7 @@ Break break_at(const SegmentReader& reader, const fs::path& path, std::uint64_t 
 }  // namespace
 
 Result<Walked> walk(const fs::path& folder, const std::function<Result<void>(const RecordView&)>& visit) {
-  RETORT_ASSIGN(const std::vector<fs::path> paths, list_segments(folder));
-  if (paths.empty()) {
-    return caller_error("'" + folder.string() + "' holds no evidence; expected files such as 00000001.evidence.");
-  }
+  RETORT_ASSIGN(const std::vector<fs::path> paths, existing_segments(folder));
   Walked walked;
   ChainHasher hasher;
   std::uint64_t sequence = 0;

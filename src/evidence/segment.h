@@ -20,6 +20,9 @@ std::filesystem::path segment_path(const std::filesystem::path& folder, std::uin
 // In order of number. Error (kCaller): there is no such folder.
 Result<std::vector<std::filesystem::path>> list_segments(const std::filesystem::path& folder);
 
+// The same, of a folder that must hold evidence. Error (kCaller): it holds none.
+Result<std::vector<std::filesystem::path>> existing_segments(const std::filesystem::path& folder);
+
 // Reads a segment's records one by one, in pieces: memory is that of the largest record.
 class SegmentReader {
  public:

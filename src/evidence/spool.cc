@@ -70,6 +70,8 @@ struct Spool::State {
   }
 
   const SpoolOptions options;
+  std::mutex before_sync_mutex;  // held while it runs; never with `mutex`
+  std::function<Result<void>()> before_sync;
   const Clock& clock;
   const FileLock lock;
   const SigningKey key;
@@ -185,8 +187,11 @@ struct Spool::State {
     const bool sync_names = std::exchange(folder_changed, false);
     const std::string head = last_head;
     held.unlock();
-    if (options.before_sync) {
-      if (const auto done = options.before_sync(); !done) failure = done.error().message;
+    {
+      const std::lock_guard running(before_sync_mutex);
+      if (before_sync) {
+        if (const auto done = before_sync(); !done) failure = done.error().message;
+      }
     }
     for (const int full : retired) {
       if (::fdatasync(full) != 0 && failure.empty()) failure = reason(errno);
@@ -281,6 +286,14 @@ Result<std::unique_ptr<Spool>> Spool::open(SpoolOptions options, const Clock& cl
   if (recovered.cut_bytes > 0) {
     note["cut"] = {{"bytes", recovered.cut_bytes}, {"sha256", recovered.cut_digest}, {"kept", recovered.cut_file}};
   }
+  // A head in head.json was on the disk with all before it, so no crash takes that away: the note says what is missing.
+  if (is_there(folder / "head.json")) {
+    RETORT_ASSIGN(const std::string text, read_file(folder / "head.json"));
+    const auto head = read_head(text, state->key.public_key());
+    if (head && head->sequence >= recovered.last_sequence) {
+      note["lost"] = {{"chain", head->chain.hex()}, {"through", head->sequence + 1}};
+    }
+  }
   RETORT_TRY(state->write(Kind::kNote, canonical_json(note), {}));
   RETORT_TRY(state->write_head());
   state->sync_asked = true;
@@ -327,6 +340,11 @@ std::uint64_t Spool::last_sequence() const {
 Spool::Usage Spool::usage() const {
   const std::lock_guard held(state_->mutex);
   return {state_->all_bytes, state_->options.quota_bytes, state_->segments, state_->cut_bytes};
+}
+
+void Spool::set_before_sync(std::function<Result<void>()> before_sync) {
+  const std::lock_guard not_running(state_->before_sync_mutex);
+  state_->before_sync = std::move(before_sync);
 }
 
 Result<void> Spool::sign_and_sync() {

@@ -31,10 +31,7 @@ struct SpoolOptions {
   std::int64_t sync_every_ms = 25;             // how long a record waits for others before they are flushed together
   std::uint64_t head_every_records = 4096;
   std::int64_t head_every_ms = 1000;
-  // Runs on the spool's thread before each flush: what records refer to reaches the disk before they do. An error
-  // counts as a failed flush.
-  std::function<Result<void>()> before_sync = {};
-  // Runs on the spool's thread after each flush, with synced_through().
+  // Runs on the spool's thread after each flush, with synced_through(); may append, and must not wait for this spool.
   std::function<void(std::uint64_t)> on_synced = {};
 };
 
@@ -53,9 +50,13 @@ class Spool final : public Sink {
   std::uint64_t synced_through() const override;
   std::uint64_t last_sequence() const;
 
+  // Runs on the spool's thread before each flush from now on (empty: nothing does): what records refer to reaches the
+  // disk before they do. An error counts as a failed flush. When this returns, the one before it runs no more.
+  void set_before_sync(std::function<Result<void>()> before_sync);
+
   // Signs the chain as it is now and flushes; returns when that is done. For tests and for handing a head to others.
   Result<void> sign_and_sync();
-  // Signs a closing head and flushes. Appending afterwards fails. Error: as append().
+  // Signs a closing head and flushes. Appending afterwards fails. By one thread. Error: as append().
   Result<void> close();
 
   struct Usage {

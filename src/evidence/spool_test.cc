@@ -59,12 +59,12 @@ TEST(Spool, ARecordIsInTheFileWhenAppendReturnsAndSyncedSoonAfter) {
   std::atomic<int> before = 0;
   SpoolOptions options = small_spool(folder);
   options.on_synced = [&](std::uint64_t through) { told = through; };
-  options.before_sync = [&]() -> Result<void> {
-    ++before;
-    return {};
-  };
   auto spool = Spool::open(options, clock);
   ASSERT_TRUE(spool);
+  (*spool)->set_before_sync([&]() -> Result<void> {
+    ++before;
+    return {};
+  });
   const std::uint64_t sequence = (*spool)->append(Kind::kAct, act_text(1), {}).value();
   EXPECT_EQ(acts_in(folder).size(), 1U);
   for (int i = 0; i < 2000 && (*spool)->synced_through() < sequence; ++i)
@@ -200,6 +200,72 @@ TEST(Spool, ASegmentThatWasBeingMadeIsGoneOnFrom) {
   }
 }
 
+TEST(Spool, WhateverIsLeftOfItsEndItGoesOn) {
+  const fs::path whole = filled_spool("ends", 30);
+  const fs::path last = list_segments(whole).value().back().filename();
+  const std::string bytes = bytes_in(whole / last);
+  const SystemClock clock;
+  for (std::size_t size = 0; size <= bytes.size(); size += 97) {
+    for (const bool zeros : {false, true}) {  // cut, or of the right size with pages that were never written
+      const fs::path folder = empty_folder("ends_copy");
+      fs::copy(whole, folder, fs::copy_options::recursive);
+      std::string left = bytes.substr(0, size);
+      if (zeros) left.resize(bytes.size(), '\0');
+      put_bytes(folder / last, left);
+      const std::size_t before = acts_in(folder).size();
+      auto spool = Spool::open(small_spool(folder), clock);
+      ASSERT_TRUE(spool) << size << ": " << spool.error().message;
+      ASSERT_TRUE((*spool)->append(Kind::kAct, act_text(99), {}));
+      ASSERT_TRUE((*spool)->close());
+      const VerifyReport report = verified(folder);
+      ASSERT_TRUE(report.holds) << size << ": " << report.walked.broken->sentence;
+      EXPECT_EQ(acts_in(folder).size(), before + 1);
+      // The closing head was on the disk; that it is gone is told, since no crash takes it.
+      EXPECT_EQ(testing::Matches(testing::Contains(HasSubstr("no crash does this")))(report.notes),
+                size < bytes.size());
+      fs::remove_all(folder);
+    }
+  }
+  fs::remove_all(whole);
+}
+
+TEST(Spool, TakesNothingMoreAfterAFlushFailed) {
+  const fs::path folder = empty_folder("flush");
+  const SystemClock clock;
+  std::atomic<bool> fails = false;
+  const SpoolOptions options = small_spool(folder);
+  auto spool = Spool::open(options, clock);
+  ASSERT_TRUE(spool);
+  (*spool)->set_before_sync([&]() -> Result<void> {
+    if (fails) return world_error("the disk is gone");
+    return {};
+  });
+  ASSERT_TRUE((*spool)->sign_and_sync());
+  const std::uint64_t synced = (*spool)->synced_through();
+  fails = true;
+  ASSERT_TRUE((*spool)->append(Kind::kAct, act_text(1), {}));
+  const auto failed = (*spool)->sign_and_sync();
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, HasSubstr("the disk is gone"));
+  EXPECT_EQ((*spool)->synced_through(), synced);
+  EXPECT_EQ((*spool)->append(Kind::kAct, act_text(2), {}).error().fault, Fault::kWorld);
+  EXPECT_FALSE((*spool)->close());
+  spool->reset();
+  fails = false;
+  auto again = Spool::open(options, clock);
+  ASSERT_TRUE(again);
+  EXPECT_TRUE((*again)->append(Kind::kAct, act_text(3), {}));
+}
+
+TEST(Spool, APlaceThatCantBeWrittenIsTheWorlds) {
+  const SystemClock clock;
+  const fs::path file = empty_folder("no_folder");
+  put_bytes(file, "a file");
+  const auto spool = Spool::open(small_spool(file / "evidence"), clock);
+  ASSERT_FALSE(spool);
+  EXPECT_EQ(spool.error().fault, Fault::kWorld);
+}
+
 TEST(Spool, APowerFailureMayTearTheEndsOfTwoSegments) {
   const fs::path folder = filled_spool("two_ends", 30);
   const auto segments = list_segments(folder).value();
@@ -208,6 +274,7 @@ TEST(Spool, APowerFailureMayTearTheEndsOfTwoSegments) {
   std::string bytes = bytes_in(before);
   std::fill(bytes.end() - 300, bytes.end(), '\0');
   put_bytes(before, bytes);
+  fs::remove(folder / "head.json");  // it is written after the flush that did not happen
   const SystemClock clock;
   auto spool = Spool::open(small_spool(folder), clock);
   ASSERT_TRUE(spool) << spool.error().message;

@@ -88,6 +88,13 @@ class Verification {
   void note(const RecordView& record) {
     const auto json = parse_json(record.text, "A note");
     if (!json || !json->is_object()) return;
+    const auto lost = json->find("lost");
+    if (lost != json->end() && lost->is_object()) {
+      report_.notes.push_back(
+          "When the spool was opened at record " + std::to_string(record.sequence) + ", signed records up to " +
+          std::to_string(lost->value("through", std::uint64_t{0})) +
+          " were missing that had been on the disk: no crash does this; they were damaged or removed.");
+    }
     const auto cut = json->find("cut");
     if (cut == json->end() || !cut->is_object()) return;
     report_.notes.push_back("When the spool was opened at record " + std::to_string(record.sequence) +
@@ -128,7 +135,7 @@ class Verification {
 }  // namespace
 
 Result<VerifyReport> verify(const VerifyOptions& options) {
-  RETORT_TRY(list_segments(options.folder));
+  RETORT_TRY(existing_segments(options.folder));
   RETORT_ASSIGN(PublicKey key,
                 PublicKey::read(options.public_key.empty() ? options.folder / "signing.pem.pub" : options.public_key));
   Verification verification(options, std::move(key));

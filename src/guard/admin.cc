@@ -137,6 +137,17 @@ Result<net::HttpResponse> Admin::act(const net::HttpRequest& request) {
     const policy::MoneyState money = state_.limits.money(account, policy::LimitBook::day_of(now));
     return json(200, {{"settled_usd", policy::usd(money.settled)}, {"reserved_usd", policy::usd(money.reserved)}});
   }
+  if (post && path == "/admin/erase") {
+    RETORT_ASSIGN(const Json body, body_of(request));
+    if (!state_.recorder) return caller_error("This guard keeps no evidence.");
+    const std::string organisation = text_of(body, "organisation");
+    const std::string by = text_of(body, "by");
+    if (organisation.empty() || by.empty()) return caller_error("Erasing needs 'organisation' and 'by'.");
+    const std::string day = text_of(body, "day");
+    RETORT_ASSIGN(const std::size_t keys,
+                  state_.recorder->erase(organisation, day.empty() ? std::nullopt : std::optional(day), by, now));
+    return json(200, {{"keys_destroyed", keys}});
+  }
   if (post && path == "/admin/reload") {
     RETORT_TRY(state_.reload());
     RETORT_TRY(state_.callers->refresh());

@@ -6,7 +6,8 @@
 //   POST /admin/steps/ID/undo           {"by"}
 //   GET  /admin/callers                 callers as lines of JSON
 //   GET  /admin/spending/ACCOUNT        {"settled_usd","reserved_usd"} of the UTC day
-//   POST /admin/reload                  reads configuration, keys and lists again
+//   POST /admin/erase                   {"organisation","by","day"}: destroys the keys of its kept texts (of one UTC
+//   day) POST /admin/reload                  reads configuration, keys and lists again
 //
 // Runs on a thread of its own; requests may wait for SQLite.
 #pragma once

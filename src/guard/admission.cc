@@ -147,11 +147,13 @@ struct Admitter::Pass {
     client_ip = client.address.text();
     if (rules.sources->sources().empty() && rules.network_rules.rules.empty()) return true;
     network = rules.sources->facts_of(client.address);
+    if (client.unreadable) network->unknowns.emplace_back("address: a forwarded one could not be read");
     const origin::NetworkDecision decided = origin::decide(rules.network_rules, *network);
     switch (decided.outcome) {
       case origin::NetworkOutcome::kPass: return true;
       case origin::NetworkOutcome::kFlag: flags.push_back("network." + decided.rule); return true;
       case origin::NetworkOutcome::kVerify:
+        if (out.tier != callers::kAnonymous) return true;  // verified already
         return refuse(
             403, "verification_required", "network." + decided.rule,
             "From this network the account must be verified before it can go on; ask the operator of this API how.");

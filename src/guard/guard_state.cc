@@ -66,7 +66,6 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   evidence::SpoolOptions spool_options;
   spool_options.folder = folder;
   spool_options.quota_bytes = static_cast<std::uint64_t>(options.quota_mb) << 20U;
-  spool_options.before_sync = [this]() -> Result<void> { return recorder ? recorder->sync_keys() : Result<void>(); };
   RETORT_ASSIGN(spool, evidence::Spool::open(std::move(spool_options), clock));
   evidence::RecorderOptions recording;
   recording.prompts = options.prompts == "whole"    ? evidence::Prompts::kWhole
@@ -76,7 +75,6 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   RETORT_ASSIGN(recording.master, read_or_make_key(evidence::master_key_path(folder)));
   recording.keys_folder = evidence::data_keys_folder(folder);
   recorder = std::make_unique<evidence::Recorder>(std::move(recording), *spool);
-  RETORT_TRY(recorder->sweep(clock.unix_ms()));
   return {};
 }
 
@@ -106,6 +104,7 @@ Result<void> GuardState::put_in_force(std::shared_ptr<const Rules> rules) {
   if (recorder) {
     RETORT_ASSIGN(in_force->digest, recorder->in_force(rules->digests(), clock.unix_ms()));
   }
+  callers->set_rule(rules->ownership);
   in_force->rules = std::move(rules);
   const std::lock_guard lock(swapping_);
   in_force_ = std::move(in_force);
@@ -137,6 +136,12 @@ Result<void> GuardState::reload() {
 }
 
 void GuardState::refresh() {
+  const std::int64_t today = policy::LimitBook::day_of(clock.unix_ms());
+  if (recorder && today != swept_day_) {
+    swept_day_ = today;
+    const auto swept = recorder->sweep(clock.unix_ms());
+    if (!swept) log(swept.error().message);
+  }
   const auto tell = [&](const Result<bool>& refreshed) {
     if (!refreshed) log(refreshed.error().message);
   };
@@ -147,7 +152,9 @@ void GuardState::refresh() {
   if (stamp == stamp_ && !rules->sources->files_changed()) return;
   stamp_ = std::move(stamp);
   const Result<void> reloaded = reload();
-  log(reloaded ? "The configuration was read again." : reloaded.error().message);
+  const std::string sentence = reloaded ? "The configuration was read again." : reloaded.error().message;
+  if (reloaded || sentence != complaint_) log(sentence);
+  complaint_ = reloaded ? std::string() : sentence;
 }
 
 }  // namespace retort::guard

@@ -66,7 +66,9 @@ class GuardState {
   Result<void> share_limits(const Rules& rules);
 
   std::mutex reloading_;
-  std::string stamp_;  // of guard.yaml and the key ring, when they were read last
+  std::string stamp_;            // of guard.yaml and the key ring, when they were read last
+  std::int64_t swept_day_ = -1;  // when payloads beyond their retention were made unreadable last
+  std::string complaint_;        // of the last reload that failed: said once, however often it is tried again
   mutable std::mutex swapping_;
   std::shared_ptr<const InForce> in_force_;
 };

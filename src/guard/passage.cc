@@ -143,9 +143,11 @@ void Passage::on_head(net::HttpResponse head) {
   for (const char* name : {"x-request-id", "request-id"}) {
     if (const auto id = head.headers.find(name); id && upstream_id_.empty()) upstream_id_ = *id;
   }
-  const bool generated = admission_.facts && api::generates(admission_.route.operation);
+  // Answers that the provider kept are shown as those it makes.
+  answered_as_ = operation_of_answer();
+  const bool generated = answered_as_.has_value();
   if (generated && is_compressed(head.headers)) {
-    call_->abort();
+    call_->cancel();
     fail("it compressed its answer, which it was asked not to", evidence::Ended::kUpstreamFailed, 502);
     return;
   }
@@ -159,10 +161,10 @@ void Passage::on_head(net::HttpResponse head) {
     const policy::Decision& decision = admission_.decision;
     api::AnswerEdits edits;
     edits.keep_text = state_.recorder != nullptr;
-    edits.hide_usage = !admission_.facts->include_usage;
+    edits.hide_usage = admission_.facts && !admission_.facts->include_usage;
     edits.strip_reasoning = decision.strip_reasoning;
     edits.strip_logprobs = decision.strip_logprobs;
-    if (admission_.in_force->sealer) {
+    if (admission_.in_force->sealer && admission_.facts) {
       edits.seal = [this](std::string_view blob) { return sealed(blob); };
     }
     answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes,
@@ -185,7 +187,7 @@ void Passage::on_body(std::string_view piece) {
   if (ended_) return;
   if (how_ == How::kCollected) {
     if (collected_.size() + piece.size() > kMostCollected) {
-      call_->abort();
+      call_->cancel();
       fail("its answer is larger than " + human_bytes(kMostCollected), evidence::Ended::kUpstreamFailed, 502);
       return;
     }
@@ -198,13 +200,18 @@ void Passage::on_body(std::string_view piece) {
   }
   Result<std::string> events = answer_->feed(piece);
   if (!events) {
-    call_->abort();
+    call_->cancel();
     fail(events.error().message, evidence::Ended::kUpstreamFailed, 502);
     return;
   }
+  if (hides_something() && answer_->unreadable() > 0) {
+    call_->cancel();
+    fail("it sent what can't be read, and so can't be shown", evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
   // The stream's own end is its last byte: the record comes first.
-  if (!completed_ && answer_->facts().ended && !complete(evidence::Ended::kComplete, head_.status)) {
-    call_->abort();
+  if (!completed_ && answer_->ended() && !complete(evidence::Ended::kComplete, head_.status)) {
+    call_->cancel();
     fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
     return;
   }
@@ -218,6 +225,17 @@ void Passage::send_on(std::string piece) {
     call_->pause();
     reply_->on_room([call = call_] { call->resume(); });
   }
+}
+
+std::optional<api::Operation> Passage::operation_of_answer() const {
+  const Operation operation = admission_.route.operation;
+  if (api::generates(operation)) return operation;
+  if (operation != Operation::kStored) return std::nullopt;
+  return request_.path.starts_with("/v1/responses") ? Operation::kResponses : Operation::kChat;
+}
+
+bool Passage::hides_something() const {
+  return admission_.decision.strip_reasoning || admission_.decision.strip_logprobs || admission_.in_force->sealer != nullptr;
 }
 
 std::string Passage::collected_answer() {
@@ -246,6 +264,10 @@ void Passage::on_end() {
     response.headers = answer_headers(head_.headers);
     response.body = collected_answer();
     answer_bytes_ = response.body.size();
+    if (answer_ && hides_something() && head_.status < 300 && answer_->unreadable() > 0) {
+      fail("it sent what can't be read, and so can't be shown", evidence::Ended::kUpstreamFailed, 502);
+      return;
+    }
     if (!complete(evidence::Ended::kComplete, head_.status)) {
       fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
       return;
@@ -256,9 +278,10 @@ void Passage::on_end() {
     return;
   }
   if (how_ == How::kStreamed) {
-    answer_->end();
+    std::string rest = answer_->end();
+    if (!rest.empty()) send_on(std::move(rest));
     // A connection that ends before the answer says so is a failure, however politely it was closed.
-    if (!answer_->facts().ended && !answer_->facts().failed) {
+    if (!answer_->ended() && !answer_->failed()) {
       fail("it ended the stream before its answer was whole", evidence::Ended::kUpstreamFailed, 502);
       return;
     }
@@ -305,7 +328,7 @@ void Passage::fail(const std::string& sentence, evidence::Ended ended, int statu
   state_.metrics.answered(head_.status);
   if (how_ == How::kStreamed) {
     state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
-    reply_->write(api::error_event(admission_.route.operation, error, admission_.id));
+    reply_->write(api::error_event(*answered_as_, error, admission_.id, answer_->facts().sequence));
     reply_->finish();
   } else {
     reply_->cut();
@@ -316,14 +339,15 @@ void Passage::caller_left() {
   if (ended_) return;
   ended_ = true;
   ++state_.metrics.client_aborts;
-  if (call_) call_->abort();
+  if (call_) call_->cancel();
   if (how_ == How::kStreamed) state_.metrics.streams.fetch_sub(1, std::memory_order_relaxed);
   complete(state_.draining ? evidence::Ended::kDrained : evidence::Ended::kClientAborted, begun_ ? head_.status : 0);
 }
 
 std::string Passage::sealed(std::string_view blob) {
   if (!prefix_) {
-    const auto digest = api::conversation_digest(admission_.route.operation, request_.body);
+    const auto digest =
+        api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
     prefix_ = digest ? *digest : Digest{};
   }
   const SealingOptions& options = admission_.in_force->rules->options.sealing;
@@ -347,7 +371,7 @@ bool Passage::complete(evidence::Ended ended, int status) {
   api::AnswerFacts facts;
   if (answer_) facts = answer_->facts();
   // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.
-  const bool billed = answer_ != nullptr && head_.status < 300;
+  const bool billed = answer_ != nullptr && admission_.facts && head_.status < 300;
   policy::NanoUsd cost = 0;
   if (billed && admission_.price != nullptr) {
     cost = facts.usage.input * policy::token_price(admission_.price->input_per_mtok) +

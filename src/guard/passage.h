@@ -38,6 +38,9 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   void fail(const std::string& sentence, evidence::Ended ended, int status);
   void send_on(std::string piece);
   std::string collected_answer();
+  // As what its answer is read; nothing: as bytes.
+  std::optional<api::Operation> operation_of_answer() const;
+  bool hides_something() const;
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
   void caller_left();
@@ -50,6 +53,7 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   Admission admission_;
   std::shared_ptr<net::UpstreamCall> call_;
   std::unique_ptr<api::AnswerStream> answer_;
+  std::optional<api::Operation> answered_as_;
   How how_ = How::kPlain;
   net::HttpResponse head_;
   std::string collected_;

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "guard/planes.h"
+#include "policy/steps.h"
 #include "recipe/recipe.h"
 #include "sharing/redis_link.h"
 
@@ -60,6 +61,18 @@ Result<void> read_upstreams(Rules& rules, const Environment& environment) {
     RETORT_ASSIGN(upstream.key, secret(environment, options.key_env, "the upstream '" + options.name + "'"));
     if (!options.authorities.empty()) upstream.options.authorities = rules.path(options.authorities).string();
     rules.upstreams.push_back(std::move(upstream));
+  }
+  return {};
+}
+
+// What a rule does without a person may be no stronger than the operator allows.
+Result<void> check_automatic(const Rules& rules) {
+  const auto most = policy::step_named(rules.policy.steps.automatic_up_to).value();
+  for (const origin::NetworkRule& rule : rules.network_rules.rules) {
+    if (rule.outcome == origin::NetworkOutcome::kVerify && most < policy::StepKind::kAskVerification) {
+      return caller_error("The network rule '" + rule.name + "' asks for verification, and steps.automatic_up_to is " +
+                          rules.policy.steps.automatic_up_to + "; raise it, or let the rule flag.");
+    }
   }
   return {};
 }
@@ -133,6 +146,15 @@ std::shared_ptr<const recipe::Schema> guard_schema() {
   return schema;
 }
 
+std::string guard_keys_page() {
+  return guard_schema()->reference_page(
+      "# guard.yaml, key by key\n\n"
+      "What `retort-guard serve` goes by. It is checked whole before anything starts (`retort-guard check "
+      "guard.yaml`), and "
+      "again at every\nreload. [GUARD.md](GUARD.md) explains it by example.\n\n"
+      "This page is generated from the declarations in the source; a test fails when it is stale.\n");
+}
+
 Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& file, const Environment& environment) {
   auto text = read_file(file);
   if (!text) return with_context(text.error(), "The configuration cannot be read");
@@ -148,6 +170,7 @@ Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& fil
   RETORT_ASSIGN(rules->ownership.threshold, callers::Percent::parse(rules->options.callers.listed_from));
   rules->ownership.or_more = rules->options.callers.or_more;
   RETORT_TRY(read_network(*rules));
+  RETORT_TRY(check_automatic(*rules));
   RETORT_TRY(check_prices(*rules));
   if (!rules->options.admin.listen.empty()) {
     RETORT_TRY(parse_listen(rules->options.admin.listen));

@@ -59,8 +59,9 @@ struct Rules {
   std::map<std::string, std::string> digests() const;
 };
 
-// Every key of guard.yaml.
+// Every key of guard.yaml, and the page that explains them (docs/GUARD-KEYS.md).
 std::shared_ptr<const recipe::Schema> guard_schema();
+std::string guard_keys_page();
 
 // Error (kCaller): every problem of the file at once, or the first of a file it names or of a variable that is missing.
 Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& file, const Environment& environment);

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "base/files.h"
 
 namespace retort::guard {
 namespace {
@@ -13,7 +16,10 @@ using ::testing::HasSubstr;
 
 class RulesTest : public ::testing::Test {
  public:
-  RulesTest() { std::filesystem::create_directories(folder); }
+  RulesTest() {
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder / "vpn.txt") << "198.51.100.0/24\n";
+  }
   ~RulesTest() override { std::filesystem::remove_all(folder); }
   Result<std::shared_ptr<const Rules>> load(const std::string& yaml) {
     std::ofstream(folder / "guard.yaml") << yaml;
@@ -69,9 +75,30 @@ TEST_F(RulesTest, SaysWhatIsWrong) {
       {std::string(kSmall) + "network: {rules: [{name: r, countries: [XX], outcome: refuse}], unknown_country: pass}",
        "refuse_by_country_alone"},
       {std::string(kSmall) + "callers: {listed_from: \"150\"}", "150"},
+      {std::string(kSmall) +
+           "network: {lists: [{kind: vpn, path: vpn.txt}], rules: [{name: r, kinds: [vpn], outcome: verify}]}\n"
+           "steps: {automatic_up_to: cap}",
+       "automatic_up_to"},
       {std::string(kSmall) + "steps: {automatic_up_to: block}", "ask_verification"},
   };
   for (const auto& [yaml, part] : cases) EXPECT_THAT(refusal(yaml), HasSubstr(part)) << yaml;
+}
+
+// RETORT_WRITE_PAGES=1 writes the page instead of comparing.
+TEST(GuardPages, AreWhatTheDeclarationsSay) {
+  const std::filesystem::path path = std::filesystem::path(RETORT_SOURCE_DIR) / "docs" / "GUARD-KEYS.md";
+  if (std::getenv("RETORT_WRITE_PAGES") != nullptr) {
+    ASSERT_TRUE(write_file(path, guard_keys_page()));
+  }
+  EXPECT_EQ(read_file(path).value_or(""), guard_keys_page())
+      << "docs/GUARD-KEYS.md is stale: run this test with RETORT_WRITE_PAGES=1 and commit the page.";
+}
+
+TEST(GuardPages, TheExampleIsAccepted) {
+  const auto rules = load_rules(std::filesystem::path(RETORT_SOURCE_DIR) / "examples" / "guard.yaml",
+                                [](const std::string&) { return std::optional<std::string>("secret"); });
+  ASSERT_TRUE(rules) << rules.error().message;
+  EXPECT_TRUE((*rules)->warnings.empty());
 }
 
 TEST_F(RulesTest, WarnsOfWhatIsSeldomMeant) {

@@ -23,12 +23,16 @@ Result<RestoredSpending> restore_spending(const std::filesystem::path& spool, st
   const std::int64_t today = policy::LimitBook::day_of(now_unix_ms);
   const auto walked = evidence::walk(spool, [&](const evidence::RecordView& record) -> Result<void> {
     if (record.kind == evidence::Kind::kAdmission) {
-      RETORT_ASSIGN(const auto admission, evidence::read_admission(record.text));
+      const auto read = evidence::read_admission(record.text);
+      if (!read) return {};  // of a newer version: nothing here can be said of it
+      const evidence::AdmissionRecord& admission = *read;
       if (policy::LimitBook::day_of(admission.time_unix_ms) != today || admission.status != 0) return {};
       ++restored.exchanges;
       open[admission.id] = {admission.account, admission.reserved_nano_usd};
     } else if (record.kind == evidence::Kind::kCompletion) {
-      RETORT_ASSIGN(const auto completion, evidence::read_completion(record.text));
+      const auto read = evidence::read_completion(record.text);
+      if (!read) return {};
+      const evidence::CompletionRecord& completion = *read;
       const auto found = open.find(completion.id);
       if (found == open.end()) return {};  // of an earlier day
       settled[found->second.account] += completion.nano_usd;

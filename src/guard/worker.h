@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "api/json_reader.h"
 #include "guard/admission.h"
 #include "guard/guard_state.h"
 #include "net/server.h"
@@ -25,6 +26,8 @@ class Worker {
   GuardState& state() { return state_; }
   Admitter& admitter() { return admitter_; }
   net::NetworkThread& thread() { return *thread_; }
+  // Shared by all answers of this thread: a stream that waits holds no parser.
+  const std::shared_ptr<api::JsonReader>& reader() { return reader_; }
   // Null, with the sentence logged, when its authorities can't be used.
   net::UpstreamPool* pool(const Upstream& upstream);
 
@@ -34,6 +37,7 @@ class Worker {
 
   GuardState& state_;
   Admitter admitter_;
+  std::shared_ptr<api::JsonReader> reader_ = std::make_shared<api::JsonReader>();
   std::shared_ptr<net::NetworkThread> thread_;
   std::map<std::string, std::unique_ptr<net::UpstreamPool>> pools_;  // by where they lead
   std::unique_ptr<net::HttpServer> server_;

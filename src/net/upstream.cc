@@ -47,8 +47,8 @@ class Call final : public UpstreamCall {
  public:
   Call(std::weak_ptr<UpstreamConnection> connection, std::uint64_t request)
       : connection_(std::move(connection)), request_(request) {}
-  void abort() override {
-    if (const auto connection = asking()) connection->abort();
+  void cancel() override {
+    if (const auto connection = asking()) connection->cancel();
   }
   void pause() override {
     if (const auto connection = asking()) connection->pause();
@@ -140,7 +140,7 @@ UpstreamPool::~UpstreamPool() {
   inside_->closed = true;
   inside_->idle.clear();
   const auto connected = inside_->connected;
-  for (const auto& connection : connected) connection->abort();
+  for (const auto& connection : connected) connection->cancel();
 }
 
 std::shared_ptr<UpstreamCall> UpstreamPool::start(HttpRequest request, std::shared_ptr<UpstreamListener> listener) {

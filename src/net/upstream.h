@@ -60,7 +60,7 @@ class UpstreamCall {
  public:
   virtual ~UpstreamCall() = default;
   // Closes the connection; nothing more is heard.
-  virtual void abort() = 0;
+  virtual void cancel() = 0;
   // Reads no more of the answer until resume(): for a client that is slower than its server.
   virtual void pause() = 0;
   virtual void resume() = 0;
@@ -75,7 +75,7 @@ class UpstreamPool {
   UpstreamPool& operator=(const UpstreamPool&) = delete;
 
   // Host, Content-Length and Connection are written here; the rest of the headers is the caller's. `request.path` is
-  // appended to the origin's. The listener is kept until the end, trouble or abort().
+  // appended to the origin's. The listener is kept until the end, trouble or cancel().
   std::shared_ptr<UpstreamCall> start(HttpRequest request, std::shared_ptr<UpstreamListener> listener);
 
   struct Inside;

@@ -221,7 +221,9 @@ bool UpstreamConnection::put_body(std::string_view& bytes) {
   bytes.remove_prefix(used);
   const std::size_t count = piece.size() - body.size;
   body.data = nullptr;
-  if (count > 0) listener_->on_body(std::string_view(piece.data(), count));
+  // It may cancel() from within, which lets go of it.
+  const auto listener = listener_;
+  if (count > 0) listener->on_body(std::string_view(piece.data(), count));
   if (state_ != State::kAsking || !listener_) return false;
   if (error == http::error::need_buffer) return true;
   if (error == http::error::need_more || (!error && used == 0 && count == 0)) {
@@ -250,7 +252,8 @@ void UpstreamConnection::told_head() {
   head.status = status;
   for (const auto& field : message) head.headers.add(std::string(field.name_string()), std::string(field.value()));
   head_told_ = true;
-  listener_->on_head(std::move(head));
+  const auto listener = listener_;  // as in put_body()
+  listener->on_head(std::move(head));
 }
 
 void UpstreamConnection::done() {
@@ -288,7 +291,7 @@ void UpstreamConnection::close() {
   std::erase(pool_->idle, self);
 }
 
-void UpstreamConnection::abort() {
+void UpstreamConnection::cancel() {
   const auto self = shared_from_this();
   listener_ = nullptr;
   close();

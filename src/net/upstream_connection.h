@@ -40,7 +40,7 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   std::uint64_t ask(std::string head, std::string body, bool head_only, std::shared_ptr<UpstreamListener> listener);
   void close();
 
-  void abort();
+  void cancel();
   void pause();
   void resume();
   // Whether that request is still under way: a connection that was used again is none of its first request's business.

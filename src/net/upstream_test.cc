@@ -277,7 +277,7 @@ TEST_F(UpstreamTest, APausedAnswerWaitsAndAnAbortedOneIsClosed) {
     on_thread([&] { body = heard->body; });
   }
   EXPECT_EQ(body, "onetwo");
-  on_thread([&] { call->abort(); });
+  on_thread([&] { call->cancel(); });
   for (int i = 0; i < 100 && !gone; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_TRUE(gone);
   EXPECT_EQ(heard->ended, "");

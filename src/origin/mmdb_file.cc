@@ -135,12 +135,16 @@ MmdbFile::MmdbFile(MmdbFile&&) noexcept = default;
 MmdbFile& MmdbFile::operator=(MmdbFile&&) noexcept = default;
 
 Result<MmdbFile> MmdbFile::open(const std::filesystem::path& path) {
-  const std::string the_file = "The database '" + path.string() + "' ";
   const auto bytes = read_file(path);
   if (!bytes) return with_context(bytes.error(), "The database of networks");
+  return from_bytes(*bytes, path);
+}
+
+Result<MmdbFile> MmdbFile::from_bytes(std::string_view bytes, const std::filesystem::path& path) {
+  const std::string the_file = "The database '" + path.string() + "' ";
   auto state = std::make_unique<State>();
-  state->digest = sha256(*bytes);
-  const int descriptor = private_copy(*bytes);
+  state->digest = sha256(bytes);
+  const int descriptor = private_copy(bytes);
   if (descriptor < 0) return world_error(the_file + "cannot be held in memory. Free some and try again.");
   const int status =
       MMDB_open(("/proc/self/fd/" + std::to_string(descriptor)).c_str(), MMDB_MODE_MMAP, &state->database);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/digest.h"
@@ -33,6 +34,8 @@ class MmdbFile {
 
   // Error: absent, damaged, or a database of something else.
   static Result<MmdbFile> open(const std::filesystem::path& path);
+  // `path` is for sentences.
+  static Result<MmdbFile> from_bytes(std::string_view bytes, const std::filesystem::path& path);
   ~MmdbFile();
   MmdbFile(MmdbFile&&) noexcept;
   MmdbFile& operator=(MmdbFile&&) noexcept;

@@ -29,10 +29,19 @@ bool is_asn_header(std::string_view line) {
 }  // namespace
 
 Result<NetworkList> NetworkList::load(const NetworkListOptions& options) {
+  const auto bytes = read_file(options.path);
+  if (!bytes) return with_context(bytes.error(), "The network list of kind '" + options.kind + "'");
+  RETORT_ASSIGN(NetworkList list, parse(*bytes, options));
+  struct stat status {};
+  if (!options.dated_unix_ms && ::stat(options.path.c_str(), &status) == 0) {
+    list.dated_unix_ms_ = static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1000;
+  }
+  return list;
+}
+
+Result<NetworkList> NetworkList::parse(std::string_view bytes, const NetworkListOptions& options) {
   const std::string the_list = "The network list '" + options.path.string() + "'";
-  const auto read = read_file(options.path);
-  if (!read) return with_context(read.error(), "The network list of kind '" + options.kind + "'");
-  std::string_view rest = *read;
+  std::string_view rest = bytes;
   if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
 
   NetworkList list;
@@ -70,14 +79,9 @@ Result<NetworkList> NetworkList::load(const NetworkListOptions& options) {
   if (list.entries_ == 0) {
     return caller_error(the_list + " is empty; expected at least one network. Fetch it again, or leave it out.");
   }
-  struct stat status {};
-  if (options.dated_unix_ms) {
-    list.dated_unix_ms_ = *options.dated_unix_ms;
-  } else if (::stat(options.path.c_str(), &status) == 0) {
-    list.dated_unix_ms_ = static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1000;
-  }
+  list.dated_unix_ms_ = options.dated_unix_ms.value_or(0);
   list.kind_ = options.kind;
-  list.digest_ = sha256(*read);
+  list.digest_ = sha256(bytes);
   list.networks_ = NetworkSet(std::move(networks));
   std::sort(list.asns_.begin(), list.asns_.end());
   return list;

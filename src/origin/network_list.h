@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/digest.h"
@@ -26,6 +27,8 @@ struct NetworkListOptions {
 class NetworkList {
  public:
   static Result<NetworkList> load(const NetworkListOptions& options);
+  // Of these bytes; dated 0 unless the options say.
+  static Result<NetworkList> parse(std::string_view bytes, const NetworkListOptions& options);
 
   bool has(const IpAddress& address) const { return networks_.contains(address); }
   bool has_asn(std::uint32_t asn) const;

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "pipeline/measured_models.h"
+#include "pipeline/prompt_check.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
@@ -198,9 +199,14 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
     RETORT_TRY(help_to_train(*ranks, request.ranks.local_world, request.recipe, local, clock, progress, stop));
     return RunOutcome();
   }
-  RETORT_TRY(check_prompts(request.recipe, local));
+  // Prompts that are answered already needn't be read.
+  RETORT_ASSIGN(const auto kept, kept_stages(request.recipe, request.runs_folder / options.name, models));
+  std::optional<CheckedPrompts> prompts;
+  if (!kept.contains("collect")) {
+    RETORT_ASSIGN(prompts, check_prompts(request.recipe, local, request.cache_folder));
+  }
   RETORT_ASSIGN(RunFolder folder, RunFolder::open(request.runs_folder, options.name, clock));
-  RETORT_TRY(check_disk(request.recipe, local, folder));
+  if (says_student(request.recipe.get(student_option_set()))) RETORT_TRY(check_disk(request.recipe, local, folder));
   folder.manifest().command = request.command;
   folder.manifest().recipe_digest = request.recipe.digest();
   RETORT_TRY(write_file(folder.of("recipe.yaml"), request.recipe.effective_yaml(true)));
@@ -218,7 +224,8 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
                        stop,
                        *ranks,
                        request.ranks.local_world,
-                       request.environment};
+                       request.environment,
+                       prompts ? &*prompts : nullptr};
   RunOutcome outcome;
   outcome.folder = folder.path();
   for (const Stage& stage : stages()) {

@@ -23,7 +23,7 @@
 namespace retort::pipeline {
 
 struct RunRequest {
-  recipe::Recipe recipe;
+  recipe::Recipe recipe;  // by recipe_schema(); up to `collect` collection_schema() is enough (run_options.h)
   std::filesystem::path runs_folder = "runs";
   std::filesystem::path cache_folder;
   std::string until;    // the last stage to do; empty: all

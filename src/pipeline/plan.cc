@@ -16,6 +16,7 @@
 #include "pipeline/compute_choice.h"
 #include "pipeline/manifest.h"
 #include "pipeline/plan_checks.h"
+#include "pipeline/prompt_check.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
@@ -43,16 +44,25 @@ struct Amounts {
   std::int64_t exchanges = 0;
   double sampled_tokens = 0;
   double tokens_per_exchange = 0;
+  std::size_t needed_tokens = 0;                   // of a sequence that is asked here
+  std::optional<collect::RemoteEstimate> service;  // of a teacher behind an API
 };
 
+// One reading of the prompts tells all that a plan must know of them.
 Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
-  const auto collect = recipe.get(collect::collect_option_set());
+  auto collect = recipe.get(collect::collect_option_set());
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  if (teacher.served()) {
+    RETORT_ASSIGN(collect.prices, collect::prices_of(collect, teacher.model));
+  }
   const double answer = kAnswerShare * static_cast<double>(collect.max_tokens);
   Amounts result;
+  PromptCheck check(collect, local);
   if (collect.self_generated()) {
     result.exchanges = collect.count;
     result.sampled_tokens = static_cast<double>(collect.count) * (kUserTokens + answer);
     result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
+    RETORT_ASSIGN(result.needed_tokens, check.needed_tokens());
     return result;
   }
   double tokens = 0;
@@ -61,12 +71,14 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
     const collect::SlotPlan plan(collect, row_number + 1);  // as far as this row
     return static_cast<std::int64_t>(plan.slots_of(row_number, answered).size());
   };
+  collect::RemoteEstimator estimator(collect);
   RETORT_TRY(collect::for_each_taken_prompt(collect, [&](const collect::PromptRow& row) -> Result<void> {
+    RETORT_ASSIGN(const std::size_t prompt_tokens, check.see(row));
+    estimator.see(row);
     const std::int64_t asked = samples(row.answer.has_value());
     ++row_number;
     if (asked == 0) return {};
     result.exchanges += asked;
-    RETORT_ASSIGN(const std::vector<TokenId> ids, local.format.prompt_ids(row.prompt));
     double answer_tokens = answer;
     if (row.answer) {
       RETORT_ASSIGN(const std::vector<TokenId> answer_ids, local.format.tokenizer().encode(*row.answer));
@@ -74,32 +86,13 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
     } else {
       result.sampled_tokens += answer * static_cast<double>(asked);
     }
-    tokens += (static_cast<double>(ids.size()) + answer_tokens) * static_cast<double>(asked);
+    tokens += (static_cast<double>(prompt_tokens) + answer_tokens) * static_cast<double>(asked);
     return {};
   }));
   result.tokens_per_exchange = tokens / static_cast<double>(std::max<std::int64_t>(1, result.exchanges));
+  RETORT_ASSIGN(result.needed_tokens, check.needed_tokens());
+  if (teacher.served()) result.service = estimator.estimate();
   return result;
-}
-
-// The stages that are done and would be kept. Outputs are looked for, not digested.
-Result<std::map<std::string, StageRecord>> kept_stages(const RunRequest& request, const std::filesystem::path& folder,
-                                                       const Models& models) {
-  std::map<std::string, StageRecord> kept;
-  std::error_code error;
-  if (!std::filesystem::exists(folder / "manifest.json", error)) return kept;
-  RETORT_ASSIGN(const Manifest manifest, load_manifest(folder / "manifest.json"));
-  for (const Stage& stage : stages()) {
-    const bool grounded = std::all_of(stage.after.begin(), stage.after.end(),
-                                      [&](const std::string& earlier) { return kept.contains(earlier); });
-    const StageRecord* record = manifest.find(std::string(stage.name));
-    if (!grounded || record == nullptr || !record->done) continue;
-    RETORT_ASSIGN(const Digest key, stage_key(stage, request.recipe, models, manifest));
-    const bool there = std::all_of(record->outputs.begin(), record->outputs.end(), [&](const OutputRecord& output) {
-      return std::filesystem::exists(folder / output.path, error);
-    });
-    if (key == record->key && there) kept.emplace(record->name, *record);
-  }
-  return kept;
 }
 
 Result<double> batched_decode_rate(const RunRequest& request, const std::filesystem::path& folder,
@@ -134,14 +127,6 @@ std::string description_of(const Models& models) {
 
 std::int64_t whole(double value) { return static_cast<std::int64_t>(value); }
 
-// What asking the service for every prompt will use.
-Result<collect::RemoteEstimate> service_estimate(const recipe::Recipe& recipe) {
-  auto options = recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(options.prices, collect::prices_of(options, recipe.get(run_option_set()).teacher.model));
-  RETORT_ASSIGN(const collect::TakenPrompts taken, collect::take_prompts(options));
-  return collect::estimate_remote(taken.rows, options);
-}
-
 }  // namespace
 
 Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
@@ -152,9 +137,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   RETORT_ASSIGN(const Models models, open_models(recipe, request.cache_folder, clock));
   const LocalModel& local = models.local;
   const Teacher& teacher = models.teacher;
-  RETORT_ASSIGN(const std::size_t needed_tokens, check_prompts(recipe, local));
   const std::filesystem::path folder = request.runs_folder / options.name;
-  RETORT_ASSIGN(const auto kept, kept_stages(request, folder, models));
+  RETORT_ASSIGN(const auto kept, kept_stages(recipe, folder, models));
   RETORT_ASSIGN(const Amounts amount, amounts(recipe, local));
 
   RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, local));
@@ -179,12 +163,12 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.what = std::to_string(amount.exchanges) + " exchanges";
     if (teacher.served()) {
       stage.memory_bytes = kFixedMemory_bytes;
-      RETORT_ASSIGN(result.service, service_estimate(request.recipe));
+      result.service = amount.service;
       stage.what = result.service->sentence() + "; how long that takes is the service's to say";
     } else {
       stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
       stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
-                           static_cast<std::int64_t>(collect_sequences(local.config, needed_tokens).cache_bytes);
+                           static_cast<std::int64_t>(collect_sequences(local.config, amount.needed_tokens).cache_bytes);
       stage.what += " at " + std::to_string(whole(decode_rate)) + " tokens/s (measured)";
     }
   }

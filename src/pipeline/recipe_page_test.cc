@@ -14,9 +14,17 @@ namespace {
 
 const std::filesystem::path kSource = RETORT_SOURCE_DIR;
 
+constexpr const char* kIntroduction =
+    "# Recipe reference\n\n"
+    "A recipe is a YAML file that says what a run is to do. It is checked whole before anything starts; all its "
+    "problems\nare told at once. `--set KEY=VALUE` overrides a key on the command line; `retort help KEY` says what "
+    "stands here.\n\n"
+    "This page is generated from the declarations in the source; a test fails when it is stale. The grammar is in\n"
+    "[formats/recipe.md](formats/recipe.md).\n";
+
 // RETORT_WRITE_PAGES=1 writes the page instead of comparing.
 TEST(RecipePage, IsWhatTheDeclarationsSay) {
-  const std::string page = recipe_schema()->reference_page();
+  const std::string page = recipe_schema()->reference_page(kIntroduction);
   const std::filesystem::path path = kSource / "docs" / "RECIPE.md";
   if (std::getenv("RETORT_WRITE_PAGES") != nullptr) {
     ASSERT_TRUE(write_file(path, page));

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "collect/collect_options.h"
@@ -17,38 +16,27 @@
 #include "store/ledger.h"
 
 namespace retort::pipeline {
-namespace {
-
-// What the prompts are: the file's bytes, and what makes what was taken differ from them.
-Result<std::string> digest_of(const collect::CollectOptions& options, const collect::PromptIntake& intake) {
-  RETORT_ASSIGN(const Digest file, sha256_file(options.prompts_file()));
-  return file.hex() + (intake.altered ? " " + intake.altered->hex() : "");
-}
-
-}  // namespace
 
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
-                                     const Environment& environment, const Clock& clock, Progress& progress,
-                                     std::stop_token stop) {
+                                     const collect::PromptSpool& prompts, store::ExchangeStore& store,
+                                     const std::filesystem::path& cache_folder, const Environment& environment,
+                                     const Clock& clock, Progress& progress, std::stop_token stop) {
   auto options = recipe.get(collect::collect_option_set());
   collect::RemoteSource source;
   source.teacher = recipe.get(run_option_set()).teacher;
   RETORT_ASSIGN(options.prices, collect::prices_of(options, source.teacher.model));
   source.terms = terms;
   RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
-  RETORT_ASSIGN(collect::TakenPrompts taken, collect::take_prompts(options));
-  RETORT_ASSIGN(const std::string digest, digest_of(options, taken.intake));
-  const collect::RemoteEstimate estimate = collect::estimate_remote(taken.rows, options);
+  const collect::RemoteEstimate estimate = collect::estimate_remote(prompts, options);
   if (estimate.requests > 0) {
     progress.note("Asking " + source.teacher.model + " for everything would take " + estimate.sentence() + ".");
   }
   net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
-  const collect::RemotePrompts prompts{taken.rows, options.prompts_file(), digest};
+  const collect::RemotePrompts asked{prompts, options.prompts_file(), prompts.rows_digest()};
   RETORT_ASSIGN(collect::RemoteSummary summary,
-                collect::collect_remote(source, prompts, options, store, transport, cache_folder / "capabilities",
-                                        clock, progress, std::move(stop)));
-  return RemoteCollection{std::move(summary), std::move(taken.intake)};
+                collect::collect_remote(source, asked, options, store, transport, cache_folder / "capabilities", clock,
+                                        progress, std::move(stop)));
+  return RemoteCollection{std::move(summary), prompts.intake()};
 }
 
 collect::CollectSummary collect_summary(RemoteCollection collection) {
@@ -76,9 +64,17 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
   RETORT_TRY(make_folder(folder.of("collect")));
   RETORT_TRY(write_file(folder.of("recipe.yaml"), recipe.effective_yaml(true)));
   RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(folder.of(kStoreFile)));
-  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), store, cache_folder, environment,
-                                                         clock, progress, std::move(stop)));
+  // A missing key is told before a long file is read.
+  RETORT_TRY(collect::open_endpoints(run.teacher, environment));
+  const std::filesystem::path spool = folder.of("collect/prompts.spool");
+  RETORT_ASSIGN(const collect::PromptSpool prompts, collect::PromptSpool::keep(options, spool));
+  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), prompts, store, cache_folder,
+                                                         environment, clock, progress, std::move(stop)));
   RETORT_TRY(store.checkpoint());
+  if (collection.summary.complete) {
+    std::error_code ignored;  // no more than room on the disk
+    std::filesystem::remove(spool, ignored);
+  }
   RETORT_TRY(write_collection(folder, collect_summary(collection), options, collect::to_json(collection.summary)));
   return collection;
 }

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "collect/collect.h"
-#include "collect/prompt_intake.h"
+#include "collect/prompt_spool.h"
 #include "collect/remote_collect.h"
 #include "pipeline/run_folder.h"
 #include "recipe/recipe.h"
@@ -29,15 +29,16 @@ struct RemoteCollection {
   collect::PromptIntake intake;
 };
 
-// Asks for what isn't in the run's store. Nothing but the store is written. Errors as of collect::collect_remote().
+// Asks `prompts` for what isn't in the run's store. Nothing but the store is written. Errors as of
+// collect::collect_remote().
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
-                                     const Environment& environment, const Clock& clock, Progress& progress,
-                                     std::stop_token stop);
+                                     const collect::PromptSpool& prompts, store::ExchangeStore& store,
+                                     const std::filesystem::path& cache_folder, const Environment& environment,
+                                     const Clock& clock, Progress& progress, std::stop_token stop);
 
 // `recipe` by collection_schema() (run_options.h), its teacher behind an API. Opens and locks runs_folder/NAME,
-// collects, and leaves collect/collection.json and collect/summary.json. Errors also: terms that don't allow it, with
-// what to do.
+// collects, and leaves collect/collection.json and collect/summary.json, and while it isn't complete the prompts as
+// they were read (collect/prompts.spool). Errors also: terms that don't allow it, with what to do.
 Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::filesystem::path& runs_folder,
                                        const std::filesystem::path& cache_folder, const Environment& environment,
                                        const Clock& clock, Progress& progress, std::stop_token stop);

@@ -26,23 +26,23 @@ bool is_folder_name(std::string_view name) {
 }
 
 void check_student_is_said(const recipe::Recipe& recipe, recipe::Problems& problems) {
-  const auto student = recipe.get(student_option_set());
-  const bool cut = student.layers.count() > 0 || student.intermediate > 0 || student.kv_heads > 0;
-  if (student.fresh.any() || cut || !student.from.empty()) return;
+  if (says_student(recipe.get(student_option_set()))) return;
   problems.add("student.layers",
                "is absent, so the student would be the teacher itself; expected a number of layers, or one of "
                "student.from, student.intermediate, student.kv_heads and student.fresh");
 }
 
+void check_served_prompts(const recipe::Recipe& recipe, recipe::Problems& problems) {
+  if (!recipe.get(run_option_set()).teacher.served()) return;
+  if (!recipe.get(collect::collect_option_set()).self_generated()) return;
+  problems.add("collect.prompts",
+               "is self_generated, which needs the teacher's own template, but the teacher is asked over an API; "
+               "expected a file of prompts: {file: prompts.jsonl}");
+}
+
 // What a recipe asks of a served teacher must be what it gives.
 void check_served_teacher(const recipe::Recipe& recipe, recipe::Problems& problems) {
   const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
-  if (!teacher.served()) return;
-  if (recipe.get(collect::collect_option_set()).self_generated()) {
-    problems.add("collect.prompts",
-                 "is self_generated, which needs the teacher's own template, but the teacher is asked over an API; "
-                 "expected a file of prompts: {file: prompts.jsonl}");
-  }
   if (!gives_text_alone(teacher)) return;
   const char* why =
       "the teacher of this recipe gives its text alone: it is behind an API, and teacher.file isn't given";
@@ -84,6 +84,7 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
                      std::to_string(collect.count) +
                      "; expected fewer held out than collected, so that some are left to train on");
   }
+  check_served_prompts(recipe, problems);
   check_served_teacher(recipe, problems);
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   const auto student = recipe.get(student_option_set());
@@ -125,6 +126,11 @@ const recipe::OptionSet<RunOptions>& run_option_set() {
             }
           });
   return set;
+}
+
+bool says_student(const StudentOptions& student) {
+  const bool cut = student.layers.count() > 0 || student.intermediate > 0 || student.kv_heads > 0;
+  return cut || student.fresh.any() || !student.from.empty();
 }
 
 const recipe::OptionSet<StudentOptions>& student_option_set() {
@@ -213,7 +219,11 @@ std::shared_ptr<const recipe::Schema> recipe_schema() {
 }
 
 std::shared_ptr<const recipe::Schema> collection_schema() {
-  static const std::shared_ptr<const recipe::Schema> schema = all_keys();
+  static const std::shared_ptr<const recipe::Schema> schema = [] {
+    auto made = all_keys();
+    made->check(check_served_prompts);
+    return made;
+  }();
   return schema;
 }
 

@@ -40,6 +40,8 @@ struct StudentOptions {
   std::int64_t measured_tokens = 2048;     // of training exchanges, for that measurement
 };
 const recipe::OptionSet<StudentOptions>& student_option_set();
+// Whether a student is said at all: without, the recipe is good for collecting alone.
+bool says_student(const StudentOptions& student);
 
 // Every key of every module, and the rules that span modules.
 std::shared_ptr<const recipe::Schema> recipe_schema();

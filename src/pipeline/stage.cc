@@ -1,7 +1,10 @@
 #include "pipeline/stage.h"
 
+#include <algorithm>
+
 #include "collect/collect_options.h"
 #include "evaluate/evaluate_options.h"
+#include "pipeline/manifest.h"
 #include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
 
@@ -70,6 +73,26 @@ std::span<const Stage> stages() {
        run_report},
   };
   return list;
+}
+
+Result<std::map<std::string, StageRecord>> kept_stages(const recipe::Recipe& recipe,
+                                                       const std::filesystem::path& folder, const Models& models) {
+  std::map<std::string, StageRecord> kept;
+  std::error_code error;
+  if (!std::filesystem::exists(folder / "manifest.json", error)) return kept;
+  RETORT_ASSIGN(const Manifest manifest, load_manifest(folder / "manifest.json"));
+  for (const Stage& stage : stages()) {
+    const bool grounded = std::all_of(stage.after.begin(), stage.after.end(),
+                                      [&](const std::string& earlier) { return kept.contains(earlier); });
+    const StageRecord* record = manifest.find(std::string(stage.name));
+    if (!grounded || record == nullptr || !record->done) continue;
+    RETORT_ASSIGN(const Digest key, stage_key(stage, recipe, models, manifest));
+    const bool there = std::all_of(record->outputs.begin(), record->outputs.end(), [&](const OutputRecord& output) {
+      return std::filesystem::exists(folder / output.path, error);
+    });
+    if (key == record->key && there) kept.emplace(record->name, *record);
+  }
+  return kept;
 }
 
 Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Models& models,

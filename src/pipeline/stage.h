@@ -7,6 +7,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -17,6 +18,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "pipeline/prompt_check.h"
 #include "pipeline/remote_collection.h"
 #include "pipeline/run_folder.h"
 #include "pipeline/teacher.h"
@@ -42,6 +44,8 @@ struct StageContext {
   train::Ranks& ranks;           // alone, or the first of several
   int local_ranks = 1;           // on this machine
   Environment environment = {};  // where the keys of a served teacher are
+  // What was read before the stages; none: collecting was found done.
+  const CheckedPrompts* prompts = nullptr;
 };
 
 struct StageResult {
@@ -70,6 +74,10 @@ struct Stage {
 // In the order they run: collect, curate, dataset, train, export, evaluate, bundle, report.
 std::span<const Stage> stages();
 
+// The stages of a run's folder that are done and would be kept. Outputs are looked for, not digested.
+Result<std::map<std::string, StageRecord>> kept_stages(const recipe::Recipe& recipe,
+                                                       const std::filesystem::path& folder, const Models& models);
+
 // The key of a stage; the stages it builds on must be done in `manifest`.
 Result<Digest> stage_key(const Stage& stage, const recipe::Recipe& recipe, const Models& models,
                          const Manifest& manifest);
@@ -83,11 +91,6 @@ Result<StageResult> run_export(StageContext& context);
 Result<StageResult> run_evaluate(StageContext& context);
 Result<StageResult> run_bundle(StageContext& context);
 Result<StageResult> run_report(StageContext& context);
-
-// Reads the prompt file, if the recipe names one, before anything starts. The tokens a sequence of the collection
-// needs: the longest prompt and its answer, as the local model counts them. Errors (kCaller): of the file, by line; a
-// prompt longer than its context.
-Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const LocalModel& local);
 
 // As many sequences at once as their caches of keys and values leave room for; each of `needed` tokens, rounded up.
 struct CollectSequences {

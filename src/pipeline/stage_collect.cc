@@ -4,12 +4,12 @@
 // order), collect/summary.json (counts and speeds) and, of a teacher on this machine, collect/engine.json (the type the
 // probe chose, kept so that a run that is taken up again goes on with the same engine).
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
 #include "collect/collect.h"
-#include "collect/prompt_intake.h"
 #include "collect/remote_estimate.h"
 #include "llama/engine.h"
 #include "llama/speed.h"
@@ -23,8 +23,6 @@ namespace {
 
 constexpr std::size_t kMostParallel = 64;
 constexpr std::uint64_t kMostCacheBytes = 2'000'000'000;
-// Room for a template's scaffold and default system message around a self-generated user's turn.
-constexpr std::size_t kScaffoldTokens = 128;
 
 struct ChosenType {
   std::filesystem::path path;
@@ -70,25 +68,26 @@ struct Collected {
   Json service;  // null when it was asked here
 };
 
-Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, std::size_t needed_tokens) {
+Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, const CheckedPrompts& prompts) {
   RETORT_ASSIGN(const ChosenType chosen, choose_type(context));
-  const CollectSequences sequences = collect_sequences(context.local.config, needed_tokens);
+  const CollectSequences sequences = collect_sequences(context.local.config, prompts.needed_tokens);
   llama::EngineOptions engine_options;
   engine_options.context_tokens = sequences.context_tokens;
   engine_options.parallel = sequences.parallel;
   RETORT_ASSIGN(const std::unique_ptr<llama::Engine> engine, llama::Engine::open(chosen.path, engine_options));
   const collect::Source source{context.local.identity(chosen.type), context.teacher.terms.record()};
   const auto options = context.recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(collect::CollectSummary summary, collect::collect(*engine, context.local.format, source, options, store,
-                                                                  context.clock, context.progress, context.stop));
+  RETORT_ASSIGN(collect::CollectSummary summary,
+                collect::collect(*engine, context.local.format, source, options, prompts.rows(), store, context.clock,
+                                 context.progress, context.stop));
   return Collected{std::move(summary), "teacher in " + chosen.type, Json()};
 }
 
-Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store) {
+Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store, const CheckedPrompts& prompts) {
   const Teacher& teacher = context.teacher;
   RETORT_ASSIGN(RemoteCollection collection,
-                ask_service(context.recipe, teacher.terms.record(), store, context.cache_folder, context.environment,
-                            context.clock, context.progress, context.stop));
+                ask_service(context.recipe, teacher.terms.record(), *prompts.spool, store, context.cache_folder,
+                            context.environment, context.clock, context.progress, context.stop));
   if (!collection.summary.complete) {
     const std::string& why = collection.summary.why;
     return collection.summary.stopped == collect::Stopped::kSignal ? interrupted(why) : world_error(why);
@@ -116,46 +115,16 @@ CollectSequences collect_sequences(const model::DecoderConfig& config, std::size
   return result;
 }
 
-Result<std::size_t> check_prompts(const recipe::Recipe& recipe, const LocalModel& local) {
-  const auto options = recipe.get(collect::collect_option_set());
-  const auto answer = static_cast<std::size_t>(options.max_tokens);
-  const auto most = static_cast<std::size_t>(local.config.context);
-  if (options.self_generated()) {
-    const std::size_t needed = kScaffoldTokens + static_cast<std::size_t>(options.max_user_tokens) + answer;
-    if (needed > most) {
-      return caller_error("collect.max_tokens and collect.max_user_tokens need a context of " + std::to_string(needed) +
-                          " tokens with the template's own; '" + local.name + "' has " + std::to_string(most) +
-                          ". Make them smaller.");
-    }
-    return needed;
-  }
-  std::size_t longest = 0;
-  std::int64_t seen = 0;
-  // The whole file is read, so that a broken row is told before anything is asked, also one beyond collect.count.
-  RETORT_TRY(collect::for_each_taken_prompt(options, [&](const collect::PromptRow& row) -> Result<void> {
-    if (options.count > 0 && seen++ >= options.count) return {};
-    const auto ids = local.format.prompt_ids(row.prompt);
-    const std::string where = options.prompts_file() + ", line " + std::to_string(row.line);
-    if (!ids) return with_context(ids.error(), where);
-    const std::size_t needed = ids->size() + (row.answer ? 0 : answer);
-    if (needed > most) {
-      return caller_error(where + ": the prompt has " + std::to_string(ids->size()) +
-                          " tokens, which with an answer of " + std::to_string(answer) +
-                          " is more than the context of '" + local.name + "', " + std::to_string(most) +
-                          ". Shorten it, or lower collect.max_tokens.");
-    }
-    longest = std::max(longest, needed);
-    return {};
-  }));
-  return longest;
-}
-
 Result<StageResult> run_collect(StageContext& context) {
   const auto options = context.recipe.get(collect::collect_option_set());
-  RETORT_ASSIGN(const std::size_t needed, check_prompts(context.recipe, context.local));
+  std::optional<CheckedPrompts> own;
+  if (context.prompts == nullptr) {
+    RETORT_ASSIGN(own, check_prompts(context.recipe, context.local, context.cache_folder));
+  }
+  const CheckedPrompts& prompts = own ? *own : *context.prompts;
   RETORT_ASSIGN(store::ExchangeStore store, store::ExchangeStore::open(context.folder.of(kStoreFile)));
   RETORT_ASSIGN(const Collected collected,
-                context.teacher.served() ? ask_over_api(context, store) : ask_here(context, store, needed));
+                context.teacher.served() ? ask_over_api(context, store, prompts) : ask_here(context, store, prompts));
   const collect::CollectSummary& summary = collected.summary;
   RETORT_TRY(store.checkpoint());
 

@@ -37,11 +37,16 @@ Result<terms::Decision> teacher_terms(const recipe::Recipe& recipe, const LocalM
   terms::Query query = query_of(recipe, clock);
   RETORT_ASSIGN(query.declared, collect::declared_by(local.file));
   if (query.model.empty()) query.model = local.name;
-  // A student cut from the teacher is made of its weights; any other learns from its text and its probabilities.
+  // A student cut from the teacher is made of its weights; any other learns from its text and its probabilities. Where
+  // none is said, answers are collected and nothing else: a run that has a student asks again.
   const auto student = recipe.get(student_option_set());
   const bool cut = student.from.empty() && !student.fresh.any();
   const bool text = recipe.get(train::train_option_set()).signal == "text";
-  query.relation = cut ? terms::Relation::kWeights : text ? terms::Relation::kOutputs : terms::Relation::kLogprobs;
+  const bool answers_alone = !says_student(student);
+  query.relation = answers_alone ? terms::Relation::kOutputs
+                   : cut         ? terms::Relation::kWeights
+                   : text        ? terms::Relation::kOutputs
+                                 : terms::Relation::kLogprobs;
   return terms::admit(query);
 }
 

@@ -154,6 +154,8 @@ Decision decide(const EffectivePolicy& policy, const api::Route& route, const ap
       break;
     case Operation::kStored:
       if (!expose.stored) decision = not_exposed(policy, "answers kept by the provider", "stored");
+      decision.strip_reasoning = expose.reasoning != "full";
+      decision.strip_logprobs = expose.logprobs == 0;
       break;
     case Operation::kEmbeddings:
       if (!expose.embeddings) decision = not_exposed(policy, "embeddings", "embeddings");

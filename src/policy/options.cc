@@ -58,9 +58,7 @@ const recipe::MapShape<StepOptions>& step_shape() {
 
 const recipe::MapShape<FailModes>& fail_shape() {
   static const std::vector<std::string> modes = {"open", "closed"};
-  static const auto shape = recipe::MapShape<FailModes>()
-                                .add("callers", &FailModes::callers, {.choices = modes})
-                                .add("network", &FailModes::network, {.choices = modes});
+  static const auto shape = recipe::MapShape<FailModes>().add("network", &FailModes::network, {.choices = modes});
   return shape;
 }
 

@@ -54,15 +54,14 @@ struct Price {
 
 struct StepOptions {
   bool operator==(const StepOptions&) const = default;
-  std::string automatic_up_to = "cap";  // the strongest step that may be taken without a person
-  std::int64_t slow_ms = 2000;          // what `slow` waits before a request is sent on
-  double cap_share = 0.1;               // what `cap` leaves of a tier's limits
+  std::string automatic_up_to = "ask_verification";  // the strongest step that may be taken without a person
+  std::int64_t slow_ms = 2000;                       // what `slow` waits before a request is sent on
+  double cap_share = 0.1;                            // what `cap` leaves of a tier's limits
 };
 
 // Whether a filter that fails lets pass: a filter that fails is not a decision.
 struct FailModes {
   bool operator==(const FailModes&) const = default;
-  std::string callers = "closed";
   std::string network = "open";
 };
 

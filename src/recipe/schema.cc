@@ -162,14 +162,8 @@ Result<std::string> Schema::describe(std::string_view key) const {
                       (near.empty() ? " `retort help recipe` lists all of them." : " Did you mean '" + near + "'?"));
 }
 
-std::string Schema::reference_page() const {
-  std::string page =
-      "# Recipe reference\n\n"
-      "A recipe is a YAML file that says what a run is to do. It is checked whole before anything starts; all its "
-      "problems\nare told at once. `--set KEY=VALUE` overrides a key on the command line; `retort help KEY` says what "
-      "stands here.\n\n"
-      "This page is generated from the declarations in the source; a test fails when it is stale. The grammar is in\n"
-      "[formats/recipe.md](formats/recipe.md).\n";
+std::string Schema::reference_page(std::string_view introduction) const {
+  std::string page(introduction);
   for (const Section& section : sections_) {
     page += "\n## " + (section.prefix.empty() ? std::string("Top level") : "`" + section.prefix + "`") + "\n\n";
     if (!section.help.empty()) page += section.help + "\n\n";

@@ -65,8 +65,9 @@ class Schema {
   // Text for `retort help KEY`: of an option, or of a section with its keys. Error (kCaller): unknown, with the
   // nearest.
   Result<std::string> describe(std::string_view key) const;
-  // docs/RECIPE.md: every option, in Markdown. The same schema gives the same bytes.
-  std::string reference_page() const;
+  // Every option, in Markdown (docs/RECIPE.md). `introduction` begins the page: a heading and what the text is for. The
+  // same schema gives the same bytes.
+  std::string reference_page(std::string_view introduction) const;
 
  private:
   std::string describe_section(const Section& section) const;

@@ -1,6 +1,7 @@
 // SQLite with errors as values: a connection and a statement, no more than the stores of this program need.
 //
-// Includes SQLite's header: for the sources of modules that keep tables (store, callers), not for their headers. One thread per connection; a Statement must not outlive its Database.
+// Includes SQLite's header: for the sources of modules that keep tables (store, callers), not for their headers. One
+// thread per connection; a Statement must not outlive its Database.
 #pragma once
 
 #include <sqlite3.h>

@@ -30,6 +30,30 @@ CREATE TABLE IF NOT EXISTS settlements (
   reasoning_tokens INTEGER NOT NULL,
   nano_usd INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS batches (
+  number INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  job TEXT NOT NULL,
+  endpoint TEXT NOT NULL,
+  first_attempt INTEGER NOT NULL REFERENCES attempts (number),
+  last_attempt INTEGER NOT NULL REFERENCES attempts (number),
+  at_unix_ms INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS batch_steps (
+  batch INTEGER NOT NULL REFERENCES batches (number),
+  step TEXT NOT NULL,
+  value TEXT NOT NULL,
+  at_unix_ms INTEGER NOT NULL,
+  PRIMARY KEY (batch, step)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS batches_are_not_changed BEFORE UPDATE ON batches
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS batches_are_not_removed BEFORE DELETE ON batches
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS batch_steps_are_not_changed BEFORE UPDATE ON batch_steps
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS batch_steps_are_not_removed BEFORE DELETE ON batch_steps
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS attempts_are_not_changed BEFORE UPDATE ON attempts
   BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS attempts_are_not_removed BEFORE DELETE ON attempts
@@ -114,6 +138,7 @@ Result<Totals> Ledger::totals() const {
 }
 
 Result<std::int64_t> Ledger::reconcile(bool as_worst_case, std::int64_t at_unix_ms) {
+  std::int64_t lines = 0;
   const Result<void> done = state_->database.transaction([&]() -> Result<void> {
     RETORT_ASSIGN(
         Statement insert,
@@ -122,10 +147,17 @@ Result<std::int64_t> Ledger::reconcile(bool as_worst_case, std::int64_t at_unix_
             "0, nano_usd * ?2 FROM attempts WHERE NOT EXISTS "
             "(SELECT 1 FROM settlements WHERE settlements.attempt = attempts.number)"));
     RETORT_TRY(insert.bind(1, at_unix_ms).bind(2, as_worst_case ? 1 : 0).step());
+    lines = sqlite3_changes(state_->database.handle());
+    // Nothing is left to fetch of a batch whose lines are settled.
+    RETORT_ASSIGN(Statement end, state_->database.prepare(
+                                     "INSERT INTO batch_steps SELECT number, 'ended', 'reconciled', ?1 FROM batches "
+                                     "WHERE NOT EXISTS (SELECT 1 FROM batch_steps WHERE batch = number AND step = "
+                                     "'ended')"));
+    RETORT_TRY(end.bind(1, at_unix_ms).step());
     return {};
   });
   if (!done) return Failure(done.error());
-  return static_cast<std::int64_t>(sqlite3_changes(state_->database.handle()));
+  return lines;
 }
 
 }  // namespace retort::store

@@ -71,10 +71,12 @@ class Ledger {
   // Over everything in the store.
   Result<Totals> totals() const;
   // Settles every open line with what a person found in the service's own records: its worst case, or nothing. How
-  // many.
+  // many. Batches that are under way are given up with their lines.
   Result<std::int64_t> reconcile(bool as_worst_case, std::int64_t at_unix_ms);
 
  private:
+  friend class Batches;
+  using State = ExchangeStore::State;
   explicit Ledger(ExchangeStore::State* state) : state_(state) {}
   ExchangeStore::State* state_;
 };

@@ -108,6 +108,8 @@ class GuardCallersTest(unittest.TestCase):
         self.assertIn("is no word", self.refused("accounts", "add", self.config, "a", "--tier", "Very Good"))
         self.assertIn("There is no organisation", self.refused("keys", "create", self.config, "--account", "a",
                                                                "--organisation", "none"))
+        self.config.write_text("callers: {paht: who}\n", encoding="utf-8")
+        self.assertIn("did you mean 'path'?", self.refused("keys", "list", self.config).replace("Did", "did"))
         for verb in ("keys", "accounts", "orgs", "verification"):
             self.assertEqual(self.run_guard(verb).returncode, 2)
             self.assertIn("Subcommands", self.run_guard(verb, "--help").stdout)

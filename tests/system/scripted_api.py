@@ -1,4 +1,4 @@
-"""An OpenAI-compatible API in a test that answers as a script says: well, badly, or not at all.
+"""An API of OpenAI's or Anthropic's kind in a test that answers as a script says: well, badly, or not at all. With batches.
 
 Every connection is a raw socket on loopback, so that a fault can be anything that bytes can be. What was asked is kept in
 `seen`, by question, in order.
@@ -24,7 +24,17 @@ def response(status, body, headers=()):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def answer_body(question, output_tokens=20, text=None):
+def question_of(asked):
+    """The last message of what a request holds."""
+    content = asked["messages"][-1]["content"]
+    return content if isinstance(content, str) else content[0]["text"]
+
+
+def answer_body(question, output_tokens=20, text=None, anthropic=False):
+    if anthropic:
+        return json.dumps({"id": "scripted", "type": "message", "model": "scripted-1", "stop_reason": "end_turn",
+                           "content": [{"type": "text", "text": text or ANSWER.format(question)}],
+                           "usage": {"input_tokens": 10, "output_tokens": output_tokens}}, ensure_ascii=False)
     return json.dumps({
         "id": "scripted", "model": "scripted-1",
         "choices": [{"index": 0, "finish_reason": "stop",
@@ -49,6 +59,7 @@ class ScriptedApi:
         self.lock = threading.Lock()
         self.in_flight = 0
         self.most_in_flight = 0
+        self.batches = BatchDesk(self)
         self.tls = None
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -93,7 +104,10 @@ class ScriptedApi:
                 fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
                 length = int(fields.get("content-length", 0))
                 while len(pending) < length:
-                    pending += client.recv(65536)
+                    more = client.recv(1 << 20)
+                    if not more:
+                        return
+                    pending += more
                 body, pending = pending[:length], pending[length:]
                 if not self._answer(client, lines[0].split(" ")[1], fields, body):
                     return
@@ -106,12 +120,15 @@ class ScriptedApi:
         with self.lock:
             self.headers.append(fields)
             self.paths.append(path)
-        if not path.endswith("/chat/completions"):
+        steps = self.batches.answer(path, body)
+        if steps is not None:
+            return self._carry_out(client, steps)
+        if not path.endswith(("/chat/completions", "/messages")):
             client.sendall(response(404, error_body("nothing here")))
             return True
-        question = json.loads(body)["messages"][-1]["content"]
+        question = question_of(json.loads(body))
         if question == "Say OK.":
-            client.sendall(response(200, answer_body(question, 1)))
+            client.sendall(response(200, answer_body(question, 1, anthropic=path.endswith("/messages"))))
             return True
         with self.lock:
             times = self.seen.setdefault(question, [])
@@ -122,19 +139,133 @@ class ScriptedApi:
         try:
             if self.delay_s:
                 time.sleep(self.delay_s)
-            for step in steps:
-                if step == "cut":
-                    # A reset rather than an orderly end.
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    return False
-                if isinstance(step, float):
-                    time.sleep(step)
-                else:
-                    client.sendall(step)
-            return True
+            return self._carry_out(client, steps)
         finally:
             with self.lock:
                 self.in_flight -= 1
+
+    @staticmethod
+    def _carry_out(client, steps):
+        for step in steps:
+            if step == "cut":
+                # A reset rather than an orderly end.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+            if isinstance(step, float):
+                time.sleep(step)
+            else:
+                client.sendall(step)
+        return True
+
+
+class BatchDesk:
+    """The batch APIs of both dialects. What is asked in a batch is in the API's `seen` once it was worked on.
+
+    `ends_s`: how long a batch takes. `fate(question, times, random)`: "answered", "expired", "error", "refused" or
+    "missing". `trouble(kind, random)`: steps instead of the answer to a call of the kind upload, create, look, list or
+    results, or None; with `done` as the first of them the call is carried out all the same."""
+
+    def __init__(self, api):
+        self.api = api
+        self.enabled = False
+        self.ends_s = 0.5
+        self.fate = lambda question, times, rng: "answered"
+        self.trouble = lambda kind, rng: None
+        self.files = {}
+        self.made = []
+        self.in_vain = 0  # requests that were worked on and came to nothing
+
+    def answer(self, path, body):
+        """Steps, or None where the path isn't one of a batch API."""
+        path = path[len("/v1"):] if path.startswith("/v1") else path
+        place, _, _ = path.partition("?")
+        root = "/messages/batches" if place.startswith("/messages/batches") else "/batches"
+        if not self.enabled:
+            return None
+        if place == "/files":
+            kind = "upload"
+        elif place.endswith(("/content", "/results")):
+            kind = "results"
+        elif place == root:
+            kind = "create" if body else "list"
+        elif place.startswith(root + "/"):
+            kind = "look"
+        else:
+            return None
+        with self.api.lock:
+            trouble = self.trouble(kind, self.api.random)
+            if trouble is not None and trouble[:1] != ["done"]:
+                return trouble
+            whole = response(*self._carry_out(kind, place, body, root != "/batches"))
+        return [whole] if trouble is None else trouble[1:]
+
+    def _carry_out(self, kind, place, body, anthropic):
+        for batch in self.made:
+            self._proceed(batch)
+        if kind == "upload":
+            self.files[f"file-{len(self.files) + 1}"] = body
+            return 200, json.dumps({"id": f"file-{len(self.files)}", "object": "file", "purpose": "batch"})
+        if kind == "create":
+            asked = json.loads(body)
+            if anthropic:
+                requests = [(one["custom_id"], one["params"]) for one in asked["requests"]]
+            else:
+                lines = [json.loads(line) for line in self.files[asked["input_file_id"]].split(b"\n") if line.startswith(b'{"custom_id"')]
+                requests = [(line["custom_id"], line["body"]) for line in lines]
+            batch = {"id": f"batch_{len(self.made) + 1}", "requests": requests, "anthropic": anthropic, "ended": False,
+                     "metadata": asked.get("metadata"), "ends_at": time.monotonic() + self.ends_s, "out": [], "err": []}
+            self.made.append(batch)
+            return 200, json.dumps(self._state(batch))
+        if kind == "list":
+            return 200, json.dumps({"data": [self._state(batch) for batch in reversed(self.made)], "has_more": False})
+        for batch in self.made:
+            if place.endswith(f"/{batch['id']}"):
+                return 200, json.dumps(self._state(batch))
+            if place.endswith((f"/{batch['id']}/results", f"/out-{batch['id']}/content")):
+                return 200, "".join(line + "\n" for line in batch["out"])
+            if place.endswith(f"/err-{batch['id']}/content"):
+                return 200, "".join(line + "\n" for line in batch["err"])
+        return 404, error_body("no such batch")
+
+    def _state(self, batch):
+        count = len(batch["requests"])
+        if batch["anthropic"]:
+            return {"id": batch["id"], "type": "message_batch", "processing_status": "ended" if batch["ended"] else "in_progress",
+                    "request_counts": {"processing": 0 if batch["ended"] else count, "succeeded": count if batch["ended"] else 0}}
+        return {"id": batch["id"], "object": "batch", "status": "completed" if batch["ended"] else "in_progress",
+                "metadata": batch["metadata"], "request_counts": {"total": count},
+                "output_file_id": f"out-{batch['id']}" if batch["out"] else None,
+                "error_file_id": f"err-{batch['id']}" if batch["err"] else None}
+
+    def _proceed(self, batch):
+        if batch["ended"] or time.monotonic() < batch["ends_at"]:
+            return
+        batch["ended"] = True
+        for custom_id, asked in batch["requests"]:
+            question = question_of(asked)
+            times = self.api.seen.setdefault(question, [])
+            fate = self.fate(question, len(times), self.api.random)
+            times.append(time.monotonic())
+            self.in_vain += fate != "answered"
+            line, good = self._line(custom_id, question, fate, batch["anthropic"])
+            if line is not None:
+                batch["out" if good or batch["anthropic"] else "err"].append(json.dumps({"custom_id": custom_id, **line}))
+        # In no order.
+        self.api.random.shuffle(batch["out"])
+
+    def _line(self, custom_id, question, fate, anthropic):
+        if fate == "missing":
+            return None, False
+        answer = json.loads(answer_body(question, self.api.random.randrange(1, 65), anthropic=anthropic))
+        if anthropic:
+            kinds = {"refused": "invalid_request_error", "error": "api_error"}
+            return {"result": {"type": "succeeded", "message": answer} if fate == "answered" else {"type": "expired"}
+                    if fate == "expired" else {"type": "errored", "error": {"type": kinds[fate], "message": "no"}}}, True
+        if fate == "expired":
+            return {"response": None, "error": {"code": "batch_expired", "message": "late"}}, False
+        status = {"answered": 200, "refused": 400, "error": 500}[fate]
+        return {"response": {"status_code": status, "request_id": custom_id,
+                             "body": answer if status == 200 else json.loads(error_body("no"))}, "error": None}, status == 200
 
 
 def fault(question, rng):

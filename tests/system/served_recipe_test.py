@@ -73,6 +73,22 @@ def check_here(scenarios, folder):
     scenarios.check("collected here: the same members", code == 0 and told["complete"] and told["planned"] == told["committed"] == 12
                     and told["stopped"] is None and {"attempts", "failed", "input_tokens", "output_tokens", "spent_usd",
                                                      "reserved_usd"} <= told.keys(), out + errors)
+    # Nothing but what collecting needs; a run that says what the student is takes the answers up.
+    (folder / "alone.yaml").write_text(
+        "name: alone\nteacher: models/tiny.gguf\n"
+        "collect: {prompts: {file: prompts.txt, format: lines}, count: 0, max_tokens: 8}\n"
+        "terms: {accepted_by: Jane Doe, accepted_licence: apache-2.0}\n")
+    code, out, errors = run(["collect", "alone.yaml", "--json"], folder)
+    scenarios.check("collected without a student", code == 0 and json.loads(out)["committed"] == 12, out + errors)
+    scenarios.check("by the terms of its answers", read(folder, "alone/teacher.json")["terms"]["relation"] == "outputs")
+    code, out, errors = run(["run", "alone.yaml", "--until", "curate"], folder)
+    scenarios.check("a run wants a student", code == 2 and "student.layers" in errors, errors)
+    code, out, errors = run(["run", "alone.yaml", "--until", "curate", "--set", "student.layers=1", "--set", "evaluate.held_out=2"],
+                            folder)
+    scenarios.check("and takes the answers up", code == 0 and "collect: unchanged" in errors, errors)
+    code, _, errors = run(["collect", "alone.yaml", "--set", "teacher=" + teacher(), "--set", "collect.prompts=self_generated",
+                           "--set", "collect.count=4"], folder)
+    scenarios.check("an API can't write the prompts", code == 2 and "self_generated" in errors, errors)
 
 
 def check_text_alone(scenarios, folder):
@@ -176,6 +192,14 @@ def check_asked(scenarios, folder):
             scenarios.check("asked, text alone: the KL is estimated from its log-probabilities",
                             card["student"]["kl_nats"] is not None and card["student"]["top1_agreement"] is None, str(card))
             verified(scenarios, folder, "alone")
+        (folder / "completed.yaml").write_text(
+            f"name: completed\nteacher: {{api: openai_completions, endpoints: [{{url: '{url}'}}], model: tiny}}\n"
+            "collect: {prompts: {file: prompts.txt, format: lines}, count: 0, max_tokens: 8}\n"
+            "terms: {accepted_by: Jane Doe, accepted_licence: apache-2.0}\n")
+        code, out, errors = run(["collect", "completed.yaml", "--json"], folder)
+        scenarios.check("asked to go on with a text", code == 0 and json.loads(out)["committed"] == 12, out + errors)
+        code, _, errors = run(["collect", "completed.yaml", "--set", "collect.system=Be brief."], folder)
+        scenarios.check("a conversation isn't a text", code == 2 and "one user's turn" in errors, errors)
     code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
                          folder)
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
