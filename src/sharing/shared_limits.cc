@@ -69,7 +69,6 @@ void SharedLimits::tell(bool there, const std::string& sentence) {
   const std::lock_guard lock(telling_);
   if (there == there_) return;
   there_ = there;
-  came_back_ = there;
   log_(there ? "Redis is there again: limits are shared."
              : sentence + " Rates go by this guard alone, money by what it was granted, until Redis is back.");
 }
@@ -81,8 +80,8 @@ void SharedLimits::run() {
     lock.unlock();
     share_rates();
     // A Redis that comes back may have forgotten: everyone tells it again, and soon.
-    if (came_back_.exchange(false)) {
-      renew(Renewal::kAll);
+    if (money_gone_) {
+      if (money_is_back()) renew(Renewal::kAll);
     } else if (++round % kRenewEvery == 0) {
       renew(Renewal::kChanged);
     }
@@ -122,12 +121,24 @@ void SharedLimits::share_rates() {
   std::erase_if(seen_, [&](const auto& entry) { return entry.second.minute < minute - 2; });
 }
 
-Result<NanoUsd> SharedLimits::lease(const Key& key, NanoUsd budget, NanoUsd used, NanoUsd want) {
+bool SharedLimits::money_is_back() {
   const std::lock_guard lock(money_mutex_);
+  if (!money_.ask({{"PING"}})) return false;
+  money_gone_ = false;
+  tell(true, "");
+  return true;
+}
+
+Result<NanoUsd> SharedLimits::lease(const Key& key, NanoUsd budget, NanoUsd used, NanoUsd want) {
+  const auto gone = [] { return world_error("Redis is not there at the moment."); };
+  if (money_gone_) return gone();
+  const std::lock_guard lock(money_mutex_);
+  if (money_gone_) return gone();  // found by who held the lock
   const auto answers =
       money_.ask({{"EVAL", kLeaseScript, "1", "retort:money:" + std::to_string(key.second) + ":" + key.first, guard_id_,
                    std::to_string(used), std::to_string(want), std::to_string(budget), std::to_string(kLease_ms)}});
   if (!answers) {
+    money_gone_ = true;
     tell(false, answers.error().message);
     return Failure(answers.error());
   }

@@ -9,8 +9,8 @@
 // budget. A guard that dies keeps its lease for kLease_ms, and from then on only what it last said it used (settled and
 // reserved). A guard that can't reach Redis spends what it was granted while that is its own, and then nothing more.
 //
-// allowance() is called by any thread with the account locked, and may wait for Redis (0.1 s at most, then not for a
-// second). The destructor gives back what isn't used. The book must outlive this.
+// allowance() is called by any thread with the account locked, and may wait for Redis: 0.15 s at most, and once
+// an outage. The destructor gives back what isn't used. The book must outlive this.
 #pragma once
 
 #include <atomic>
@@ -60,6 +60,7 @@ class SharedLimits final : public policy::BudgetShare {
   void share_rates();
   enum class Renewal : std::uint8_t { kChanged, kAll, kGiveBack };
   void renew(Renewal how);
+  bool money_is_back();
   bool renew_one(const Key& key, policy::NanoUsd used, Renewal how);
   Result<policy::NanoUsd> lease(const Key& key, policy::NanoUsd budget, policy::NanoUsd used, policy::NanoUsd want);
   void tell(bool there, const std::string& sentence);
@@ -83,7 +84,8 @@ class SharedLimits final : public policy::BudgetShare {
 
   std::mutex telling_;
   bool there_ = true;
-  std::atomic<bool> came_back_ = false;
+  // Set by whoever finds Redis gone; from then on only the thread asks, until it is back.
+  std::atomic<bool> money_gone_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -204,6 +204,8 @@ def main():
             with Guard(folder) as guard:
                 guard.read_admin()
                 port = guard.process.stdout.readline().decode().strip().rsplit(":", 1)[1]
+                spent = json.loads(guard.admin("GET", "/admin/spending/paid")[1])["settled_usd"]
+                checks.check("what was counted outlives the process", 0.3 < spent <= 0.5, spent)
                 with Envoy(folder, upstream.url, f"{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}") as envoy:
                     status, _, data = envoy.ask("POST", "/v1/chat/completions", CHAT, keys["other"])
                     checks.check(f"over TCP, with {hops} trusted", status == expected, (status, data))

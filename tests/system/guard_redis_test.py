@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -118,6 +119,21 @@ def check_killed(checks, redis, guards, keys):
     checks.check("and what was spent before it forgot still counts", seen.get((429, "insufficient_quota"), 0) > 0 and total <= 0.5, (seen, total))
 
 
+def check_hung(checks, redis, guards, keys):
+    """A Redis that takes connections and says nothing: one request an outage waits for it, and a little."""
+    redis.process.send_signal(signal.SIGSTOP)
+    times = []
+    for _ in range(10):
+        begun = time.monotonic()
+        for guard in guards:
+            ask(guard, keys["fifth"])
+            checks.check("rates hold without it", ask(guard, keys["paced2"])[0] == 200)
+        times.append(time.monotonic() - begun)
+    redis.process.send_signal(signal.SIGCONT)
+    checks.check("a Redis that hangs makes nobody wait for long", max(times) < 1 and sorted(times)[7] < 0.2, times)
+    checks.check("and is found again", all(guard.wait(lambda g=guard: ask(g, keys["fifth"])[0] in (200, 429)) for guard in guards))
+
+
 def check_guard_killed(checks, folders, guards, keys):
     """A guard that dies and comes back goes on under its name: what it spent counts once."""
     for _ in range(3):
@@ -149,17 +165,18 @@ def main():
                 folder.mkdir()
                 (folder / "guard.yaml").write_text(GUARD_YAML.format(url=upstream.url, redis=redis.port))
             keys = {account: add_account(folders[0], account, tier="paced" if account.startswith("paced") else "paid")
-                    for account in ("paced", "paced2", "first", "second", "third", "fourth")}
+                    for account in ("paced", "paced2", "first", "second", "third", "fourth", "fifth")}
             code, _, errors = run_guard(["check", "guard.yaml"], folders[0], {"GUARD_ADMIN": "y"})
             checks.check("check is content", code == 0, errors)
             with Guard(folders[0]) as first, Guard(folders[1]) as second:
                 guards = [first, second]
                 check_shared(checks, guards, keys)
                 check_killed(checks, redis, guards, keys)
+                check_hung(checks, redis, guards, keys)
                 check_guard_killed(checks, folders, guards, keys)
                 checks.check("SIGTERM ends the other", first.stop() == 0)
                 log = (folders[0] / "guard.log").read_text()
-                checks.check("going and coming are said once each", log.count("until Redis is back") == 1 and log.count("is there again") == 1, log)
+                checks.check("going and coming are said, once each", log.count("until Redis is back") == log.count("is there again") == 2, log)
         finally:
             redis.kill()
     checks.end()
