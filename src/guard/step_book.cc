@@ -23,6 +23,7 @@ struct StepBook::State {
   store::Database database;
   std::mutex using_database;
   std::int64_t version = -1;
+  std::mutex reading;  // from the table to in_force: what was read later is never put back behind what was read before
   std::mutex swapping;
   std::shared_ptr<const InForce> in_force = std::make_shared<InForce>();
 };
@@ -115,11 +116,16 @@ Result<bool> StepBook::refresh() {
     if (version == state_->version) return false;
     state_->version = version;
   }
-  RETORT_TRY(read());
+  if (const auto done = read(); !done) {
+    const std::lock_guard lock(state_->using_database);
+    state_->version = -1;  // the next one tries again
+    return Failure(done.error());
+  }
   return true;
 }
 
 Result<void> StepBook::read() {
+  const std::lock_guard one_at_a_time(state_->reading);
   RETORT_ASSIGN(const std::vector<KeptStep> steps, all());
   const auto in_force = std::make_shared<InForce>();
   for (const KeptStep& kept : steps) {

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 namespace retort::guard {
 namespace {
@@ -39,6 +42,35 @@ TEST_F(StepBookTest, SeesWhatAnotherProcessSets) {
   ASSERT_TRUE(command->set(step));
   EXPECT_TRUE(guard->refresh().value());
   EXPECT_EQ(guard->in_force()->count("a"), 1U);
+}
+
+TEST_F(StepBookTest, HasAStepInForceOnceItIsSetWhoeverElseReads) {
+  const auto guard = StepBook::open(folder / "steps.sqlite").value();
+  const auto command = StepBook::open(folder / "steps.sqlite").value();
+  std::atomic<int> missed = 0;
+  std::atomic<bool> over = false;
+  const auto set = [&](StepBook& book, const std::string& account) {
+    policy::Step own = step;
+    own.account = account;
+    if (!book.set(own) || !book.in_force()->contains(account)) ++missed;
+  };
+  std::thread keeper([&] {
+    while (!over) static_cast<void>(guard->refresh().has_value());
+  });
+  std::vector<std::thread> people;
+  for (int person = 0; person < 3; ++person) {
+    people.emplace_back([&, person] {
+      for (int i = 0; i < 40; ++i) {
+        set(person == 0 ? *command : *guard, std::to_string(person) + "." + std::to_string(i));
+      }
+    });
+  }
+  for (std::thread& one : people) one.join();
+  over = true;
+  keeper.join();
+  EXPECT_EQ(missed, 0);
+  static_cast<void>(guard->refresh().has_value());
+  EXPECT_EQ(guard->in_force()->size(), 120U);
 }
 
 TEST_F(StepBookTest, NeedsAPersonAReasonAndAnEnd) {
