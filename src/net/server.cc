@@ -46,19 +46,20 @@ HttpResponse HttpServer::Core::error_response(int status, std::string_view sente
 void HttpServer::Core::accept() {
   if (accepting || draining || connections.size() >= options.max_connections) return;
   accepting = true;
-  acceptor.async_accept([this](const boost::system::error_code& error, tcp::socket socket) {
+  // Held by what waits: closing the acceptor only cancels it, and the server may be gone before its turn comes.
+  acceptor.async_accept([this, core = self.lock()](const boost::system::error_code& error, tcp::socket socket) {
     accepting = false;
     if (draining) return;
     if (error) {
       // Out of file descriptors, most likely: some will be closed.
       accept_again.expires_after(kAcceptAgain);
-      accept_again.async_wait([this](const boost::system::error_code& cancelled) {
-        if (!cancelled) accept();
+      accept_again.async_wait([core](const boost::system::error_code& cancelled) {
+        if (!cancelled) core->accept();
       });
       return;
     }
     Wire wire = tls ? Wire(loop, std::move(socket), *tls) : Wire(loop, std::move(socket));
-    const auto connection = std::make_shared<Connection>(self.lock(), std::move(wire));
+    const auto connection = std::make_shared<Connection>(core, std::move(wire));
     connections.insert(connection);
     look_at_deadlines();
     count_connections();

@@ -393,6 +393,19 @@ TEST(ServerTest, AReplyOutlivesItsServer) {
   EXPECT_TRUE(gone);
 }
 
+// What it waited for comes to an end after it is gone: an address sanitizer sees whether anything is left to come to.
+TEST(ServerTest, AServerMayGoBeforeItsThread) {
+  const auto thread = std::make_shared<NetworkThread>();
+  for (int i = 0; i < 50; ++i) {
+    auto server = HttpServer::listen(
+        {}, [](const HttpRequest&, const std::shared_ptr<Reply>&) {}, thread);
+    ASSERT_TRUE(server);
+    Client client((*server)->port());
+    EXPECT_TRUE(client.connected);
+    server->reset();
+  }
+}
+
 TEST(ServerTest, MoreConnectionsThanAllowedWait) {
   ServerOptions options;
   options.max_connections = 1;
