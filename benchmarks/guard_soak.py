@@ -171,7 +171,7 @@ class Guard:
         self.settings = {"upstream": upstream, "workers": arguments.workers, "quota": arguments.quota_mb}
         self.requests = 1_000_000_000
         self.environment = {**os.environ, "GUARD_ADMIN": "admin-secret"}
-        (folder / "vpn.txt").write_text("198.51.100.0/24\n")
+        self.replace("vpn.txt", "198.51.100.0/24\n")
         self.configure()
         self.run("orgs", "add", "guard.yaml", "acme", "--by", "soak")
         self.key = json.loads(self.run("keys", "create", "guard.yaml", "--account", "caller", "--organisation", "acme", "--tier",
@@ -183,9 +183,13 @@ class Guard:
 
     def configure(self):
         self.requests += 1
-        fresh = self.folder / "guard.yaml.new"
-        fresh.write_text(GUARD.format(**self.settings, requests=self.requests))
-        fresh.replace(self.folder / "guard.yaml")
+        self.replace("guard.yaml", GUARD.format(**self.settings, requests=self.requests))
+
+    def replace(self, name, text):
+        """Never half of it is there to be read."""
+        fresh = self.folder / (name + ".new")
+        fresh.write_text(text)
+        fresh.replace(self.folder / name)
 
     def run(self, *command):
         return subprocess.run([self.program, *command], cwd=self.folder, env=self.environment, check=True, capture_output=True,
@@ -226,7 +230,7 @@ class Guard:
             if second % 2 == 0:
                 self.configure()
             if second % 7 == 0:
-                (self.folder / "vpn.txt").write_text(f"198.51.100.{second % 256}/32\n")
+                self.replace("vpn.txt", f"198.51.100.{second % 256}/32\n")
             if second % 5 == 0:
                 step = json.loads(await self.admin("POST", "/admin/steps", {"account": "caller", "step": "flag", "by": "soak",
                                                                             "reason": "soak", "hours": 1}))["id"]
@@ -279,6 +283,8 @@ async def soak(program, folder, arguments):
               f"{await guard.metric('failed_reloads_total'):.0f}; aborts seen: {await guard.metric('client_aborts_total'):.0f}; "
               f"evidence: {await guard.metric('evidence_records_total'):,.0f} records, {spool / 2**20:.0f} MiB")
         warm = [sample for sample in samples if sample[0] > WARM_S]
+        if await guard.metric("failed_reloads_total") > 0:
+            complaints.append("a configuration was not taken over")
         if callers.unexpected:
             complaints.append(f"not as expected: {callers.unexpected}")
         if left > 0:
