@@ -30,7 +30,7 @@ struct Node {
   static Node of(std::int64_t value);
   static Node of(double value);
   static Node of(std::string value);
-  static Node null() { return {}; }
+  static Node null();
   static Node list(std::vector<Node> items);
   static Node map(std::vector<Member> members);
 
@@ -43,6 +43,8 @@ struct Node::Member {
   Node value;
   int line = 0;  // of the key
 };
+
+inline Node Node::null() { return {}; }  // here, for Clang wants to know what a Member is
 
 // What stands there, for a sentence: `the text "3"`, `the number 1.5`, `a list of 2 values`, `nothing`.
 std::string describe(const Node& node);
