@@ -235,7 +235,8 @@ std::optional<api::Operation> Passage::operation_of_answer() const {
 }
 
 bool Passage::hides_something() const {
-  return admission_.decision.strip_reasoning || admission_.decision.strip_logprobs || admission_.in_force->sealer != nullptr;
+  return admission_.decision.strip_reasoning || admission_.decision.strip_logprobs ||
+         admission_.in_force->sealer != nullptr;
 }
 
 std::string Passage::collected_answer() {
@@ -346,8 +347,7 @@ void Passage::caller_left() {
 
 std::string Passage::sealed(std::string_view blob) {
   if (!prefix_) {
-    const auto digest =
-        api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
     prefix_ = digest ? *digest : Digest{};
   }
   const SealingOptions& options = admission_.in_force->rules->options.sealing;
