@@ -498,11 +498,8 @@ bool Passage::complete(evidence::Ended ended, int status) {
   (admission_.decision.strip_reasoning ? answer.hidden_reasoning : answer.reasoning) = facts.reasoning;
   answer.tool_calls = tool_calls;
   const auto kept = state_.recorder->complete(std::move(record), answer);
-  if (kept) {
-    state_.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
-    return true;
-  }
-  ++state_.metrics.evidence_failures;
+  state_.evidence_kept(kept.has_value());
+  if (kept) return true;
   return !admission_.in_force->rules->options.evidence.required;
 }
 
