@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store evidence dialects}"
+read -r -a chosen <<<"${BENCH:-micro collect train rollouts serve api store evidence dialects guard}"
 model=$(python3 -B scripts/parts.py path SmolLM2-135M-Instruct.Q4_1.gguf)
 out=$build/bench
 mkdir -p "$out"
@@ -65,8 +65,16 @@ for bench in "${chosen[@]}"; do
   dialects)
     "$build/bin/api_bench" | tee "$out/dialects.json"
     ;;
+  guard)
+    portkey=${RETORT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/retort}/bench/portkey-$(sha256sum benchmarks/peers/portkey/package-lock.json | cut -c1-12)
+    if [ ! -f "$portkey/done" ] && command -v npm >/dev/null; then
+      mkdir -p "$portkey" && cp benchmarks/peers/portkey/package*.json "$portkey/"
+      (cd "$portkey" && npm ci --silent --ignore-scripts --no-audit --no-fund >&2) && touch "$portkey/done"
+    fi
+    python3 -B benchmarks/guard.py "$build" $([ -f "$portkey/done" ] && echo --portkey "$portkey")
+    ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence, dialects)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence, dialects, guard)" >&2
     exit 2
     ;;
   esac

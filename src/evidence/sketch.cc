@@ -73,9 +73,16 @@ std::uint64_t mix(std::uint64_t h) {
   return h ^ (h >> 33U);
 }
 
-bool is_ascii_word(unsigned char byte) {
+constexpr bool is_ascii_word(unsigned char byte) {
   return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '_';
 }
+
+constexpr std::array<bool, 128> kAsciiWord = [] {
+  std::array<bool, 128> is_word{};
+  for (std::size_t byte = 0; byte < is_word.size(); ++byte)
+    is_word[byte] = is_ascii_word(static_cast<unsigned char>(byte));
+  return is_word;
+}();
 
 // How many bytes a character takes that is a word by itself: U+2E80..U+D7FF and all beyond U+FFFF. 0: no such one.
 std::size_t lone_character(std::string_view rest) {
@@ -107,7 +114,14 @@ void for_each_word(std::string_view text, const Visit& visit) {
       i += size;
     } else {
       const std::size_t begin = i;
-      while (i < text.size() && separator(text.substr(i)) == 0 && lone_character(text.substr(i)) == 0) ++i;
+      while (i < text.size()) {
+        // Most bytes are ASCII's, and told by a look at a table.
+        const auto byte = static_cast<unsigned char>(text[i]);
+        if (byte < 0x80 ? !kAsciiWord[byte] : separator(text.substr(i)) != 0 || lone_character(text.substr(i)) != 0) {
+          break;
+        }
+        ++i;
+      }
       visit(text.substr(begin, i - begin));
     }
   }

@@ -116,8 +116,6 @@ class ConnectionReply final : public Reply {
 Connection::Connection(std::shared_ptr<HttpServer::Core> core, Wire wire)
     : core_(std::move(core)),
       wire_(std::move(wire)),
-      deadline_(core_->loop.io),
-      write_deadline_(core_->loop.io),
       buffer_(core_->options.max_header_bytes + kReadBytes + kMostWaiting) {}
 
 void Connection::start() {
@@ -149,8 +147,7 @@ void Connection::drain() {
 void Connection::close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
-  deadline_.cancel();
-  write_deadline_.cancel();
+  deadline_ = Time::max();
   wire_.close();
   outgoing_.clear();
   room_ = nullptr;
@@ -177,12 +174,16 @@ void Connection::expect_request() {
   }
 }
 
-void Connection::limit(std::chrono::milliseconds time) {
-  deadline_.expires_after(time);
-  deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    // A timer that was set anew while this call was already queued hasn't expired.
-    if (!error && self->deadline_.expiry() <= std::chrono::steady_clock::now()) self->on_deadline();
-  });
+void Connection::limit(std::chrono::milliseconds time) { deadline_ = std::chrono::steady_clock::now() + time; }
+
+void Connection::check_deadlines(std::chrono::steady_clock::time_point now) {
+  const auto self = shared_from_this();
+  if (writing_ && now >= write_deadline_) {
+    close();
+  } else if (now >= deadline_) {
+    deadline_ = Time::max();
+    on_deadline();
+  }
 }
 
 void Connection::on_deadline() {
@@ -296,7 +297,7 @@ void Connection::header_read() {
 }
 
 void Connection::dispatch() {
-  deadline_.cancel();
+  deadline_ = Time::max();
   state_ = State::kHandling;
   auto message = parser_->release();
   if (!message.keep_alive() || message.version() == 10) last_ = true;
@@ -323,7 +324,7 @@ void Connection::dispatch() {
 
 void Connection::refuse(int status, std::string_view sentence) {
   state_ = State::kHandling;
-  deadline_.cancel();
+  deadline_ = Time::max();
   last_ = true;
   unread_ = true;
   head_only_ = false;
@@ -444,10 +445,7 @@ void Connection::flush() {
     const std::size_t skipped = i == 0 ? sent_ : 0;
     buffers.emplace_back(outgoing_[i].data() + skipped, outgoing_[i].size() - skipped);
   }
-  write_deadline_.expires_after(core_->options.write_timeout);
-  write_deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    if (!error && self->writing_ && self->write_deadline_.expiry() <= std::chrono::steady_clock::now()) self->close();
-  });
+  write_deadline_ = std::chrono::steady_clock::now() + core_->options.write_timeout;
   wire_.async_write(buffers, [self = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
     self->on_written(error, bytes);
   });
@@ -455,7 +453,6 @@ void Connection::flush() {
 
 void Connection::on_written(const boost::system::error_code& error, std::size_t bytes) {
   writing_ = false;
-  write_deadline_.cancel();
   if (state_ == State::kClosed) return;
   if (error) {
     close();

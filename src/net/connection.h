@@ -33,6 +33,7 @@ struct HttpServer::Core {
   // No more callers; those there are.
   std::vector<std::shared_ptr<Connection>> stop_accepting();
   void count_connections();
+  void look_at_deadlines();
   HttpResponse error_response(int status, std::string_view sentence) const;
 
   ServerOptions options;
@@ -41,6 +42,8 @@ struct HttpServer::Core {
   std::shared_ptr<boost::asio::ssl::context> tls;  // none: in clear
   boost::asio::ip::tcp::acceptor acceptor{loop.io};
   boost::asio::steady_timer accept_again{loop.io};
+  boost::asio::steady_timer look{loop.io};  // at the connections' deadlines, while there are any
+  bool looking = false;
   bool accepting = false;
   bool draining = false;
   std::set<std::shared_ptr<Connection>> connections;  // network thread
@@ -61,6 +64,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start();
   void drain();
   void close();
+  void check_deadlines(std::chrono::steady_clock::time_point now);
 
   // For the Reply of request number `request`; ignored when that one is answered already.
   void send(std::uint64_t request, HttpResponse response);
@@ -101,8 +105,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<HttpServer::Core> core_;
   Wire wire_;
-  boost::asio::steady_timer deadline_;
-  boost::asio::steady_timer write_deadline_;
+  using Time = std::chrono::steady_clock::time_point;
+  Time deadline_ = Time::max();
+  Time write_deadline_ = Time::max();
   boost::beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   State state_ = State::kIdle;

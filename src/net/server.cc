@@ -60,9 +60,26 @@ void HttpServer::Core::accept() {
     Wire wire = tls ? Wire(loop, std::move(socket), *tls) : Wire(loop, std::move(socket));
     const auto connection = std::make_shared<Connection>(self.lock(), std::move(wire));
     connections.insert(connection);
+    look_at_deadlines();
     count_connections();
     connection->start();
     accept();
+  });
+}
+
+void HttpServer::Core::look_at_deadlines() {
+  if (looking || connections.empty()) return;
+  looking = true;
+  look.expires_after(kLookEvery);
+  look.async_wait([core = self.lock()](const boost::system::error_code& error) {
+    core->looking = false;
+    // Cancelled when the last one left; another may have come since.
+    if (!error) {
+      const auto now = std::chrono::steady_clock::now();
+      const std::vector<std::shared_ptr<Connection>> all(core->connections.begin(), core->connections.end());
+      for (const auto& connection : all) connection->check_deadlines(now);
+    }
+    core->look_at_deadlines();
   });
 }
 
@@ -81,6 +98,7 @@ void HttpServer::Core::count_connections() {
 
 void HttpServer::Core::leave(const std::shared_ptr<Connection>& connection) {
   connections.erase(connection);
+  if (connections.empty()) look.cancel();
   count_connections();
   changed.notify_all();
   accept();

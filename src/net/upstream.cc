@@ -151,6 +151,7 @@ std::shared_ptr<UpstreamCall> UpstreamPool::start(HttpRequest request, std::shar
   } else {
     connection = std::make_shared<UpstreamConnection>(inside_);
     inside_->connected.insert(connection);
+    Inside::look_at_deadlines(inside_);
     connection->connect();
   }
   std::string head = request_head(request, inside_->options.origin);

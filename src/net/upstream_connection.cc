@@ -22,8 +22,23 @@ UpstreamConnection::UpstreamConnection(std::shared_ptr<UpstreamPool::Inside> poo
     : pool_(std::move(pool)),
       wire_(pool_->tls ? Wire(pool_->loop, Wire::Socket(pool_->loop.io), *pool_->tls)
                        : Wire(pool_->loop, Wire::Socket(pool_->loop.io))),
-      resolver_(pool_->loop.io),
-      deadline_(pool_->loop.io) {}
+      resolver_(pool_->loop.io) {}
+
+void UpstreamPool::Inside::look_at_deadlines(const std::shared_ptr<Inside>& self) {
+  if (self->looking || self->connected.empty()) return;
+  self->looking = true;
+  self->look.expires_after(kLookEvery);
+  self->look.async_wait([self](const boost::system::error_code& error) {
+    self->looking = false;
+    // Cancelled when the last one closed; another may have been opened since.
+    if (!error) {
+      const auto now = std::chrono::steady_clock::now();
+      const std::vector<std::shared_ptr<UpstreamConnection>> all(self->connected.begin(), self->connected.end());
+      for (const auto& connection : all) connection->check_deadline(now);
+    }
+    look_at_deadlines(self);
+  });
+}
 
 void UpstreamConnection::connect() {
   limit(pool_->options.connect_timeout);
@@ -284,10 +299,10 @@ void UpstreamConnection::close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   const auto self = shared_from_this();
-  deadline_.cancel();
   resolver_.cancel();
   wire_.close();
   pool_->connected.erase(self);
+  if (pool_->connected.empty()) pool_->look.cancel();
   std::erase(pool_->idle, self);
 }
 
@@ -314,10 +329,14 @@ void UpstreamConnection::resume() {
 
 void UpstreamConnection::limit(std::chrono::milliseconds time) {
   moved_ = std::chrono::steady_clock::now();
-  deadline_.expires_after(time);
-  deadline_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    if (!error && self->deadline_.expiry() <= std::chrono::steady_clock::now()) self->on_deadline();
-  });
+  deadline_ = moved_ + time;
+}
+
+void UpstreamConnection::check_deadline(std::chrono::steady_clock::time_point now) {
+  if (now < deadline_) return;
+  const auto self = shared_from_this();
+  deadline_ = std::chrono::steady_clock::time_point::max();
+  on_deadline();
 }
 
 void UpstreamConnection::on_deadline() {

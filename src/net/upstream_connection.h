@@ -28,7 +28,11 @@ struct UpstreamPool::Inside {
   std::shared_ptr<boost::asio::ssl::context> tls;           // none: in clear
   std::vector<std::shared_ptr<UpstreamConnection>> idle;    // the one used last is used first
   std::set<std::shared_ptr<UpstreamConnection>> connected;  // every one that isn't closed
+  boost::asio::steady_timer look{loop.io};                  // at the connections' deadlines, while there are any
+  bool looking = false;
   bool closed = false;
+
+  static void look_at_deadlines(const std::shared_ptr<Inside>& self);
 };
 
 class UpstreamConnection final : public std::enable_shared_from_this<UpstreamConnection> {
@@ -41,6 +45,7 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   void close();
 
   void cancel();
+  void check_deadline(std::chrono::steady_clock::time_point now);
   void pause();
   void resume();
   // Whether that request is still under way: a connection that was used again is none of its first request's business.
@@ -65,7 +70,7 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   std::shared_ptr<UpstreamPool::Inside> pool_;
   Wire wire_;
   boost::asio::ip::tcp::resolver resolver_;
-  boost::asio::steady_timer deadline_;
+  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
   std::chrono::steady_clock::time_point moved_;  // when a byte came last
   State state_ = State::kConnecting;
   bool ready_ = false;  // connected, and greeted under TLS

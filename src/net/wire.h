@@ -5,12 +5,12 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <list>
 #include <memory>
 #include <string_view>
@@ -23,6 +23,8 @@
 namespace retort::net {
 
 constexpr std::size_t kReadBytes = 64 << 10;
+// How often deadlines are looked at: times are kept as numbers, for a timer a request would cost a system call each.
+constexpr std::chrono::milliseconds kLookEvery{50};
 
 struct NetworkThread::Inside {
   // Not told that one thread runs it: then what the handler itself posts could be overtaken by what another thread
@@ -65,7 +67,6 @@ class Wire {
     socket_.async_wait(Socket::wait_read, [this, handler = std::move(handler)](Error error) mutable {
       std::size_t count = 0;
       if (!error) {
-        socket_.non_blocking(true, error);
         count = socket_.read_some(boost::asio::buffer(loop_.scratch), error);
         if (error == boost::asio::error::would_block) {
           async_read(std::move(handler));
@@ -96,9 +97,12 @@ class Wire {
     socket().close(ignored);
   }
 
+  // Of a connected socket.
   void no_delay() {
     Error ignored;
     socket().set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+    // What async_read() counts on: readiness may have been a mistake.
+    if (!tls_) socket_.non_blocking(true, ignored);
   }
 
  private:
