@@ -84,8 +84,10 @@ std::string verb_list() {
   std::ostringstream text;
   text << program().name << ' ' << kVersion << ": " << program().summary << "\n\nUsage: " << program().name
        << " VERB [FLAGS]\n\n";
+  std::size_t width = 10;
+  for (const Verb& verb : program().verbs) width = std::max(width, verb.name.size());
   for (const Verb& verb : program().verbs) {
-    text << "  " << std::left << std::setw(10) << verb.name << ' ' << verb.summary << '\n';
+    text << "  " << std::left << std::setw(static_cast<int>(width)) << verb.name << ' ' << verb.summary << '\n';
   }
   text << "\n`" << program().name << " VERB --help` explains a verb. Every verb takes --json.\n"
        << program().start_with << '\n';

@@ -105,6 +105,7 @@ std::string AnswerStream::whole(std::string_view body) {
 
 bool AnswerStream::ended() const { return inside_->state.facts.ended; }
 bool AnswerStream::failed() const { return inside_->state.facts.failed; }
+bool AnswerStream::reasoning_seen() const { return inside_->state.facts.reasoning_seen; }
 std::int64_t AnswerStream::unreadable() const { return inside_->state.facts.unreadable; }
 
 AnswerFacts AnswerStream::facts() const {

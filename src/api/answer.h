@@ -80,6 +80,7 @@ class AnswerStream {
   // Of facts(), which copies the texts kept so far: what is asked after every piece.
   bool ended() const;
   bool failed() const;
+  bool reasoning_seen() const;
   std::int64_t unreadable() const;
 
  private:

@@ -400,12 +400,11 @@ struct Admitter::Pass {
     const std::array<evidence::NamedText, 1> named = {{{"prompt", prompt}}};
     const auto kept = state.recorder->admit(std::move(record), exchange ? std::string_view(request.body) : "",
                                             std::span(named).first(exchange ? 1 : 0));
+    state.evidence_kept(kept.has_value());
     if (kept) {
-      state.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
       out.recorded = !out.refused && (exchange || unseen || batch);
       return true;
     }
-    ++state.metrics.evidence_failures;
     if (!rules.options.evidence.required || out.refused) return true;
     out.reservation.cancel();
     return refuse(503, "evidence_unavailable", "evidence.required",

@@ -135,6 +135,22 @@ Result<void> GuardState::reload() {
   return {};
 }
 
+void GuardState::evidence_kept(bool kept) {
+  (kept ? metrics.evidence_records : metrics.evidence_failures).fetch_add(1, std::memory_order_relaxed);
+  if (evidence_down.load(std::memory_order_relaxed) == kept) evidence_down = !kept;
+}
+
+bool GuardState::ready() {
+  if (draining) return false;
+  if (!evidence_down || !recorder || !now()->rules->options.evidence.required) return true;
+  // Nobody is sent to a guard that isn't ready, so nobody else would notice that it could be. Room for one small record
+  // is no room to serve by.
+  const evidence::Spool::Usage usage = spool->usage();
+  if (usage.bytes + usage.quota_bytes / 16 > usage.quota_bytes) return false;
+  evidence_kept(recorder->act("readiness", {}, clock.unix_ms()).has_value());
+  return !evidence_down;
+}
+
 void GuardState::refresh() {
   const std::int64_t today = policy::LimitBook::day_of(clock.unix_ms());
   if (recorder && today != swept_day_) {

@@ -57,6 +57,13 @@ class GuardState {
   std::unique_ptr<evidence::Recorder> recorder;   // with it
   std::unique_ptr<sharing::SharedLimits> shared;  // null: limits are this guard's own
   std::atomic<bool> draining = false;
+  // The last record could not be written.
+  std::atomic<bool> evidence_down = false;
+
+  // Counts whether a record was kept.
+  void evidence_kept(bool kept);
+  // Whether callers can be served: not while draining, and not without evidence where that is required (tried anew).
+  bool ready();
 
  private:
   GuardState(const Clock& used, Environment variables, Log told)

@@ -18,10 +18,10 @@ bool record_end(GuardState& state, const Admission& admission, std::size_t reque
   record.request_bytes = static_cast<std::int64_t>(request_bytes);
   if (!admission.undecided.empty()) record.facts = canonical_json(Json{{"undecided", admission.undecided}});
   if (state.recorder->complete(std::move(record), {})) {
-    state.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
+    state.evidence_kept(true);
     return true;
   }
-  ++state.metrics.evidence_failures;
+  state.evidence_kept(false);
   return !admission.in_force->rules->options.evidence.required;
 }
 

@@ -7,6 +7,7 @@
 #include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "guard/summary.h"
 #include "guard/worker.h"
 
 namespace retort::guard {
@@ -17,6 +18,7 @@ using api::Operation;
 constexpr std::size_t kMostCollected = 64 << 20;
 // A caller that is slower than upstream by this much makes upstream wait.
 constexpr std::size_t kMostBacklog = 256 << 10;
+constexpr std::chrono::seconds kSummaryPatience{30};
 
 // Of one hop, or of this hop's own business (RFC 9110, 7.6.1); and what a caller must not say to the provider.
 bool stays_here(std::string_view name) {
@@ -160,15 +162,16 @@ void Passage::on_head(net::HttpResponse head) {
   if (generated) {
     const policy::Decision& decision = admission_.decision;
     api::AnswerEdits edits;
-    edits.keep_text = state_.recorder != nullptr;
+    edits.keep_text = state_.recorder != nullptr || !decision.summarised_by.empty();
     edits.hide_usage = admission_.facts && !admission_.facts->include_usage;
     edits.strip_reasoning = decision.strip_reasoning;
     edits.strip_logprobs = decision.strip_logprobs;
-    if (admission_.in_force->sealer && admission_.facts) {
-      edits.seal = [this](std::string_view blob) { return sealed(blob); };
+    if (admission_.in_force->sealer) {
+      // What the provider kept comes without the conversation that its blobs would be bound to: they are left out.
+      edits.seal = [this](std::string_view blob) { return admission_.facts ? sealed(blob) : std::string(); };
     }
-    answer_ = std::make_unique<api::AnswerStream>(admission_.route.operation, admission_.facts->prompt_bytes,
-                                                  std::move(edits));
+    answer_ = std::make_unique<api::AnswerStream>(*answered_as_, admission_.facts ? admission_.facts->prompt_bytes : 0,
+                                                  std::move(edits), worker_.reader());
   }
   if (how_ == How::kCollected) return;
   net::HttpResponse first;
@@ -209,13 +212,66 @@ void Passage::on_body(std::string_view piece) {
     fail("it sent what can't be read, and so can't be shown", evidence::Ended::kUpstreamFailed, 502);
     return;
   }
-  // The stream's own end is its last byte: the record comes first.
-  if (!completed_ && answer_->ended() && !complete(evidence::Ended::kComplete, head_.status)) {
-    call_->cancel();
-    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+  if (admission_.decision.strip_reasoning && !said_withheld_ && answer_->reasoning_seen()) {
+    // A comment: asked for or not, the caller is told that there was some.
+    said_withheld_ = true;
+    events->insert(0, ": x-retort-withheld: reasoning\n\n");
+  }
+  if (!completed_ && answer_->ended()) {
+    held_ += *events;
+    if (!held_end_) end_stream();
     return;
   }
   if (!events->empty()) send_on(std::move(*events));
+}
+
+// The stream's own end is its last byte: summary and record come first.
+void Passage::end_stream() {
+  held_end_ = true;
+  const bool summarised =
+      *answered_as_ == Operation::kChat && ask_summary([this](const std::optional<std::string>& summary) {
+        if (summary) held_.insert(0, summary_event(admission_.facts->model, *summary));
+        send_end();
+      });
+  if (!summarised) send_end();
+}
+
+void Passage::send_end() {
+  if (ended_) return;
+  if (!complete(evidence::Ended::kComplete, head_.status)) {
+    if (call_) call_->cancel();
+    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    return;
+  }
+  if (!held_.empty()) send_on(std::exchange(held_, {}));
+  held_end_ = false;
+  if (upstream_done_) on_end();
+}
+
+// False: there is nothing to summarise, or nobody to do it.
+bool Passage::ask_summary(std::function<void(const std::optional<std::string>&)> then) {
+  const std::string& model = admission_.decision.summarised_by;
+  if (model.empty() || head_.status >= 300) return false;
+  const std::string reasoning = answer_->facts().reasoning;
+  const Upstream* upstream = admission_.in_force->rules->upstream_for(api::Family::kOpenAi, model);
+  net::UpstreamPool* pool = upstream == nullptr ? nullptr : worker_.pool(*upstream);
+  if (reasoning.empty() || pool == nullptr) return false;
+  net::HttpRequest request;
+  request.method = "POST";
+  request.path = "/v1/chat/completions";
+  request.headers.add("Content-Type", "application/json");
+  request.headers.add("Accept-Encoding", "identity");
+  if (!upstream->key.empty()) request.headers.add("Authorization", "Bearer " + upstream->key);
+  request.body = summary_request(model, reasoning);
+  const auto listener =
+      std::make_shared<SummaryListener>([self = shared_from_this(), then = std::move(then)](
+                                            const std::optional<std::string>& summary) { then(summary); });
+  const auto call = pool->start(std::move(request), listener);
+  worker_.thread().after(kSummaryPatience, [call, listener] {
+    call->cancel();
+    listener->give_up();
+  });
+  return true;
 }
 
 void Passage::send_on(std::string piece) {
@@ -235,7 +291,8 @@ std::optional<api::Operation> Passage::operation_of_answer() const {
 }
 
 bool Passage::hides_something() const {
-  return admission_.decision.strip_reasoning || admission_.decision.strip_logprobs || admission_.in_force->sealer != nullptr;
+  return admission_.decision.strip_reasoning || admission_.decision.strip_logprobs ||
+         admission_.in_force->sealer != nullptr;
 }
 
 std::string Passage::collected_answer() {
@@ -256,25 +313,44 @@ std::string Passage::collected_answer() {
   return answer_->whole(collected_);
 }
 
+void Passage::send_collected(std::string body) {
+  if (ended_) return;
+  net::HttpResponse response;
+  response.status = head_.status;
+  response.body = std::move(body);
+  answer_bytes_ = response.body.size();
+  const bool unasked = answer_ && admission_.decision.strip_reasoning && answer_->reasoning_seen();
+  auto& withheld = admission_.decision.withheld;
+  if (unasked && std::find(withheld.begin(), withheld.end(), "reasoning") == withheld.end()) {
+    withheld.emplace_back("reasoning");
+  }
+  response.headers = answer_headers(head_.headers);
+  if (!complete(evidence::Ended::kComplete, head_.status)) {
+    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    return;
+  }
+  ended_ = true;
+  state_.metrics.answered(head_.status);
+  reply_->send(std::move(response));
+}
+
 void Passage::on_end() {
   if (ended_) return;
   if (how_ == How::kCollected) {
-    net::HttpResponse response;
-    response.status = head_.status;
-    response.headers = answer_headers(head_.headers);
-    response.body = collected_answer();
-    answer_bytes_ = response.body.size();
+    std::string body = collected_answer();
     if (answer_ && hides_something() && head_.status < 300 && answer_->unreadable() > 0) {
       fail("it sent what can't be read, and so can't be shown", evidence::Ended::kUpstreamFailed, 502);
       return;
     }
-    if (!complete(evidence::Ended::kComplete, head_.status)) {
-      fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
-      return;
-    }
-    ended_ = true;
-    state_.metrics.answered(head_.status);
-    reply_->send(std::move(response));
+    const bool summarised = answer_ && ask_summary([this, body](const std::optional<std::string>& summary) {
+                              send_collected(summary ? with_summary(*answered_as_, body, *summary) : body);
+                            });
+    if (!summarised) send_collected(std::move(body));
+    return;
+  }
+  // Its end waits for the summary.
+  if (held_end_) {
+    upstream_done_ = true;
     return;
   }
   if (how_ == How::kStreamed) {
@@ -298,6 +374,11 @@ void Passage::on_end() {
 
 void Passage::on_trouble(net::Trouble trouble, const std::string& text) {
   if (ended_) return;
+  // What was whole before the connection broke is whole.
+  if (how_ == How::kStreamed && answer_->ended()) {
+    on_end();
+    return;
+  }
   const bool late = trouble == net::Trouble::kTimeout;
   fail(text, late ? evidence::Ended::kTimedOut : evidence::Ended::kUpstreamFailed, late ? 504 : 502);
 }
@@ -346,8 +427,7 @@ void Passage::caller_left() {
 
 std::string Passage::sealed(std::string_view blob) {
   if (!prefix_) {
-    const auto digest =
-        api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
     prefix_ = digest ? *digest : Digest{};
   }
   const SealingOptions& options = admission_.in_force->rules->options.sealing;
@@ -418,11 +498,8 @@ bool Passage::complete(evidence::Ended ended, int status) {
   (admission_.decision.strip_reasoning ? answer.hidden_reasoning : answer.reasoning) = facts.reasoning;
   answer.tool_calls = tool_calls;
   const auto kept = state_.recorder->complete(std::move(record), answer);
-  if (kept) {
-    state_.metrics.evidence_records.fetch_add(1, std::memory_order_relaxed);
-    return true;
-  }
-  ++state_.metrics.evidence_failures;
+  state_.evidence_kept(kept.has_value());
+  if (kept) return true;
   return !admission_.in_force->rules->options.evidence.required;
 }
 

@@ -4,7 +4,9 @@
 // completion record is written once; under `evidence.required` before the last byte goes out. Worker's thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,6 +39,10 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   void refuse(const api::ApiError& error);
   void fail(const std::string& sentence, evidence::Ended ended, int status);
   void send_on(std::string piece);
+  void end_stream();
+  void send_end();
+  void send_collected(std::string body);
+  bool ask_summary(std::function<void(const std::optional<std::string>&)> then);
   std::string collected_answer();
   // As what its answer is read; nothing: as bytes.
   std::optional<api::Operation> operation_of_answer() const;
@@ -59,7 +65,11 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   std::string collected_;
   bool begun_ = false;      // the answer's head went out
   bool completed_ = false;  // settled and recorded
-  bool ended_ = false;      // nothing more goes out
+  bool held_end_ = false;   // the stream's end waits for a summary
+  bool upstream_done_ = false;
+  bool said_withheld_ = false;
+  std::string held_;    // the stream's end, meanwhile
+  bool ended_ = false;  // nothing more goes out
   double begun_s_ = 0;
   double first_byte_s_ = 0;
   std::size_t request_bytes_ = 0;

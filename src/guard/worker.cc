@@ -58,10 +58,10 @@ void Worker::handle(net::HttpRequest request, std::shared_ptr<net::Reply> reply)
       reply->send(net::json_response(200, R"({"status":"ok"})"));
       return;
     }
-    // Whether to send callers here; a store that is down is no reason where policy lets requests pass without it.
+    // Whether to send callers here; evidence that is down is no reason where it isn't required.
     if (request.path == "/readyz") {
-      const bool ready = !state_.draining;
-      reply->send(net::json_response(ready ? 200 : 503, ready ? R"({"status":"ready"})" : R"({"status":"draining"})"));
+      const bool ready = state_.ready();
+      reply->send(net::json_response(ready ? 200 : 503, ready ? R"({"status":"ready"})" : R"({"status":"not ready"})"));
       return;
     }
   }

@@ -90,6 +90,7 @@ Decision decide_generation(const EffectivePolicy& policy, Operation operation, c
   // Models reason unasked: the answer is looked at in any case.
   if (expose.reasoning != "full") {
     decision.strip_reasoning = true;
+    if (expose.reasoning == "summary") decision.summarised_by = expose.summary_model;
     if (facts.reasoning && beyond(policy, decision, "reasoning", "reasoning", "texts of reasoning")) return decision;
   }
   if (expose.logprobs == 0) decision.strip_logprobs = true;

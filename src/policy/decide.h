@@ -30,6 +30,7 @@ struct Decision {
   bool strip_logit_bias = false;
   bool strip_seed = false;
   bool strip_reasoning = false;
+  std::string summarised_by;    // a model that writes a summary of what was stripped; "": nobody
   bool unstore = false;         // the provider is told not to keep the answer
   std::int64_t n = 0;           // 0: as asked
   std::int64_t max_tokens = 0;  // 0: as asked

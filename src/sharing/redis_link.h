@@ -1,7 +1,8 @@
 // A connection to Redis that never makes anybody wait for long: short timeouts, and after a failure a second without
 // trying.
 //
-// One thread at a time; the process ignores SIGPIPE. Answers are whole numbers, or lists of them: what this program's commands give.
+// One thread at a time; the process ignores SIGPIPE. Answers are whole numbers, or lists of them: what this program's
+// commands give.
 #pragma once
 
 #include <chrono>

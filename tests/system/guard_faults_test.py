@@ -156,7 +156,8 @@ def check_full(checks, folder, upstream, key):
                 status, headers, data = guard.ask("POST", "/v1/chat/completions", large, key, agent)
                 seen.add(status)
             checks.check(f"full: required {required}", seen == {expected} and json.loads(data), (seen, data))
-            checks.check("full: it is still ready, and counted", guard.ask("GET", "/readyz")[0] == 200
+            checks.check("full: it is ready where evidence isn't required, and counted",
+                         guard.ask("GET", "/readyz")[0] == (503 if required == "true" else 200) and guard.ask("GET", "/healthz")[0] == 200
                          and guard.metric("evidence_failures_total") > 0)
             spent = json.loads(guard.admin("GET", "/admin/spending/acme")[1])
             checks.check("full: nothing stays reserved", spent["reserved_usd"] == 0, spent)

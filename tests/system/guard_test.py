@@ -10,7 +10,7 @@ import time
 
 from guard import Guard, add_account, json_of, run_guard
 from program import Scenarios, scratch
-from scripted_upstream import CHAT_TEXT, REASONING, STREAMS, ScriptedUpstream
+from scripted_upstream import CHAT_TEXT, REASONING, STREAMS, SUMMARY, ScriptedUpstream, responses_answer
 
 GUARD_YAML = """
 listen: 127.0.0.1:0
@@ -32,6 +32,8 @@ tiers:
   anonymous:
     expose: {{models: [small], reasoning: none, logprobs: 0, seed: false, tools: false, max_output_tokens: 100}}
     limits: {{requests_per_minute: 30}}
+  summarised:
+    expose: {{reasoning: summary, summary_model: small, stored: true}}
   paid:
     expose: {{models: [small]}}
     limits: {{usd_per_day: 0.5}}
@@ -88,7 +90,7 @@ def check_exposure(checks, guard, keys, upstream):
     sent = upstream.requests[-1]["body"]
     checks.check("withheld wishes don't reach upstream", status == 200 and "logprobs" not in sent and "top_logprobs" not in sent
                  and "seed" not in sent and sent["max_tokens"] == 100, sent)
-    checks.check("and are said", set(headers["x-retort-withheld"].split(", ")) == {"logprobs", "seed", "max_tokens=100"}, headers)
+    checks.check("and are said", set(headers["x-retort-withheld"].split(", ")) == {"logprobs", "seed", "max_tokens=100", "reasoning"}, headers)
     checks.check("reasoning is taken out", REASONING not in data.decode() and CHAT_TEXT in data.decode(), data)
     status, _, data = guard.ask("POST", "/v1/chat/completions", {**CHAT, "stream": True}, key)
     checks.check("of a stream too", status == 200 and REASONING not in data.decode() and data.endswith(b"data: [DONE]\n\n"), data)
@@ -124,6 +126,30 @@ def check_streams(checks, guard, keys):
     status, _, data = guard.ask("POST", "/v1/messages", {**MESSAGES, "stream": True}, None, {"x-api-key": key})
     checks.check("messages: signatures are sealed, the rest is unchanged", b"upstream-signature" not in data
                  and re.sub(rb'"rtb1\.[^"]+"', b'"upstream-signature"', data) == frames("/v1/messages", MESSAGES), data)
+
+
+def check_summaries(checks, guard, keys, upstream):
+    headers = {"x-api-key": keys["summarised"]}
+    _, answered, data = guard.ask("POST", "/v1/chat/completions", CHAT, None, headers)
+    message = json.loads(data)["choices"][0]["message"]
+    checks.check("a summary stands for reasoning", message["reasoning_content"] == SUMMARY and message["content"] == CHAT_TEXT
+                 and REASONING not in data.decode() and answered["x-retort-withheld"] == "reasoning", (answered, data))
+    _, _, data = guard.ask("POST", "/v1/messages", MESSAGES, None, headers)
+    checks.check("in messages", json.loads(data)["content"][0]["thinking"] == SUMMARY and REASONING not in data.decode(), data)
+    _, _, data = guard.ask("POST", "/v1/responses", {"model": "small", "input": "x"}, None, headers)
+    checks.check("in responses", json.loads(data)["output"][0]["summary"][0]["text"] == SUMMARY and REASONING not in data.decode(), data)
+    _, _, data = guard.ask("POST", "/v1/chat/completions", {**CHAT, "stream": True}, None, headers)
+    text = data.decode()
+    checks.check("before a chat stream's end", SUMMARY in text and text.index(SUMMARY) < text.index("[DONE]") and REASONING not in text
+                 and text.count(": x-retort-withheld: reasoning") == 1 and text.endswith("data: [DONE]\n\n"), text)
+    _, _, data = guard.ask("POST", "/v1/messages", {**MESSAGES, "stream": True}, None, headers)
+    checks.check("a stream of messages goes without", REASONING not in data.decode() and b"message_stop" in data, data)
+    upstream.behaviour["/v1/responses/resp_1"] = lambda handler, _: upstream.send(handler, 200, responses_answer({"model": "small"}))
+    _, _, data = guard.ask("GET", "/v1/responses/resp_1", None, None, headers)
+    checks.check("what the provider kept is shown no further", REASONING not in data.decode() and CHAT_TEXT in data.decode()
+                 and "upstream-secret-blob" not in data.decode(), data)
+    _, _, data = guard.ask("GET", "/v1/responses/resp_1", None, keys["verified"])
+    checks.check("or as far as the tier goes", REASONING in data.decode() and "upstream-secret-blob" not in data.decode(), data)
 
 
 def check_failures(checks, guard, keys, upstream):
@@ -310,7 +336,8 @@ def main():
         (folder / "guard.yaml").write_text(GUARD_YAML.format(url=upstream.url))
         keys = {"verified": add_account(folder, "verified", organisation="acme"), "colleague": add_account(folder, "colleague", organisation="acme"),
                 "stranger": add_account(folder, "stranger", organisation="other"),
-                "anonymous": add_account(folder, "anonymous", tier="anonymous"), "paid": add_account(folder, "paid", tier="paid")}
+                "anonymous": add_account(folder, "anonymous", tier="anonymous"), "paid": add_account(folder, "paid", tier="paid"),
+                "summarised": add_account(folder, "summarised", tier="summarised")}
         code, out, errors = run_guard(["check", "guard.yaml"], folder, {"UPSTREAM_KEY": "x", "GUARD_ADMIN": "y"})
         checks.check("check explains", code == 0 and "tier anonymous: 30 requests a minute" in out, out + errors)
         with Guard(folder) as guard:
@@ -318,6 +345,7 @@ def main():
             check_callers(checks, guard, keys, upstream)
             check_exposure(checks, guard, keys, upstream)
             check_streams(checks, guard, keys)
+            check_summaries(checks, guard, keys, upstream)
             check_failures(checks, guard, keys, upstream)
             check_sealing(checks, guard, keys, upstream)
             check_steps(checks, guard, keys)

@@ -7,10 +7,13 @@ import time
 
 CHAT_TEXT = "Four, of course."
 REASONING = "Two and two make four."
+SUMMARY = "The notes add two numbers."
 
 
 def chat_answer(body):
     message = {"role": "assistant", "content": CHAT_TEXT, "reasoning_content": REASONING}
+    if body["messages"][0]["role"] == "system" and body["messages"][0]["content"].startswith("Summarise"):
+        message = {"role": "assistant", "content": SUMMARY if body["messages"][1]["content"] == REASONING else "?"}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [{"token": "Four", "logprob": -0.1, "bytes": [70], "top_logprobs": []}]}
