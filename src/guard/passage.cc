@@ -303,7 +303,9 @@ std::string Passage::collected_answer() {
     }
     Json shown = Json::array();
     for (Json& model : listing["data"]) {
-      if (model.is_object() && policy::model_allowed(admission_.effective.tier.expose, model.value("id", ""))) {
+      const auto id = model.find("id");
+      if (id == model.end() || !id->is_string()) continue;
+      if (policy::model_allowed(admission_.effective.tier.expose, id->get<std::string>())) {
         shown.push_back(std::move(model));
       }
     }
@@ -447,7 +449,13 @@ std::string Passage::sealed(std::string_view blob) {
 bool Passage::complete(evidence::Ended ended, int status) {
   if (completed_) return true;
   completed_ = true;
+  const bool kept = settle_and_record(ended, status);
+  // Last: what isn't under way any more holds no money and has its record.
   state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  return kept;
+}
+
+bool Passage::settle_and_record(evidence::Ended ended, int status) {
   api::AnswerFacts facts;
   if (answer_) facts = answer_->facts();
   // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.

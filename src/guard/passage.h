@@ -49,6 +49,7 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   bool hides_something() const;
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
+  bool settle_and_record(evidence::Ended ended, int status);
   void caller_left();
   std::string sealed(std::string_view blob);
 

@@ -52,7 +52,8 @@ std::string with_summary(api::Operation operation, const std::string& answer, co
   if (parts == nullptr) return answer;
   for (OrderedJson& part : *parts) {
     if (!part.is_object()) continue;
-    const std::string type = part.value("type", "");
+    const auto found = part.find("type");
+    const std::string type = found != part.end() && found->is_string() ? found->get<std::string>() : "";
     if (type == "thinking") {
       part["thinking"] = summary;
       return text_of(document);
@@ -88,6 +89,7 @@ void SummaryListener::on_end() {
 }
 
 void SummaryListener::tell(const std::optional<std::string>& summary) {
+  body_ = {};
   if (const auto told = std::exchange(told_, nullptr)) told(summary);
 }
 

@@ -104,6 +104,10 @@ def check_exposure(checks, guard, keys, upstream):
     checks.check("there is nothing elsewhere", status == 404)
     status, _, data = guard.ask("GET", "/v1/models", None, key)
     checks.check("models are those of the tier", [model["id"] for model in json.loads(data)["data"]] == ["small"], data)
+    upstream.behaviour["/v1/models"] = lambda handler, _: upstream.send(handler, 200, {"data": [5, {"id": 5}, {}, {"id": "small"}]})
+    status, _, data = guard.ask("GET", "/v1/models", None, key)
+    checks.check("whatever upstream lists", status == 200 and json.loads(data)["data"] == [{"id": "small"}], data)
+    del upstream.behaviour["/v1/models"]
     for name, body in (("not JSON", b"{"), ("a key twice", b'{"model":"small","model":"large","messages":[]}'),
                        ("no model", b'{"messages":[]}'), ("deep", b'{"model":"small","messages":' + b"[" * 2000 + b"]" * 2000 + b"}"),
                        ("not UTF-8", b'{"model":"small","messages":[{"role":"user","content":"\xff"}]}')):
