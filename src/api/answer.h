@@ -57,7 +57,8 @@ struct AnswerEdits {
   bool strip_reasoning = false;
   bool strip_logprobs = false;  // should any come unasked
   // A blob as upstream sent it -> what the client gets; called once for each distinct blob of an answer. Empty
-  // function: blobs pass as they are. A signature that comes in several deltas is joined at the end of its block.
+  // function: blobs pass as they are. A signature that comes in several deltas is joined at the end of its block. It is
+  // called while the answer is being read: it must not touch the stream or its reader.
   std::function<std::string(std::string_view blob)> seal;
 };
 

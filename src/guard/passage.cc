@@ -429,7 +429,7 @@ void Passage::caller_left() {
 
 std::string Passage::sealed(std::string_view blob) {
   if (!prefix_) {
-    const auto digest = api::conversation_digest(admission_.route.operation, request_.body, worker_.reader().get());
+    const auto digest = api::conversation_digest(admission_.route.operation, request_.body, &worker_.request_reader());
     prefix_ = digest ? *digest : Digest{};
   }
   const SealingOptions& options = admission_.in_force->rules->options.sealing;

@@ -28,6 +28,8 @@ class Worker {
   net::NetworkThread& thread() { return *thread_; }
   // Shared by all answers of this thread: a stream that waits holds no parser.
   const std::shared_ptr<api::JsonReader>& reader() { return reader_; }
+  // For what is read of a request while an answer is being read: never the answers' own, whose text it would overwrite.
+  api::JsonReader& request_reader() { return request_reader_; }
   // Null, with the sentence logged, when its authorities can't be used.
   net::UpstreamPool* pool(const Upstream& upstream);
 
@@ -38,6 +40,7 @@ class Worker {
   GuardState& state_;
   Admitter admitter_;
   std::shared_ptr<api::JsonReader> reader_ = std::make_shared<api::JsonReader>();
+  api::JsonReader request_reader_;
   std::shared_ptr<net::NetworkThread> thread_;
   std::map<std::string, std::unique_ptr<net::UpstreamPool>> pools_;  // by where they lead
   std::unique_ptr<net::HttpServer> server_;

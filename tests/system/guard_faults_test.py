@@ -34,7 +34,7 @@ tiers: {{verified: {{limits: {{usd_per_day: {budget}}}}}}}
 """
 
 
-def write(folder, url, evidence="evidence", required="true", quota=100, budget=1000):
+def write(folder, url, evidence="evidence", required="true", quota=100, budget=1_000_000):
     (folder / "vpn.txt").write_text("198.51.100.0/24\n")
     (folder / "guard.yaml").write_text(GUARD_YAML.format(url=url, evidence=evidence, required=required, quota=quota, budget=budget))
 

@@ -235,6 +235,10 @@ def check_sealing(checks, guard, keys, upstream):
                  and upstream.requests[-1]["body"]["messages"][1]["content"][0]["signature"] == "upstream-signature", data)
     status, _, _ = turn(keys["colleague"], answer)
     checks.check("also from a colleague", status == 200)
+    long = {**MESSAGES, "messages": [{"role": "user", "content": "What is two and two? " * 20_000}]}
+    _, _, data = guard.ask("POST", "/v1/messages", long, None, {"x-api-key": keys["verified"]})
+    content = json.loads(data)["content"]
+    checks.check("after a long conversation, too", content[0]["signature"].startswith("rtb1.") and content[1]["text"] == CHAT_TEXT, data)
     before = len(upstream.requests)
     status, _, data = turn(keys["stranger"], answer)
     checks.check("from another organisation it is refused", status == 400 and json.loads(data)["type"] == "error"
@@ -326,6 +330,9 @@ def check_evidence(checks, folder, guard_keys, settled):
     checks.check("with what was asked and answered", paid and paid[0]["dialect"] == "openai.chat" and paid[0]["model"] == "small"
                  and paid[0]["request"]["messages"] == CHAT["messages"] and paid[0]["completion"]["text"] == CHAT_TEXT
                  and paid[0]["usage"] == {"input": 11, "output": 7, "reasoning": 3} and paid[0]["client"]["ip"] == "127.0.0.1", paid[:1])
+    messages = [line for line in lines if line["dialect"] == "anthropic.messages" and line.get("completion", {}).get("finish") == "end_turn"]
+    checks.check("with its reasoning, sealed or not", len(messages) > 5 and all(
+        line["completion"]["text"] == CHAT_TEXT and line["completion"]["reasoning"] == REASONING for line in messages), messages[-1:])
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     for name, key in guard_keys.items():
         checks.check(f"the key of {name} is kept nowhere", key.encode() not in everything and key.split("_")[2].encode() not in everything)
