@@ -330,9 +330,10 @@ def check_evidence(checks, folder, guard_keys, settled):
     checks.check("with what was asked and answered", paid and paid[0]["dialect"] == "openai.chat" and paid[0]["model"] == "small"
                  and paid[0]["request"]["messages"] == CHAT["messages"] and paid[0]["completion"]["text"] == CHAT_TEXT
                  and paid[0]["usage"] == {"input": 11, "output": 7, "reasoning": 3} and paid[0]["client"]["ip"] == "127.0.0.1", paid[:1])
-    messages = [line for line in lines if line["dialect"] == "anthropic.messages" and line.get("completion", {}).get("finish") == "end_turn"]
-    checks.check("with its reasoning, sealed or not", len(messages) > 5 and all(
-        line["completion"]["text"] == CHAT_TEXT and line["completion"]["reasoning"] == REASONING for line in messages), messages[-1:])
+    messages = [line for line in lines if line.get("dialect") == "anthropic.messages" and line.get("completion", {}).get("finish") == "end_turn"]
+    lost = [line for line in messages if (line["completion"].get("text"), line["completion"].get("reasoning") or line.get("hidden_reasoning"))
+            != (CHAT_TEXT, REASONING)]
+    checks.check("with its reasoning, sealed, shown or not", len(messages) > 5 and not lost, lost[:1])
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     for name, key in guard_keys.items():
         checks.check(f"the key of {name} is kept nowhere", key.encode() not in everything and key.split("_")[2].encode() not in everything)
