@@ -62,15 +62,8 @@ Result<void> list(const Flags& flags, Context& context) {
                         : kept.step.until_unix_ms <= now ? "expired"
                                                          : "in force";
     if (context.json) {
-      Json line = {{"id", kept.id},
-                   {"account", kept.step.account},
-                   {"step", policy::name_of(kept.step.kind)},
-                   {"by", kept.step.by},
-                   {"reason", kept.step.reason},
-                   {"since", evidence::rfc3339_ms(kept.step.since_unix_ms)},
-                   {"until", evidence::rfc3339_ms(kept.step.until_unix_ms)},
-                   {"state", state}};
-      if (!kept.undone_by.empty()) line["undone_by"] = kept.undone_by;
+      Json line = guard::to_json(kept);
+      line["state"] = state;
       lines.push_back(std::move(line));
     } else {
       context.out << kept.id << "  " << kept.step.account << "  " << policy::name_of(kept.step.kind) << "  " << state

@@ -172,6 +172,13 @@ std::string_view dialect_of(Operation operation) {
   }
 }
 
+std::optional<Operation> operation_of(std::string_view dialect) {
+  for (const Operation operation : {Operation::kChat, Operation::kResponses, Operation::kMessages}) {
+    if (dialect == dialect_of(operation)) return operation;
+  }
+  return std::nullopt;
+}
+
 Route route_of(const net::HttpRequest& request) {
   const bool says_anthropic = request.headers.find("anthropic-version").has_value();
   Route route;

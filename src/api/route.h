@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,9 @@ bool generates(Operation operation);
 
 // "openai.chat", "openai.responses", "anthropic.messages" for those that generate (completions count as chat), else "".
 std::string_view dialect_of(Operation operation);
+
+// The operation a recorded exchange of this dialect is read as; nothing: there is no such dialect.
+std::optional<Operation> operation_of(std::string_view dialect);
 
 struct Route {
   Family family = Family::kOpenAi;

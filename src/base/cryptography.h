@@ -33,6 +33,8 @@ SecretKey hkdf_sha256(std::string_view secret, std::string_view salt, std::strin
 // Whether both are equal, in a time that depends on their sizes alone.
 bool equal_in_constant_time(std::string_view a, std::string_view b);
 
+// Two lower-case digits a byte.
+std::string hex(std::string_view bytes);
 // Base64 with padding (RFC 4648, section 4).
 std::string base64(std::string_view bytes);
 // The URL's alphabet without padding (section 5).

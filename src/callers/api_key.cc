@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/cryptography.h"
 #include "base/digest.h"
-#include "callers/keyed_hash.h"
 
 namespace retort::callers {
 namespace {
@@ -35,9 +35,9 @@ std::array<char, kCheck> check_of(std::string_view text) {
 Result<std::string> random_base62(std::size_t length) {
   std::string text;
   while (text.size() < length) {
-    RETORT_ASSIGN(const std::string random, secure_random(2 * length));
-    for (const char c : random) {
-      const auto byte = static_cast<unsigned char>(c);
+    std::array<std::uint8_t, 64> random{};
+    RETORT_TRY(random_bytes(random));
+    for (const std::uint8_t byte : random) {
       // 248 = 4 * 62: above it some digits would be likelier than others.
       if (byte < 248 && text.size() < length) text += kDigits[byte % kDigits.size()];
     }

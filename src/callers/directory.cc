@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/cryptography.h"
+
 namespace retort::callers {
 namespace {
 
@@ -177,7 +179,8 @@ tl::expected<Authenticated, Refusal> CallerDirectory::authenticate(std::string_v
   const auto found = by_id_.find(parts.id);
   if (found == by_id_.end()) return tl::unexpected(Refusal::kUnknown);
   const Key& key = *found->second;
-  if (!equal_in_constant_time(hash, key.record.hash)) return tl::unexpected(Refusal::kWrongSecret);
+  if (!equal_in_constant_time(bytes_of(hash.bytes), bytes_of(key.record.hash.bytes)))
+    return tl::unexpected(Refusal::kWrongSecret);
   if (key.record.revoked_unix_ms) return tl::unexpected(Refusal::kRevoked);
   if (key.record.expires_unix_ms && now_unix_ms >= *key.record.expires_unix_ms)
     return tl::unexpected(Refusal::kExpired);

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <vector>
 
+#include "base/cryptography.h"
 #include "base/text.h"
 
 namespace retort::callers {
@@ -36,7 +37,7 @@ bool is_signed_by(const AttestationKey& key, const std::string& statement, const
     Digest given;
     if (signature.size() != given.bytes.size()) return false;
     std::copy(signature.begin(), signature.end(), given.bytes.begin());
-    return equal_in_constant_time(key.hmac->hash(statement), given);
+    return equal_in_constant_time(bytes_of(key.hmac->hash(statement).bytes), bytes_of(given.bytes));
   }
   if (!key.ed25519) return false;
   EVP_PKEY* const public_key =

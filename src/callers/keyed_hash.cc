@@ -5,13 +5,13 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/rand.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "base/cryptography.h"
 #include "base/files.h"
 #include "base/text.h"
 
@@ -25,9 +25,8 @@ Failure unwritable(const std::filesystem::path& path) {
 
 // Writes a new key beside `path` and links it there, so that nobody reads half a key and the first of two makers wins.
 Result<void> make_key_file(const std::filesystem::path& path) {
-  RETORT_ASSIGN(const std::string bytes, secure_random(32));
   Digest key;
-  std::memcpy(key.bytes.data(), bytes.data(), key.bytes.size());
+  RETORT_TRY(random_bytes(key.bytes));
   const std::string text = key.hex() + "\n";
   const std::string temporary = path.string() + ".new-" + std::to_string(::getpid());
   const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -98,18 +97,6 @@ Digest HmacKey::hash(std::string_view text) const {
   EVP_MAC_CTX_free(context);
   RETORT_CHECK(done && size == digest.bytes.size());
   return digest;
-}
-
-bool equal_in_constant_time(const Digest& a, const Digest& b) {
-  return CRYPTO_memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
-}
-
-Result<std::string> secure_random(std::size_t bytes) {
-  std::string random(bytes, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), static_cast<int>(bytes)) != 1) {
-    return world_error("The system gives no random numbers fit for keys. Try again once it has gathered some.");
-  }
-  return random;
 }
 
 }  // namespace retort::callers

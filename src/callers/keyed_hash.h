@@ -36,10 +36,4 @@ class HmacKey {
   std::unique_ptr<State> state_;
 };
 
-// In a time that doesn't depend on where they differ.
-bool equal_in_constant_time(const Digest& a, const Digest& b);
-
-// From the system's cryptographic generator. Error (kWorld): it has none.
-Result<std::string> secure_random(std::size_t bytes);
-
 }  // namespace retort::callers

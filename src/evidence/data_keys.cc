@@ -31,16 +31,6 @@ constexpr std::size_t kNonceAt = 32;
 constexpr std::size_t kWrappedAt = 44;
 constexpr std::size_t kWrappedBytes = 48;
 
-std::string hex(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    text += kDigits[static_cast<unsigned char>(c) >> 4U];
-    text += kDigits[static_cast<unsigned char>(c) & 15U];
-  }
-  return text;
-}
-
 bool is_day(std::string_view text) {
   return text.size() == 10 && text[4] == '-' && text[7] == '-' &&
          std::all_of(text.begin(), text.end(), [](char c) { return c == '-' || (c >= '0' && c <= '9'); });

@@ -17,21 +17,6 @@ net::HttpResponse sentence(int status, const std::string& text) {
   return json(status, {{"error", {{"message", text}}}});
 }
 
-Json step_json(const KeptStep& kept) {
-  Json line = {{"id", kept.id},
-               {"account", kept.step.account},
-               {"step", policy::name_of(kept.step.kind)},
-               {"by", kept.step.by},
-               {"reason", kept.step.reason},
-               {"since", evidence::rfc3339_ms(kept.step.since_unix_ms)},
-               {"until", evidence::rfc3339_ms(kept.step.until_unix_ms)}};
-  if (!kept.undone_by.empty()) {
-    line["undone_by"] = kept.undone_by;
-    line["undone"] = evidence::rfc3339_ms(kept.undone_unix_ms);
-  }
-  return line;
-}
-
 Result<Json> body_of(const net::HttpRequest& request) {
   Json body = Json::parse(request.body, nullptr, false);
   if (!body.is_object()) return caller_error("The body is not a JSON object.");
@@ -88,7 +73,7 @@ Result<net::HttpResponse> Admin::act(const net::HttpRequest& request) {
   if (get && path == "/admin/steps") {
     RETORT_ASSIGN(const auto steps, state_.steps->all());
     Json lines = Json::array();
-    for (const KeptStep& kept : steps) lines.push_back(step_json(kept));
+    for (const KeptStep& kept : steps) lines.push_back(to_json(kept));
     return json(200, {{"steps", lines}});
   }
   if (post && path == "/admin/steps") {

@@ -63,6 +63,18 @@ evidence::Exposure granted_of(evidence::Exposure asked, const policy::Decision& 
 
 }  // namespace
 
+void refuse_without_evidence(Admission& admission) {
+  admission.reservation.cancel();
+  admission.refused_by = "evidence.required";
+  admission.refused = api::ApiError{
+      .status = 503,
+      .message = "This gateway cannot keep its records at the moment and therefore serves nobody; try again later.",
+      .code = "evidence_unavailable",
+      .param = {},
+      .retry = true,
+      .retry_after_s = 5};
+}
+
 // One request on its way through the filters. Each returns false when the request ends there.
 struct Admitter::Pass {
   GuardState& state;
@@ -406,10 +418,8 @@ struct Admitter::Pass {
       return true;
     }
     if (!rules.options.evidence.required || out.refused) return true;
-    out.reservation.cancel();
-    return refuse(503, "evidence_unavailable", "evidence.required",
-                  "This gateway cannot keep its records at the moment and therefore serves nobody; try again later.",
-                  5);
+    refuse_without_evidence(out);
+    return false;
   }
 };
 

@@ -50,9 +50,12 @@ struct Admission {
   std::string refused_by;
 };
 
+// The request is refused because its record can't be kept: nothing is owed.
+void refuse_without_evidence(Admission& admission);
+
 class Admitter {
  public:
-  // `worker`: makes the ids of one worker differ from another's.
+  // `seed`: each worker's own, so that no two give the same ids.
   Admitter(GuardState& state, std::uint64_t seed);
 
   Admission admit(const net::HttpRequest& request, Plane plane = Plane::kProxy);

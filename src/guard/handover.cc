@@ -17,12 +17,9 @@ bool record_end(GuardState& state, const Admission& admission, std::size_t reque
   record.nano_usd = admission.reservation.worst();
   record.request_bytes = static_cast<std::int64_t>(request_bytes);
   if (!admission.undecided.empty()) record.facts = canonical_json(Json{{"undecided", admission.undecided}});
-  if (state.recorder->complete(std::move(record), {})) {
-    state.evidence_kept(true);
-    return true;
-  }
-  state.evidence_kept(false);
-  return !admission.in_force->rules->options.evidence.required;
+  const bool kept = state.recorder->complete(std::move(record), {}).has_value();
+  state.evidence_kept(kept);
+  return kept || !admission.in_force->rules->options.evidence.required;
 }
 
 }  // namespace
@@ -31,15 +28,7 @@ Admission hand_over(GuardState& state, Admitter& admitter, const net::HttpReques
   const double begun_s = state.clock.monotonic_s();
   Admission admission = admitter.admit(request, plane);
   if (!admission.refused && !record_end(state, admission, request.body.size())) {
-    admission.reservation.cancel();
-    admission.refused_by = "evidence.required";
-    admission.refused = api::ApiError{
-        .status = 503,
-        .message = "This gateway cannot keep its records at the moment and therefore serves nobody; try again later.",
-        .code = "evidence_unavailable",
-        .param = {},
-        .retry = true,
-        .retry_after_s = 5};
+    refuse_without_evidence(admission);
     state.metrics.refused(admission.refused_by);
   }
   if (admission.refused) {

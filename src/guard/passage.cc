@@ -19,6 +19,7 @@ constexpr std::size_t kMostCollected = 64 << 20;
 // A caller that is slower than upstream by this much makes upstream wait.
 constexpr std::size_t kMostBacklog = 256 << 10;
 constexpr std::chrono::seconds kSummaryPatience{30};
+constexpr const char* kNotRecorded = "the record of this answer could not be kept";
 
 // Of one hop, or of this hop's own business (RFC 9110, 7.6.1); and what a caller must not say to the provider.
 bool stays_here(std::string_view name) {
@@ -240,7 +241,7 @@ void Passage::send_end() {
   if (ended_) return;
   if (!complete(evidence::Ended::kComplete, head_.status)) {
     if (call_) call_->cancel();
-    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
     return;
   }
   if (!held_.empty()) send_on(std::exchange(held_, {}));
@@ -328,7 +329,7 @@ void Passage::send_collected(std::string body) {
   }
   response.headers = answer_headers(head_.headers);
   if (!complete(evidence::Ended::kComplete, head_.status)) {
-    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
     return;
   }
   ended_ = true;
@@ -365,7 +366,7 @@ void Passage::on_end() {
     }
   }
   if (!complete(evidence::Ended::kComplete, head_.status)) {
-    fail("the record of this answer could not be kept", evidence::Ended::kCutByPolicy, 503);
+    fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
     return;
   }
   ended_ = true;

@@ -10,13 +10,6 @@ namespace {
 constexpr std::size_t kExamples = 20;
 constexpr double kMinutesADay = 1440;
 
-std::optional<api::Operation> operation_of(const std::string& dialect) {
-  if (dialect == "openai.chat") return api::Operation::kChat;
-  if (dialect == "openai.responses") return api::Operation::kResponses;
-  if (dialect == "anthropic.messages") return api::Operation::kMessages;
-  return std::nullopt;
-}
-
 Json number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 Json json_of(const Harvest& harvest) {
   return {{"tokens", number(harvest.tokens)},
@@ -91,7 +84,7 @@ Result<void> PolicyTrial::take(std::string_view line) {
     const auto found = exchange.find(key);
     return found != exchange.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
-  const auto operation = operation_of(text("dialect"));
+  const auto operation = api::operation_of(text("dialect"));
   if (!operation)
     return caller_error("has the dialect '" + text("dialect") +
                         "'; expected openai.chat, openai.responses or anthropic.messages");

@@ -1,6 +1,8 @@
 #include "guard/step_book.h"
 
 #include "base/files.h"
+#include "base/json.h"
+#include "evidence/exchange_records.h"
 #include "store/database.h"
 
 namespace retort::guard {
@@ -17,6 +19,21 @@ constexpr const char* kTables =
     " BEGIN SELECT raise(ABORT, 'steps are never rewritten'); END;";
 
 }  // namespace
+
+Json to_json(const KeptStep& kept) {
+  Json line = {{"id", kept.id},
+               {"account", kept.step.account},
+               {"step", policy::name_of(kept.step.kind)},
+               {"by", kept.step.by},
+               {"reason", kept.step.reason},
+               {"since", evidence::rfc3339_ms(kept.step.since_unix_ms)},
+               {"until", evidence::rfc3339_ms(kept.step.until_unix_ms)}};
+  if (!kept.undone_by.empty()) {
+    line["undone_by"] = kept.undone_by;
+    line["undone"] = evidence::rfc3339_ms(kept.undone_unix_ms);
+  }
+  return line;
+}
 
 struct StepBook::State {
   explicit State(store::Database opened) : database(std::move(opened)) {}

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_fwd.h"
 #include "policy/steps.h"
 
 namespace retort::guard {
@@ -25,6 +26,9 @@ struct KeptStep {
   std::string undone_by;  // empty: it wasn't taken back
   std::int64_t undone_unix_ms = 0;
 };
+
+// {"id","account","step","by","reason","since","until"}, and "undone_by","undone" when it was taken back.
+Json to_json(const KeptStep& kept);
 
 class StepBook {
  public:

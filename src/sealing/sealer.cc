@@ -74,15 +74,7 @@ std::uint64_t get_le(std::string_view bytes) {
 
 }  // namespace
 
-std::string hex(const ConversationId& id) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : id) {
-    text += kDigits[byte >> 4U];
-    text += kDigits[byte & 15U];
-  }
-  return text;
-}
+std::string hex(const ConversationId& id) { return retort::hex(bytes_of(id)); }
 
 std::string_view name_of(Outcome outcome) {
   switch (outcome) {
