@@ -1,5 +1,6 @@
 #include "model/backend.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 #include <torch/torch.h>
 
@@ -50,6 +51,20 @@ Result<void> open_cuda() {
     return caller_error("libtorch sees no CUDA device. Check the driver, and CUDA_VISIBLE_DEVICES.");
   }
   return {};
+}
+
+void wait_for(Backend backend) {
+  if (backend == Backend::kCuda) torch::cuda::synchronize();
+}
+
+std::int64_t peak_device_memory_bytes(Backend backend) {
+  if (backend != Backend::kCuda) return 0;
+  const auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(0);
+  return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void reset_peak_device_memory(Backend backend) {
+  if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(0);
 }
 
 Result<Backend> choose_backend(std::string_view wanted) {

@@ -5,6 +5,7 @@
 // libtorch in this header. A GPU is found at run time: the program is the same with and without one.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "base/error.h"
@@ -22,6 +23,13 @@ std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
 // Makes CUDA usable: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
 // nothing left out. Error (kCaller): what is missing. May be called again; one caller at a time.
 Result<void> open_cuda();
+
+// Returns when everything asked of the backend's device is done; at once on a processor.
+void wait_for(Backend backend);
+
+// The most that tensors took of the device's memory so far (since reset, where asked); 0 on a processor.
+std::int64_t peak_device_memory_bytes(Backend backend);
+void reset_peak_device_memory(Backend backend);
 
 // `wanted`: "cpu", "cuda" or "auto" (CUDA when open_cuda() succeeds). Error (kCaller): "cuda" that can't be had.
 Result<Backend> choose_backend(std::string_view wanted);

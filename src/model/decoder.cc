@@ -202,7 +202,7 @@ Result<Decoder> Decoder::filled(const DecoderConfig& config, ComputeType compute
 }
 
 Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
-                                      ComputeType compute) {
+                                      ComputeType compute, Backend backend) {
   std::map<std::string, torch::Tensor> given;
   for (const auto& [name, tensor] : tensors) given[name] = tensor;
   for (const auto& name : tensor_names(config)) {
@@ -222,7 +222,7 @@ Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<con
   }
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
-    Decoder decoder = allocate(config, compute);
+    Decoder decoder = allocate(config, compute, backend);
     for (auto& [name, tensor] : decoder.named_parameters()) {
       const torch::Tensor& source = given.at(name);
       RETORT_TRY(check_finite(source, name));

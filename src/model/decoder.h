@@ -93,7 +93,7 @@ class Decoder {
   // From tensors of any float type, half-split, named as tensor_names(config) says; copied. Error (kCaller): a name
   // missing, unknown, or of another shape, or a value that isn't finite.
   static Result<Decoder> from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
-                                      ComputeType compute);
+                                      ComputeType compute, Backend backend = Backend::kKernels);
 
   // Fresh weights: norms of one, biases of zero, matrices normal with a deviation of 0.02, those that write into the
   // hidden state (attn_output, ffn_down) divided by sqrt(2 layers) ("Language Models are Unsupervised Multitask

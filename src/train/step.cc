@@ -18,8 +18,11 @@ namespace {
 // Adds the time since the last lap to a phase.
 class Laps {
  public:
-  explicit Laps(const Clock& clock) : clock_(&clock), last_s_(clock.monotonic_s()) {}
+  // `waited_for`: whose work has to be done before a lap ends; the processor's has been anyway.
+  Laps(const Clock& clock, model::Backend waited_for)
+      : clock_(&clock), waited_for_(waited_for), last_s_(clock.monotonic_s()) {}
   void lap(double& phase_s) {
+    model::wait_for(waited_for_);
     const double now_s = clock_->monotonic_s();
     phase_s += now_s - last_s_;
     last_s_ = now_s;
@@ -27,6 +30,7 @@ class Laps {
 
  private:
   const Clock* clock_;
+  model::Backend waited_for_;
   double last_s_;
 };
 
@@ -211,7 +215,7 @@ void StepRunner::count(std::span<const MicroBatch> batches, Totals& totals) {
 void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep,
                             StepResult& result) {
   const bool backward = pass != Pass::kLoss;
-  Laps laps(clock_);
+  Laps laps(clock_, laps_wait_for_);
   const Batch batch = make_batch(micro_batch.rows);
   const TeacherSignal teacher = teacher_signal(micro_batch.source, micro_batch.rows, batch, keep);
   laps.lap(phases_.teacher_s);
@@ -323,14 +327,14 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
   }
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
-  Laps laps(clock_);
+  Laps laps(clock_, laps_wait_for_);
   optimiser_.zero_gradients();
   laps.lap(phases_.optimiser_s);
   const std::vector<MicroBatch> own = micro_batches_of(rows, ranks_.rank(), world, options_.micro_batch_tokens);
   for (std::size_t i = 0; i < own.size(); ++i) {
     accumulate(own[i], totals, i + 1 == own.size() ? Pass::kLastGradients : Pass::kGradients, true, result);
   }
-  laps = Laps(clock_);
+  laps = Laps(clock_, laps_wait_for_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()
     sharding_->begin_sums(blocks_.back(), parameters_.size());
     for (std::size_t layer = blocks_.size() - 1; layer-- > 0;)
