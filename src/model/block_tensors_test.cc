@@ -14,6 +14,10 @@
 namespace retort::model {
 namespace {
 
+// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
+// asks.
+const bool kCudaIsThere = static_cast<bool>(open_cuda());
+
 std::vector<DecoderConfig> families() {
   DecoderConfig llama;
   llama.layers = 2;
@@ -63,6 +67,13 @@ TokenBatch packed() {
   return {row(ids), row(positions), row(documents)};
 }
 
+// Of rows as packed(): none of padding, whose values are nobody's business.
+torch::Tensor incoming_gradient() {
+  torch::Tensor gradient = torch::randn({20, 32});
+  gradient.narrow(0, 11, 2).zero_();
+  return gradient;
+}
+
 double distance(const torch::Tensor& a, const torch::Tensor& b) {
   const torch::Tensor wide = a.to(torch::kFloat64);
   return (wide - b.to(torch::kCPU, torch::kFloat64)).norm().item<double>() / wide.norm().item<double>();
@@ -71,7 +82,7 @@ double distance(const torch::Tensor& a, const torch::Tensor& b) {
 // The processor, and a GPU where there is one.
 std::vector<Backend> tensor_backends() {
   std::vector<Backend> all = {Backend::kTensors};
-  if (open_cuda()) all.push_back(Backend::kCuda);
+  if (kCudaIsThere) all.push_back(Backend::kCuda);
   return all;
 }
 
@@ -99,7 +110,7 @@ void expect_gradients_of_the_kernels(Backend backend, ComputeType compute, doubl
     Decoder tensors = kernels.clone(compute, backend);
     torch::manual_seed(9);
     const torch::Tensor input = torch::randn({20, 32});
-    const torch::Tensor incoming = torch::randn({20, 32});
+    const torch::Tensor incoming = incoming_gradient();
     std::vector<std::map<std::string, torch::Tensor>> gradients;
     for (Decoder* decoder : {&kernels, &tensors}) {
       decoder->set_requires_grad(true);
@@ -136,7 +147,7 @@ void expect_adapters_of_the_kernels(Backend backend) {
     Decoder kernels = drawn(config, ComputeType::kFloat32);
     Decoder tensors = kernels.clone(ComputeType::kFloat32, backend);
     const torch::Tensor input = torch::randn({20, 32});
-    const torch::Tensor incoming = torch::randn({20, 32});
+    const torch::Tensor incoming = incoming_gradient();
     std::vector<std::map<std::string, torch::Tensor>> gradients;
     for (Decoder* decoder : {&kernels, &tensors}) {
       decoder->add_adapters({.rank = 3, .lora_alpha = 5}, 1);
@@ -205,8 +216,65 @@ TEST(BlockTensors, ContinueAsTheKernelsDo) {
   }
 }
 
+// The hidden states of prompts, of single tokens after them, of several after those, and of a prompt that comes later.
+std::vector<torch::Tensor> continued(const Decoder& decoder) {
+  std::vector<torch::Tensor> hidden;
+  std::vector<KeyValueCache> caches(3);
+  const auto extend = [&](const std::vector<std::int64_t>& counts, const std::vector<std::size_t>& which) {
+    std::vector<std::int32_t> ids;
+    std::vector<KeyValueCache*> own;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      for (std::int64_t j = 0; j < counts[i]; ++j) ids.push_back(static_cast<std::int32_t>((ids.size() * 11 + 3) % 50));
+      own.push_back(&caches[which[i]]);
+    }
+    hidden.push_back(decoder.extend(ids, counts, own).cpu());
+  };
+  extend({5, 9}, {0, 1});
+  for (int i = 0; i < 4; ++i) extend({1, 1}, {1, 0});
+  extend({3, 2}, {0, 1});
+  extend({1, 6, 1}, {0, 2, 1});
+  extend({1, 1, 1}, {2, 1, 0});
+  return hidden;
+}
+
+TEST(CudaKernels, ContinueAsTheProcessorDoes) {
+  if (!kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
+  for (const DecoderConfig& config : families()) {
+    const Decoder processor = drawn(config, ComputeType::kBFloat16);
+    const Decoder device = processor.clone(ComputeType::kBFloat16, Backend::kCuda);
+    ASSERT_TRUE(device.by_kernels());
+    const auto expected = continued(processor), got = continued(device);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_LT(distance(expected[i], got[i]), 2e-2) << config.architecture << " window " << config.window << " " << i;
+    }
+  }
+}
+
+// Wide heads, many heads a key, rows that aren't multiples of a warp's reach: against FP32 on the processor.
+TEST(CudaKernels, TakeTheShapesOfRealModels) {
+  if (!kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
+  for (const std::int64_t head_dim : {64, 80, 128, 256}) {
+    DecoderConfig config = families()[2];  // with norms of heads
+    config.qkv_bias = true;
+    config.head_dim = head_dim;
+    config.heads = 6;
+    config.kv_heads = head_dim == 64 ? 1 : 2;
+    config.hidden = 328;
+    config.intermediate = 1000;
+    const Decoder processor = drawn(config, ComputeType::kFloat32);
+    const Decoder device = processor.clone(ComputeType::kBFloat16, Backend::kCuda);
+    ASSERT_TRUE(device.by_kernels());
+    const Decoder rounded = processor.clone(ComputeType::kBFloat16);
+    const auto exact = continued(processor), on_processor = continued(rounded), on_device = continued(device);
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      // No farther from FP32 than the processor's BF16 is, but for chance.
+      EXPECT_LT(distance(exact[i], on_device[i]), 1.5 * distance(exact[i], on_processor[i]) + 1e-3) << head_dim;
+    }
+  }
+}
+
 TEST(Backend, SaysWhatIsMissingForCuda) {
-  if (open_cuda()) GTEST_SKIP() << "there is a CUDA device";
+  if (kCudaIsThere) GTEST_SKIP() << "there is a CUDA device";
   const auto wanted = choose_backend("cuda");
   ASSERT_FALSE(wanted);
   EXPECT_NE(wanted.error().message.find("CUDA"), std::string::npos);

@@ -20,9 +20,13 @@ namespace {
 
 constexpr std::int64_t kVocabulary = 67;
 
+// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
+// asks.
+const bool kCudaIsThere = static_cast<bool>(model::open_cuda());
+
 std::vector<model::Backend> tensor_backends() {
   std::vector<model::Backend> all = {model::Backend::kTensors};
-  if (model::open_cuda()) all.push_back(model::Backend::kCuda);
+  if (kCudaIsThere) all.push_back(model::Backend::kCuda);
   return all;
 }
 

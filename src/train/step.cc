@@ -227,6 +227,10 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
   std::vector<at::Tensor> inputs(layers + 1);  // the last is the final norm's
   std::vector<at::Tensor> outputs(layers);
   std::vector<at::Tensor> hidden_state_gradients(layers);
+  at::Tensor counted;  // for those
+  if (!teacher.layers.empty()) {
+    counted = batch.tokens.documents.view({-1, 1}).ge(0).to(student_.device(), at::kFloat);
+  }
   {
     const torch::NoGradGuard no_gradient;
     inputs[0] = student_.embed(ids);
@@ -240,8 +244,8 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     if (!backward) inputs[layer].reset();
     if (layer >= teacher.layers.size()) continue;
     hidden_state_gradients[layer] =
-        hidden_state_gradient(inputs[layer + 1], teacher.layers[layer], options_.hidden_state_weight, totals.tokens,
-                              result.hidden_state_error);
+        hidden_state_gradient(inputs[layer + 1], teacher.layers[layer], counted, options_.hidden_state_weight,
+                              totals.tokens, result.hidden_state_error);
   }
   inputs[layers].set_requires_grad(backward);
   const at::Tensor hidden = student_.apply_final_norm(inputs[layers]);
@@ -308,8 +312,16 @@ StepResult StepRunner::alone(const StepRows& rows, std::int64_t micro_batch_toke
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
   for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, false, result);
+  take_late_sums(result);
   finish(totals, result);
   return result;
+}
+
+void StepRunner::take_late_sums(StepResult& result) {
+  result.sums += objective_.take_sums(RowSource::kData);
+  const LossSums rollouts = objective_.take_sums(RowSource::kRollouts);
+  result.sums += rollouts;
+  result.rollouts += rollouts;
 }
 
 StepResult StepRunner::gradients(const StepRows& rows, std::int64_t micro_batch_tokens) {
@@ -341,6 +353,7 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
       sharding_->begin_sums(blocks_[layer], blocks_[layer + 1]);
     sharding_->begin_sums(0, blocks_[0]);
   }
+  take_late_sums(result);
   std::vector<double> figures = {result.hidden_state_error};
   for (const LossSums* sums : {&result.sums, &result.rollouts}) {
     for (const double figure :

@@ -158,6 +158,8 @@ class StepRunner {
   void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep, StepResult& result);
   void add_weights(const model::Decoder& student);  // as the optimiser's parameters
   void add_adapters();
+  // The sums that a GPU still owed: see Objective::take_sums().
+  void take_late_sums(StepResult& result);
   void finish(const Totals& totals, StepResult& result) const;  // sums become means
   void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
