@@ -248,21 +248,37 @@ float rounded_by_chance(double weight, Random& random) {
 
 }  // namespace
 
+std::vector<SignalSlot> take_likeliest(std::span<const TokenId> likeliest, std::span<const float> probabilities,
+                                       double sum, Random& random) {
+  std::vector<SignalSlot> taken;
+  const std::size_t slots = likeliest.size();
+  // A token is taken for itself while its probability is at least its fair share of what is left.
+  for (std::size_t i = 0; i < slots; ++i) {
+    const auto p = static_cast<double>(probabilities[i]);
+    if (p * static_cast<double>(slots - i) < sum) break;
+    sum -= p;
+    taken.push_back({likeliest[i], rounded_by_chance(p, random)});
+  }
+  return taken;
+}
+
+SignalSlot drawn_slot(TokenId id, double threshold, Random& random) {
+  return {id, rounded_by_chance(threshold, random)};
+}
+
 std::vector<SignalSlot> draw_slots(std::span<const float> probabilities, std::size_t slots, Random& random) {
   RETORT_CHECK(slots > 0 && slots <= probabilities.size());
-  const std::vector<std::size_t> likeliest = largest_places(probabilities, slots);
+  std::vector<TokenId> likeliest;
+  std::vector<float> theirs;
+  for (const std::size_t place : largest_places(probabilities, slots)) {
+    likeliest.push_back(static_cast<TokenId>(place));
+    theirs.push_back(probabilities[place]);
+  }
   double rest = 0;
   for (const float p : probabilities) rest += static_cast<double>(p);
-  std::vector<SignalSlot> result;
+  std::vector<SignalSlot> result = take_likeliest(likeliest, theirs, rest, random);
   std::vector<std::size_t> taken;
-  // A token is taken for itself while its probability is at least its fair share of what is left.
-  for (const std::size_t place : likeliest) {
-    const auto p = static_cast<double>(probabilities[place]);
-    if (p * static_cast<double>(slots - taken.size()) < rest) break;
-    rest -= p;
-    taken.push_back(place);
-    result.push_back({static_cast<TokenId>(place), rounded_by_chance(p, random)});
-  }
+  for (const SignalSlot& slot : result) taken.push_back(static_cast<std::size_t>(slot.id));
   std::ranges::sort(taken);
   // What is left anew, without the cancellation of the difference.
   rest = 0;
@@ -283,17 +299,19 @@ std::vector<SignalSlot> draw_slots(std::span<const float> probabilities, std::si
     sum += static_cast<double>(probabilities[i]);
     if (sum <= mark) continue;
     mark += threshold;
-    result.push_back({static_cast<TokenId>(i), rounded_by_chance(threshold, random)});
+    result.push_back(drawn_slot(static_cast<TokenId>(i), threshold, random));
   }
   result.resize(slots);  // a slot that rounding, or a distribution of fewer tokens, left over has weight 0
   return result;
 }
 
+SignalSlot top_slot(TokenId id, float probability) { return {id, std::floor(probability * kUnits) / kUnits}; }
+
 std::vector<SignalSlot> top_slots(std::span<const float> probabilities, std::size_t slots) {
   RETORT_CHECK(slots > 0 && slots <= probabilities.size());
   std::vector<SignalSlot> result;
   for (const std::size_t place : largest_places(probabilities, slots)) {
-    result.push_back({static_cast<TokenId>(place), std::floor(probabilities[place] * kUnits) / kUnits});
+    result.push_back(top_slot(static_cast<TokenId>(place), probabilities[place]));
   }
   return result;
 }

@@ -90,8 +90,17 @@ class SignalFile {
 // rounded to 65,535ths by chance, so that rounding has no bias either. `probabilities` sum to 1 up to rounding.
 std::vector<SignalSlot> draw_slots(std::span<const float> probabilities, std::size_t slots, Random& random);
 
+// The parts of it, for a distribution that lies elsewhere (train/signal_tensors.h). First those of the `slots`
+// likeliest tokens (largest first; all of them are given) that are taken for themselves, a beginning of them; `sum` is
+// of all probabilities. Then random.uniform() is the comb's shift, and each token that a tooth hits becomes a
+// drawn_slot().
+std::vector<SignalSlot> take_likeliest(std::span<const TokenId> likeliest, std::span<const float> probabilities,
+                                       double sum, Random& random);
+SignalSlot drawn_slot(TokenId id, double threshold, Random& random);
+
 // The likeliest tokens, likeliest first, with their probabilities rounded down.
 std::vector<SignalSlot> top_slots(std::span<const float> probabilities, std::size_t slots);
+SignalSlot top_slot(TokenId id, float probability);
 
 // ---- bytes; for SignalFile and SignalWriter ----
 std::string header_bytes(const SignalHeader& header);  // kSignalHeaderBytes

@@ -5,6 +5,7 @@
 #include <link.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -13,6 +14,11 @@
 namespace retort::model {
 
 namespace {
+
+class Quiet final : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning& /*warning*/) override {}
+};
 
 constexpr const char* kLibrary = "libtorch_cuda.so";
 
@@ -36,6 +42,8 @@ std::string_view name_of(Backend backend) {
 }
 
 Result<void> open_cuda() {
+  // Before the library is there: what cuBLAS needs to give the same bits every time.
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   const std::filesystem::path library = std::filesystem::path(torch_library_folder()) / kLibrary;
   // Asked of libtorch only once its CUDA part is there: it remembers a "no".
   if (dlopen(kLibrary, RTLD_NOW | RTLD_NOLOAD) == nullptr) {
@@ -52,6 +60,12 @@ Result<void> open_cuda() {
   if (!torch::cuda::is_available()) {
     return caller_error("libtorch sees no CUDA device. Check the driver, and CUDA_VISIBLE_DEVICES.");
   }
+  // A training that was stopped goes on as if it hadn't been: sums have one order, at the price of some speed.
+  at::globalContext().setDeterministicAlgorithms(true, true);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+  // What has no such order (none of what a training depends on) would say so on standard error.
+  static Quiet quiet;
+  c10::WarningUtils::set_warning_handler(&quiet);
   return {};
 }
 

@@ -24,7 +24,7 @@ std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
 // Where libtorch's own libraries lie; empty when that can't be told.
 std::string torch_library_folder();
 
-// Makes CUDA usable: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
+// Makes CUDA usable, and its results the same every time: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
 // nothing left out. Error (kCaller): what is missing. May be called again; one caller at a time.
 Result<void> open_cuda();
 

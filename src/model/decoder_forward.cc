@@ -33,9 +33,10 @@ void set_starts(Decoder::Layout& layout, std::int64_t rows, torch::Device device
 
 void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies,
                   double magnitude, torch::Device device) {
-  const torch::Tensor angles = positions.to(torch::kFloat64).unsqueeze(1) * inverse_frequencies;
-  layout.cosine = angles.cos().mul_(magnitude).to(torch::kFloat32).contiguous().to(device);
-  layout.sine = angles.sin().mul_(magnitude).to(torch::kFloat32).contiguous().to(device);
+  // Where they are wanted: on a processor they would take longer than a GPU takes for a layer.
+  const torch::Tensor angles = positions.to(device).to(torch::kFloat64).unsqueeze(1) * inverse_frequencies.to(device);
+  layout.cosine = angles.cos().mul_(magnitude).to(torch::kFloat32).contiguous();
+  layout.sine = angles.sin().mul_(magnitude).to(torch::kFloat32).contiguous();
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ Result<void> write_peft_adapter(const std::filesystem::path& folder, const Adapt
   SafetensorsWriter writer(std::map<std::string, std::string>{{"format", "pt"}});
   for (const auto& [name, tensor] : tensors) {
     RETORT_CHECK(tensor.scalar_type() == torch::kFloat32 && tensor.is_contiguous());
-    writer.add(peft_name(name), StoredType::kF32, tensor.sizes().vec(), [tensor = tensor] {
+    writer.add(peft_name(name), StoredType::kF32, tensor.sizes().vec(), [tensor = tensor.cpu()] {
       return std::as_bytes(
           std::span<const float>(tensor.const_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())));
     });

@@ -14,6 +14,7 @@
 #include "dataset/signal_writer.h"
 #include "model/decoder.h"
 #include "train/batch.h"
+#include "train/signal_tensors.h"
 #include "train/step_plan.h"
 
 namespace retort::train {
@@ -41,6 +42,11 @@ std::vector<dataset::SignalRow> score(const at::Tensor& logits, std::int64_t fir
   at::Tensor p = log_p.exp();
   // 0 log 0 = 0, where a logit is -inf.
   at::Tensor entropy = -(p * log_p.clamp_min(-1e4)).sum(1);
+  if (!logits.is_cpu()) {
+    finite = (log_z.isfinite() & entropy.isfinite()).all().item<bool>();
+    if (!finite) return std::vector<dataset::SignalRow>(static_cast<std::size_t>(p.size(0)));
+    return signal_rows_by_tensors(p, log_z, entropy, first, header);
+  }
   for (at::Tensor* rows_here : {&log_z, &p, &entropy}) *rows_here = rows_here->cpu().contiguous();
   const float* probabilities = p.const_data_ptr<float>();
   const float* log_zs = log_z.const_data_ptr<float>();

@@ -22,7 +22,7 @@ void merge_adapters(std::span<const model::NamedTensor> weights, std::span<const
     if (a == by_name.end()) continue;
     RETORT_CHECK(tensor.scalar_type() == at::kFloat);
     at::Tensor weight = tensor.detach();
-    weight.addmm_(by_name.at(name + ".lora_b"), a->second, 1, scale);
+    weight.addmm_(by_name.at(name + ".lora_b").to(weight.device()), a->second.to(weight.device()), 1, scale);
   }
 }
 
@@ -32,7 +32,7 @@ bool are_weights_of(const model::Decoder& student, std::span<const model::NamedT
   if (own.size() != weights.size()) return false;
   for (std::size_t i = 0; i < own.size(); ++i) {
     if (own[i].name != weights[i].name) return false;
-    if (!at::equal(own[i].tensor, weights[i].tensor.to(own[i].tensor.scalar_type()))) return false;
+    if (!at::equal(own[i].tensor, weights[i].tensor.to(own[i].tensor.options()))) return false;
   }
   return true;
 }

@@ -98,7 +98,7 @@ class MovedWeights {
  private:
   // Up or down to BF16 by chance, right on average: rounded to the nearest, most weights would not move at all.
   at::Tensor rounded(const at::Tensor& values) {
-    const at::Tensor chance = at::randint(0, 1 << 16, values.sizes(), generator_, at::kInt);
+    const at::Tensor chance = at::randint(0, 1 << 16, values.sizes(), generator_, at::kInt).to(values.device());
     return values.view(at::kInt).add(chance).bitwise_and_(~0xFFFF).view(at::kFloat);
   }
   at::Generator generator_ = at::make_generator<at::CPUGeneratorImpl>(1);
