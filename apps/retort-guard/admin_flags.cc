@@ -91,7 +91,7 @@ Result<CallersPlace> callers_place(const AdminFlags& flags) {
   }
   CallersPlace place;
   place.paths = callers::RegistryPaths::in(std::filesystem::path(flags.config).parent_path() / options.path);
-  RETORT_ASSIGN(place.rule.threshold, callers::Percent::parse(options.listed_from));
+  RETORT_ASSIGN(place.rule.threshold, callers::Percent::parse(options.listed_from.text));
   place.rule.or_more = options.or_more;
   return place;
 }

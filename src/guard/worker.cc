@@ -5,6 +5,14 @@
 #include "guard/passage.h"
 
 namespace retort::guard {
+namespace {
+
+net::Resend resend_of(const std::string& name) {
+  if (name == "nothing") return net::Resend::kNothing;
+  return name == "idempotent" ? net::Resend::kIdempotent : net::Resend::kAnything;
+}
+
+}  // namespace
 
 Worker::Worker(GuardState& state, std::uint64_t seed)
     : state_(state), admitter_(state, seed), thread_(std::make_shared<net::NetworkThread>()) {}
@@ -36,12 +44,13 @@ Worker::~Worker() {
 }
 
 net::UpstreamPool* Worker::pool(const Upstream& upstream) {
-  const std::string place = upstream.options.url + "\n" + upstream.options.authorities;
+  const std::string place = upstream.options.url + "\n" + upstream.options.authorities + "\n" + upstream.options.resend;
   auto& pool = pools_[place];
   if (!pool) {
     net::UpstreamOptions options;
     options.origin = upstream.origin;
     options.authorities = upstream.options.authorities;
+    options.resend = resend_of(upstream.options.resend);
     auto made = net::UpstreamPool::create(std::move(options), thread_);
     if (!made) {
       state_.log(made.error().message);
