@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "guard/summary.h"
 #include "guard/worker.h"
+#include "policy/price.h"
 
 namespace retort::guard {
 namespace {
@@ -115,7 +116,10 @@ net::HttpRequest Passage::upstream_request() const {
   sent.path = request_.path;
   sent.query = request_.query;
   for (const net::Headers::Field& field : request_.headers.fields()) {
-    if (!stays_here(to_lower_ascii(field.name))) sent.headers.add(field.name, field.value);
+    const std::string name = to_lower_ascii(field.name);
+    // Of a part of a file nobody could say what is in it.
+    const bool part = (name == "range" || name == "if-range") && hides_in_results();
+    if (!part && !stays_here(name)) sent.headers.add(field.name, field.value);
   }
   // What is to be metered must be readable.
   sent.headers.add("Accept-Encoding", "identity");
@@ -149,7 +153,7 @@ void Passage::on_head(net::HttpResponse head) {
   // Answers that the provider kept are shown as those it makes.
   answered_as_ = operation_of_answer();
   const bool generated = answered_as_.has_value();
-  if (generated && is_compressed(head.headers)) {
+  if ((generated || hides_in_results()) && is_compressed(head.headers)) {
     call_->cancel();
     fail("it compressed its answer, which it was asked not to", evidence::Ended::kUpstreamFailed, 502);
     return;
@@ -157,7 +161,8 @@ void Passage::on_head(net::HttpResponse head) {
   head_ = std::move(head);
   const bool whole_models =
       admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
-  if (generated || whole_models) {
+  const bool uploaded = admission_.batch && admission_.batch->upload;
+  if (generated || whole_models || uploaded) {
     how_ = generated && head_.status < 300 && is_stream(head_.headers) ? How::kStreamed : How::kCollected;
   }
   if (generated) {
@@ -173,6 +178,20 @@ void Passage::on_head(net::HttpResponse head) {
     }
     answer_ = std::make_unique<api::AnswerStream>(*answered_as_, admission_.facts ? admission_.facts->prompt_bytes : 0,
                                                   std::move(edits), worker_.reader());
+  }
+  if (hides_in_results() && head_.status < 300) {
+    how_ = How::kLines;
+    api::AnswerEdits edits;
+    edits.strip_reasoning = admission_.decision.strip_reasoning;
+    edits.strip_logprobs = admission_.decision.strip_logprobs;
+    // Results come without the conversations that their blobs would be bound to.
+    if (admission_.in_force->sealer) edits.seal = [](std::string_view) { return std::string(); };
+    // Said at the head, before anybody knows whether there is any.
+    auto& withheld = admission_.decision.withheld;
+    if (edits.strip_reasoning) withheld.emplace_back("reasoning");
+    if (edits.strip_logprobs) withheld.emplace_back("logprobs");
+    if (edits.seal) withheld.emplace_back("reasoning_blobs");
+    lines_ = std::make_unique<ResultLines>(std::move(edits), worker_.reader());
   }
   if (how_ == How::kCollected) return;
   net::HttpResponse first;
@@ -202,10 +221,14 @@ void Passage::on_body(std::string_view piece) {
     send_on(std::string(piece));
     return;
   }
-  Result<std::string> events = answer_->feed(piece);
+  Result<std::string> events = how_ == How::kLines ? lines_->feed(piece) : answer_->feed(piece);
   if (!events) {
     call_->cancel();
     fail(events.error().message, evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
+  if (how_ == How::kLines) {
+    if (!events->empty()) send_on(std::move(*events));
     return;
   }
   if (hides_something() && answer_->unreadable() > 0) {
@@ -286,7 +309,7 @@ void Passage::send_on(std::string piece) {
 
 std::optional<api::Operation> Passage::operation_of_answer() const {
   const Operation operation = admission_.route.operation;
-  if (api::generates(operation)) return operation;
+  if (api::generates(operation) || operation == Operation::kEmbeddings) return operation;
   if (operation != Operation::kStored) return std::nullopt;
   return request_.path.starts_with("/v1/responses") ? Operation::kResponses : Operation::kChat;
 }
@@ -296,7 +319,35 @@ bool Passage::hides_something() const {
          admission_.in_force->sealer != nullptr;
 }
 
+bool Passage::hides_in_results() const {
+  const bool openai = admission_.route.operation == Operation::kFiles && request_.path.ends_with("/content");
+  const bool anthropic = admission_.route.operation == Operation::kBatches && request_.path.ends_with("/results");
+  return (openai || anthropic) && hides_something();
+}
+
+// A batch may be made of it from now on.
+void Passage::keep_batch_file() {
+  if (head_.status >= 300) return;
+  const Json file = Json::parse(collected_, nullptr, false);
+  const auto id = file.is_object() ? file.find("id") : file.end();
+  if (id == file.end() || !id->is_string()) return;
+  const Batch& batch = *admission_.batch;
+  const auto kept = state_.batch_files->keep(
+      id->get<std::string>(), {admission_.account, batch.path, batch.requests, batch.worst}, state_.clock.unix_ms());
+  if (!kept) state_.log(kept.error().message);
+}
+
+// Its answers come later and elsewhere: what it may cost is what it costs, once upstream took it or may have.
+policy::NanoUsd Passage::cost_of_batch() const {
+  if (!admission_.batch || admission_.batch->upload || unsent_ || head_.status >= 300) return 0;
+  return admission_.reservation.worst();
+}
+
 std::string Passage::collected_answer() {
+  if (!answer_ && admission_.batch) {
+    keep_batch_file();
+    return std::move(collected_);
+  }
   if (admission_.route.operation == Operation::kModels) {
     Json listing = Json::parse(collected_, nullptr, false);
     if (head_.status != 200 || !listing.is_object() || !listing.contains("data") || !listing["data"].is_array()) {
@@ -356,6 +407,10 @@ void Passage::on_end() {
     upstream_done_ = true;
     return;
   }
+  if (how_ == How::kLines) {
+    std::string rest = lines_->end();
+    if (!rest.empty()) send_on(std::move(rest));
+  }
   if (how_ == How::kStreamed) {
     std::string rest = answer_->end();
     if (!rest.empty()) send_on(std::move(rest));
@@ -382,6 +437,7 @@ void Passage::on_trouble(net::Trouble trouble, const std::string& text) {
     on_end();
     return;
   }
+  unsent_ = trouble == net::Trouble::kConnect || trouble == net::Trouble::kTls;
   const bool late = trouble == net::Trouble::kTimeout;
   fail(text, late ? evidence::Ended::kTimedOut : evidence::Ended::kUpstreamFailed, late ? 504 : 502);
 }
@@ -461,10 +517,9 @@ bool Passage::settle_and_record(evidence::Ended ended, int status) {
   if (answer_) facts = answer_->facts();
   // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.
   const bool billed = answer_ != nullptr && admission_.facts && head_.status < 300;
-  policy::NanoUsd cost = 0;
+  policy::NanoUsd cost = cost_of_batch();
   if (billed && admission_.price != nullptr) {
-    cost = facts.usage.input * policy::token_price(admission_.price->input_per_mtok) +
-           facts.usage.output * policy::token_price(admission_.price->output_per_mtok);
+    cost = policy::cost_of(*admission_.price, facts.usage);
   }
   const std::int64_t tokens = billed ? facts.usage.input + facts.usage.output : 0;
   const policy::NanoUsd over = admission_.reservation.settle(tokens, cost);

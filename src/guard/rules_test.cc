@@ -60,6 +60,12 @@ TEST_F(RulesTest, TakesPercentAsWrittenInQuotesOrNot) {
             callers::Percent::whole(50));
 }
 
+TEST_F(RulesTest, APriceMayBeNothing) {
+  const auto rules = load(std::string(kSmall) + "prices: {embedder: {input_per_mtok: 1, output_per_mtok: 0}}");
+  ASSERT_TRUE(rules) << rules.error().message;
+  EXPECT_EQ((*rules)->price_of("embedder")->output_per_mtok, 0);
+}
+
 TEST_F(RulesTest, SaysWhatIsWrong) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"", "upstreams"},
