@@ -1,7 +1,7 @@
 """`retort-guard` when the world goes wrong: killed at random, reloaded under load, its disk full, its lists damaged, its
 upstream and its callers behaving badly.
 
-RETORT_TEST_SEED (default 1) and RETORT_TEST_KILLS (default 6) choose the run."""
+RETORT_TEST_SEED (default 1), RETORT_TEST_KILLS (default 6) and RETORT_TEST_RELOADS (default 100) choose the run."""
 
 import gzip
 import http.client
@@ -20,6 +20,7 @@ from scripted_upstream import CHAT_TEXT, STREAMS, ScriptedUpstream
 
 SEED = int(os.environ.get("RETORT_TEST_SEED", "1"))
 KILLS = int(os.environ.get("RETORT_TEST_KILLS", "6"))
+RELOADS = int(os.environ.get("RETORT_TEST_RELOADS", "100"))
 CHAT = {"model": "small", "messages": [{"role": "user", "content": "What is two and two?"}], "max_tokens": 10}
 COST = 11 * 0.001 + 7 * 0.002
 GUARD_YAML = """
@@ -116,7 +117,7 @@ def check_killed(checks, folder, upstream, key):
 def check_reloads(checks, folder, upstream, key):
     with Guard(folder) as guard:
         callers = Callers(guard, key, 8)
-        for number in range(100):
+        for number in range(RELOADS):
             text = (folder / "guard.yaml").read_text()
             (folder / "guard.yaml").write_text(text + f"# {number}\n")
             status, answer = guard.admin("POST", "/admin/reload")
