@@ -82,7 +82,8 @@ void append_texts(const std::vector<TextFacts>& texts, std::string& out) {
     JsonText json(out);
     json.number("bytes", texts[i].bytes);
     json.text("name", texts[i].name);
-    if (texts[i].sketch) json.text("sketch", texts[i].sketch->text());
+    // Base64 needs no escapes.
+    if (texts[i].sketch) ((json.member("sketch") += '"') += texts[i].sketch->text()) += '"';
     json.number("words", texts[i].words);
     json.end();
   }
