@@ -146,8 +146,8 @@ std::string GuardState::prometheus() const {
   if (!shared) return text;
   const sharing::SharedLimits::Standing standing = shared->standing();
   const auto gauge = [&](const std::string& name, const std::string& help, const std::string& value) {
-    text += "# HELP retort_guard_" + name + " " + help + "\n# TYPE retort_guard_" + name + " gauge\nretort_guard_" + name +
-            " " + value + "\n";
+    text += "# HELP retort_guard_" + name + " " + help + "\n# TYPE retort_guard_" + name + " gauge\nretort_guard_" +
+            name + " " + value + "\n";
   };
   gauge("redis_connected", "Whether Redis answered when it was asked last.", standing.connected ? "1" : "0");
   gauge("redis_leases", "Budgets that this guard has a share of.", std::to_string(standing.leases));

@@ -547,6 +547,8 @@ bool Passage::settle_and_record(evidence::Ended ended, int status) {
   record.finish = facts.finish;
   if (billed) {
     record.input_tokens = facts.usage.input;
+    record.cached_tokens = facts.usage.cached;
+    record.cache_written_tokens = facts.usage.cache_written;
     record.output_tokens = facts.usage.output;
     record.reasoning_tokens = facts.usage.reasoning;
   }

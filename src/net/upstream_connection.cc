@@ -97,6 +97,7 @@ void UpstreamConnection::ask(Asking asking) {
   body_ = std::move(asking.body);
   head_only_ = asking.head_only;
   may_resend_ = asking.may_resend && state_ == State::kIdle;
+  again_ = asking.again;
   sent_ = 0;
   sent_all_ = false;
   head_told_ = false;
@@ -246,7 +247,8 @@ bool UpstreamConnection::asked_again(const boost::system::error_code& error) {
                       error == asio::error::broken_pipe || error == asio::ssl::error::stream_truncated;
   if (!may_resend_ || !closed || !listener_ || pool_->closed) return false;
   // Copies: what is being written may still point into these.
-  Asking again{head_, body_, head_only_, false, std::exchange(listener_, nullptr), std::exchange(place_, nullptr)};
+  Asking again{
+      head_, body_, head_only_, false, true, std::exchange(listener_, nullptr), std::exchange(place_, nullptr)};
   close();
   UpstreamPool::Inside::connect(pool_)->ask(std::move(again));
   return true;
@@ -318,6 +320,8 @@ void UpstreamConnection::done() {
 }
 
 void UpstreamConnection::fail(Trouble trouble, const std::string& text) {
+  // The server may have it from the first time: not what it means when nothing could be sent.
+  if (again_ && (trouble == Trouble::kConnect || trouble == Trouble::kTls)) trouble = Trouble::kCut;
   const auto listener = std::exchange(listener_, nullptr);
   close();
   if (listener) listener->on_trouble(trouble, text);

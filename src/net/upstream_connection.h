@@ -33,6 +33,7 @@ struct Asking {
   std::string body;
   bool head_only = false;
   bool may_resend = false;
+  bool again = false;  // it went out once before
   std::shared_ptr<UpstreamListener> listener;
   std::shared_ptr<Asked> place;
 };
@@ -98,6 +99,7 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   bool paused_ = false;
   bool sent_all_ = false;
   bool head_only_ = false;
+  bool again_ = false;
   bool may_resend_ = false;  // a kept connection, and nothing of an answer has come
   bool head_told_ = false;
   bool surplus_ = false;  // bytes came after the answer's end

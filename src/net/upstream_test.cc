@@ -52,6 +52,8 @@ class TellingServer {
   }
   TellingServer(const TellingServer&) = delete;
   TellingServer& operator=(const TellingServer&) = delete;
+  // Nobody connects any more. While an answer is still to be given: nothing waits for a connection then.
+  void close_listener() { ::shutdown(listening_, SHUT_RDWR); }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
 
   std::uint16_t port = 0;
@@ -256,6 +258,18 @@ TEST_F(UpstreamTest, NothingElseIsSentTwice) {
     EXPECT_EQ(server.heard.size(), told.heard);
     TearDown();
   }
+}
+
+TEST_F(UpstreamTest, WhatWasSentOnceIsNeverSaidToBeUnsent) {
+  UpstreamOptions anything;
+  anything.resend = Resend::kAnything;
+  auto server = std::make_unique<TellingServer>(
+      std::vector<TellingServer::Answer>{{std::string(kSized)}, {"", true}});  // and then it is gone
+  open(server->url(), anything);
+  ask(post("{}"));
+  server->close_listener();
+  const auto heard = ask(post("{}"));
+  EXPECT_EQ(heard->ended, name_of(Trouble::kCut)) << heard->sentence;
 }
 
 TEST_F(UpstreamTest, ABodyWithoutALengthEndsWithTheConnection) {
