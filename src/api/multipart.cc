@@ -70,6 +70,10 @@ Result<std::string> boundary_of(std::string_view content_type) {
   RETORT_ASSIGN(const Parameters read, parameters_of(content_type));
   const std::string* boundary = read.find("boundary");
   if (read.kind != "multipart/form-data" || boundary == nullptr) return malformed("its content type is another");
+  // "boundary*" and its like are read by some.
+  for (const auto& [name, value] : read.all) {
+    if (name != "boundary" && name != "charset") return malformed("its content type has the parameter '" + name + "'");
+  }
   const bool plain = std::all_of(boundary->begin(), boundary->end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            std::string_view("'()+_,-./:=?").find(c) != std::string_view::npos;
@@ -91,12 +95,19 @@ Result<void> read_part_head(std::string_view head, FormPart& part) {
     }
     const std::string name = to_lower_ascii(line.substr(0, colon));
     if (name == "content-transfer-encoding") return malformed("a part is encoded");
+    if (name == "content-type" && to_lower_ascii(trim(line.substr(colon + 1))).starts_with("multipart/")) {
+      return malformed("a part is a form of its own");
+    }
     if (name != "content-disposition") continue;
     RETORT_ASSIGN(const Parameters read, parameters_of(line.substr(colon + 1)));
     const std::string* own = read.find("name");
-    if (named || read.kind != "form-data" || own == nullptr || read.find("name*") != nullptr) {
+    const bool known = std::all_of(read.all.begin(), read.all.end(), [](const auto& one) {
+      return one.first == "name" || one.first == "filename" || one.first == "filename*";
+    });
+    if (named || read.kind != "form-data" || own == nullptr || !known) {
       return malformed("a part has no name, or several");
     }
+    if (*own == "_charset_") return malformed("it names another encoding");
     named = true;
     part.name = *own;
     part.file = read.find("filename") != nullptr || read.find("filename*") != nullptr;

@@ -48,14 +48,20 @@ TEST(Multipart, RefusesWhatCouldBeReadInTwoWays) {
       {"--xYz\r\nContent-Disposition: form-data;\r\n name=a\r\n\r\n\r\n" + end, "several"},
       {"--xYz\r\nContent-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\n\r\n" + end,
        "encoded"},
+      {"--xYz\r\nContent-Disposition: form-data; name=a\r\nContent-Type: Multipart/mixed; boundary=q\r\n\r\n\r\n" + end,
+       "form of its own"},
+      {"--xYz\r\nContent-Disposition: form-data; name=a; name*0=b\r\n\r\n\r\n" + end, "several"},
+      {"--xYz\r\nContent-Disposition: form-data; name=_charset_\r\n\r\nutf-7\r\n" + end, "encoding"},
   };
   for (const auto& [body, part] : cases) {
     const auto refused = read_form(kType, body);
     ASSERT_FALSE(refused) << body;
     EXPECT_THAT(refused.error().message, HasSubstr(part)) << body;
   }
-  for (const char* type : {"multipart/form-data", "application/json", "multipart/mixed; boundary=xYz",
-                           "multipart/form-data; boundary=xYz; boundary=a", "multipart/form-data; boundary=\"x Yz\""}) {
+  for (const char* type :
+       {"multipart/form-data", "application/json", "multipart/mixed; boundary=xYz",
+        "multipart/form-data; boundary=xYz; boundary=a", "multipart/form-data; boundary=xYz; boundary*=utf-8''a",
+        "multipart/form-data; boundary=\"x Yz\""}) {
     EXPECT_FALSE(read_form(type, kPurpose + end)) << type;
   }
 }

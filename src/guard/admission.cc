@@ -262,8 +262,12 @@ struct Admitter::Pass {
       return refuse(refusal.status, refusal.code, refusal.rule, refusal.sentence);
     };
     if (upload) {
-      const auto type = request.headers.find("content-type");
-      auto look = look_into_upload(type ? *type : std::string_view(), request.body, terms);
+      // Of two the provider may take the other one, and read another form.
+      std::vector<std::string_view> types;
+      for (const net::Headers::Field& field : request.headers.fields()) {
+        if (to_lower_ascii(field.name) == "content-type") types.emplace_back(field.value);
+      }
+      auto look = look_into_upload(types.size() == 1 ? types.front() : std::string_view(), request.body, terms);
       if (!look) return judged(look.error());
       return !*look || take(std::move(**look), true);
     }

@@ -1,6 +1,7 @@
 """Batches through `retort-guard`: each request of an uploaded file or an inline list is judged, what they may cost is reserved, and
 results hold no more than single answers do. What accounts spend is counted, with limits or without."""
 
+import http.client
 import json
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,15 @@ def check_uploads(checks, guard, upstream, keys):
     status, _, data = upload(guard, keys["acme"], [line(1), line(2, model="secret")])
     checks.check("a model without a price is taken, and counts as without a bound", status == 200, (status, data))
     checks.check("so that no batch is made of it", create(guard, keys["acme"], "file-1")[0] == 403)
+    connection = http.client.HTTPConnection("127.0.0.1", guard.port, timeout=30)
+    connection.putrequest("POST", "/v1/files")
+    body = form([line(1)])
+    for field in (("Authorization", f"Bearer {keys['acme']}"), ("Content-Type", "multipart/form-data; boundary=b0"),
+                  ("Content-Type", "multipart/form-data; boundary=other"), ("Content-Length", str(len(body)))):
+        connection.putheader(*field)
+    connection.endheaders(body)
+    checks.check("a form with two boundaries is refused", connection.getresponse().status == 400)
+    connection.close()
     unbounded = json.loads(line(2))
     del unbounded["body"]["max_tokens"]
     status, headers, data = upload(guard, keys["acme"], [line(1), json.dumps(unbounded)])
