@@ -508,9 +508,16 @@ struct Admitter::Pass {
       prompt += text;
     }
     const std::array<evidence::NamedText, 1> named = {{{"prompt", prompt}}};
-    const auto kept = state.recorder->admit(std::move(record), exchange ? std::string_view(request.body) : "",
-                                            std::span(named).first(exchange ? 1 : 0));
-    state.evidence_kept(kept.has_value());
+    const auto staged = state.recorder->stage_admission(
+        std::move(record), exchange ? std::string_view(request.body) : "", std::span(named).first(exchange ? 1 : 0));
+    // The proxy sends nothing on before it is written, with others' of the same moment (guard/passage.h).
+    if (staged && plane == Plane::kProxy && !out.refused) {
+      out.recorded = true;
+      out.staged = *staged;
+      return true;
+    }
+    const bool kept = staged && state.recorder->settle(*staged);
+    state.evidence_kept(kept);
     if (kept) {
       out.recorded = !out.refused && (exchange || unseen || batch);
       return true;

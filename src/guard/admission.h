@@ -52,6 +52,7 @@ struct Admission {
   std::vector<std::string> undecided;    // what the plane can't decide of this request (guard/planes.h)
   std::string sealed_for;                // whose reasoning is sealed: organisation, or a reseller's end customer
   std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
+  std::optional<evidence::Staged> staged;               // the admission record, to be settled before anything is sent
   bool recorded = false;                                // an admission record was written: a completion must follow
 
   // The request ends here: what its caller is told, and the rule that decided.

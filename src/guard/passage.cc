@@ -80,7 +80,7 @@ Passage::Passage(Worker& worker, net::HttpRequest request, std::shared_ptr<net::
 
 void Passage::begin() {
   admission_ = worker_.admitter().admit(request_);
-  state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
+  if (!admission_.staged) state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
   if (admission_.refused) {
     refuse(*admission_.refused);
     return;
@@ -92,6 +92,30 @@ void Passage::begin() {
   reply_->on_gone([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->caller_left();
   });
+  if (admission_.staged) {
+    worker_.when_written(*admission_.staged, [self = shared_from_this()](bool kept) { self->admitted(kept); });
+  } else {
+    go_on();
+  }
+}
+
+// The record of the admission is there, or could not be written.
+void Passage::admitted(bool recorded) {
+  admission_.recorded = recorded;
+  state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
+  if (ended_) return;
+  if (recorded || !admission_.in_force->rules->options.evidence.required) {
+    go_on();
+    return;
+  }
+  refuse_without_evidence(admission_);
+  state_.metrics.refused(admission_.refused_by);
+  completed_ = true;
+  state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  refuse(*admission_.refused);
+}
+
+void Passage::go_on() {
   if (admission_.decision.slow_ms > 0) {
     worker_.thread().after(std::chrono::milliseconds(admission_.decision.slow_ms),
                            [self = shared_from_this()] { self->forward(); });
@@ -379,7 +403,24 @@ void Passage::send_collected(std::string body) {
     withheld.emplace_back("reasoning");
   }
   response.headers = answer_headers(head_.headers);
-  if (!complete(evidence::Ended::kComplete, head_.status)) {
+  completed_ = true;
+  std::optional<evidence::Staged> staged;
+  const bool kept = settle_and_record(evidence::Ended::kComplete, head_.status, &staged);
+  if (!staged) {
+    finish_collected(std::move(response), kept);
+    return;
+  }
+  worker_.when_written(*staged, [self = shared_from_this(), response = std::move(response)](bool written) mutable {
+    self->finish_collected(std::move(response),
+                           written || !self->admission_.in_force->rules->options.evidence.required);
+  });
+}
+
+void Passage::finish_collected(net::HttpResponse response, bool kept) {
+  // Last: what isn't under way any more holds no money and has its record.
+  state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  if (ended_) return;
+  if (!kept) {
     fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
     return;
   }
@@ -512,7 +553,7 @@ bool Passage::complete(evidence::Ended ended, int status) {
   return kept;
 }
 
-bool Passage::settle_and_record(evidence::Ended ended, int status) {
+bool Passage::settle_and_record(evidence::Ended ended, int status, std::optional<evidence::Staged>* staged) {
   api::AnswerFacts facts;
   if (answer_) facts = answer_->facts();
   // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.
@@ -563,8 +604,13 @@ bool Passage::settle_and_record(evidence::Ended ended, int status) {
   answer.text = facts.text;
   (admission_.decision.strip_reasoning ? answer.hidden_reasoning : answer.reasoning) = facts.reasoning;
   answer.tool_calls = tool_calls;
-  const auto kept = state_.recorder->complete(std::move(record), answer);
-  state_.evidence_kept(kept.has_value());
+  auto written = state_.recorder->stage_completion(std::move(record), answer);
+  if (written && staged != nullptr) {
+    *staged = *written;
+    return true;
+  }
+  const bool kept = written && state_.recorder->settle(*written);
+  state_.evidence_kept(kept);
   if (kept) return true;
   return !admission_.in_force->rules->options.evidence.required;
 }

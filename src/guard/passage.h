@@ -34,6 +34,8 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
  private:
   enum class How : std::uint8_t { kPlain, kCollected, kStreamed, kLines };
 
+  void admitted(bool recorded);
+  void go_on();
   void forward();
   net::HttpRequest upstream_request() const;
   net::Headers answer_headers(const net::Headers& upstream) const;
@@ -43,6 +45,7 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   void end_stream();
   void send_end();
   void send_collected(std::string body);
+  void finish_collected(net::HttpResponse response, bool kept);
   bool ask_summary(std::function<void(const std::optional<std::string>&)> then);
   std::string collected_answer();
   // As what its answer is read; nothing: as bytes.
@@ -54,7 +57,8 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   policy::NanoUsd cost_of_batch() const;
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
-  bool settle_and_record(evidence::Ended ended, int status);
+  // `staged`: the record is staged there, and the answer waits for it.
+  bool settle_and_record(evidence::Ended ended, int status, std::optional<evidence::Staged>* staged = nullptr);
   void caller_left();
   std::string sealed(std::string_view blob);
 

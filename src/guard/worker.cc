@@ -1,6 +1,7 @@
 #include "guard/worker.h"
 
 #include <future>
+#include <utility>
 
 #include "guard/passage.h"
 
@@ -59,6 +60,21 @@ net::UpstreamPool* Worker::pool(const Upstream& upstream) {
     pool = std::move(*made);
   }
   return pool.get();
+}
+
+void Worker::when_written(const evidence::Staged& staged, std::function<void(bool)> then) {
+  // Behind what is already waiting to be done on this thread: other requests that have come, each with its record.
+  if (waiting_.empty()) thread_->post([this] { settle_staged(); });
+  waiting_.push_back({staged, std::move(then)});
+}
+
+void Worker::settle_staged() {
+  const std::vector<Waiting> written = std::exchange(waiting_, {});
+  for (const Waiting& one : written) {
+    const bool kept = state_.recorder->settle(one.staged).has_value();
+    state_.evidence_kept(kept);
+    one.then(kept);
+  }
 }
 
 void Worker::handle(net::HttpRequest request, std::shared_ptr<net::Reply> reply) {
