@@ -3,6 +3,7 @@
 #include <iomanip>
 
 #include "base/text.h"
+#include "callers/administration.h"
 #include "callers/lines.h"
 #include "retort-guard/admin_flags.h"
 #include "retort-guard/subverbs.h"
@@ -74,7 +75,7 @@ void register_accounts(VerbSetup& verb) {
     subverbs.run(app, [flags](Context& context) -> Result<void> {
       const callers::By by = change_by(*flags, context);
       if (!flags->plan_usd.empty()) {
-        RETORT_ASSIGN(flags->account.plan_usd_cents_month, parse_usd_cents(flags->plan_usd));
+        RETORT_ASSIGN(flags->account.plan_usd_cents_month, callers::parse_usd_cents(flags->plan_usd));
       }
       RETORT_ASSIGN(callers::Registry registry, open_callers(*flags));
       RETORT_TRY(registry.add_account(by, flags->account));
@@ -101,7 +102,7 @@ void register_accounts(VerbSetup& verb) {
         if (tier) {
           RETORT_TRY(registry.set_tier(by, flags->id, flags->value));
         } else {
-          RETORT_ASSIGN(const std::int64_t cents, parse_usd_cents(flags->value));
+          RETORT_ASSIGN(const std::int64_t cents, callers::parse_usd_cents(flags->value));
           RETORT_TRY(registry.set_plan(by, flags->id, cents));
         }
         return said(context, flags->id, (tier ? "tier " : "plan ") + flags->value);

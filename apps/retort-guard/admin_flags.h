@@ -32,14 +32,7 @@ Result<callers::Registry> open_callers(const AdminFlags& flags);
 // Who and when, for the audit trail.
 callers::By change_by(const AdminFlags& flags, Context& context);
 
-// "2027-01-31" (its beginning, UTC), "2027-01-31T12:00:00Z" or "90d", "12h" from now. Error: anything else, also a time
-// that has passed.
-Result<std::int64_t> parse_expiry(const std::string& text, std::int64_t now_unix_ms);
-// "200" or "19.99" dollars as cents.
-Result<std::int64_t> parse_usd_cents(const std::string& text);
-
-// RFC 3339, or null in JSON and "-" in tables when absent.
-Json time_json(const std::optional<std::int64_t>& unix_ms);
+// RFC 3339, and "-" when absent.
 std::string time_text(const std::optional<std::int64_t>& unix_ms);
 
 }  // namespace retort::app

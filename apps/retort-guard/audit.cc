@@ -1,5 +1,6 @@
 // `retort-guard audit`: who changed what about callers, and when.
 #include "base/json.h"
+#include "callers/lines.h"
 #include "retort-guard/admin_flags.h"
 
 namespace retort::app {
@@ -15,15 +16,8 @@ Result<void> show(const AdminFlags& flags, std::int64_t limit, Context& context)
                   << ' ' << entry.before << " -> " << entry.after << '\n';
       continue;
     }
-    RETORT_ASSIGN(Json before, parse_json(entry.before, "audit"));
-    RETORT_ASSIGN(Json after, parse_json(entry.after, "audit"));
-    lines.push_back({{"sequence", entry.sequence},
-                     {"at", iso_time(entry.by.at_unix_ms)},
-                     {"who", entry.by.who},
-                     {"what", entry.what},
-                     {"subject", entry.subject},
-                     {"before", std::move(before)},
-                     {"after", std::move(after)}});
+    RETORT_ASSIGN(Json line, callers::audit_line(entry));
+    lines.push_back(std::move(line));
   }
   if (context.json) context.emit({{"audit", std::move(lines)}});
   return {};

@@ -1,8 +1,9 @@
 // `retort-guard keys`: make, revoke and list the keys that callers present.
-#include <algorithm>
 #include <iomanip>
 
 #include "base/clock.h"
+#include "callers/administration.h"
+#include "callers/lines.h"
 #include "retort-guard/admin_flags.h"
 #include "retort-guard/subverbs.h"
 
@@ -19,44 +20,24 @@ struct CreateFlags : AdminFlags {
   std::string expires;
 };
 
-// The account the key is for: as it is, or made from the flags; one of its own when none is named.
-Result<void> ensure_account(callers::Registry& registry, const callers::By& by, CreateFlags& flags) {
-  RETORT_ASSIGN(const std::vector<callers::Account> accounts, registry.accounts());
-  if (flags.account.empty()) flags.account = "account-" + std::to_string(accounts.size() + 1);
-  const auto found =
-      std::find_if(accounts.begin(), accounts.end(), [&](const auto& one) { return one.id == flags.account; });
-  if (found != accounts.end()) {
-    const bool as_it_is = (flags.organisation.empty() || flags.organisation == found->organisation) &&
-                          (flags.tier.empty() || flags.tier == found->tier) &&
-                          (flags.kind.empty() || flags.kind == found->kind) && flags.plan_usd.empty();
-    if (as_it_is) return {};
-    return caller_error("The account '" + flags.account +
-                        "' is there already and is otherwise than the flags say; leave them out, or change it with "
-                        "`accounts`.");
-  }
-  callers::Account account{.id = flags.account, .organisation = flags.organisation};
-  account.kind = flags.kind;
-  if (!flags.tier.empty()) account.tier = flags.tier;
-  if (!flags.plan_usd.empty()) {
-    RETORT_ASSIGN(account.plan_usd_cents_month, parse_usd_cents(flags.plan_usd));
-  }
-  return registry.add_account(by, account);
-}
-
-Result<void> create(CreateFlags flags, Context& context) {
+Result<void> create(const CreateFlags& flags, Context& context) {
   const callers::By by = change_by(flags, context);
   std::optional<std::int64_t> expires;
   if (!flags.expires.empty()) {
-    RETORT_ASSIGN(expires, parse_expiry(flags.expires, by.at_unix_ms));
+    RETORT_ASSIGN(expires, callers::parse_expiry(flags.expires, by.at_unix_ms));
+  }
+  callers::AccountWish wish{flags.account, flags.organisation, flags.tier, flags.kind, std::nullopt};
+  if (!flags.plan_usd.empty()) {
+    RETORT_ASSIGN(wish.plan_usd_cents_month, callers::parse_usd_cents(flags.plan_usd));
   }
   RETORT_ASSIGN(callers::Registry registry, open_callers(flags));
-  RETORT_TRY(ensure_account(registry, by, flags));
+  RETORT_ASSIGN(const std::string account, callers::ensure_account(registry, by, wish));
   RETORT_ASSIGN(const callers::NewApiKey key,
-                registry.create_key(by, {.account = flags.account, .note = flags.note, .expires_unix_ms = expires}));
+                registry.create_key(by, {.account = account, .note = flags.note, .expires_unix_ms = expires}));
   if (context.json) {
     context.emit({{"id", key.id}, {"secret", key.text}});
   } else {
-    context.out << "Key " << key.id << " for the account '" << flags.account << "', shown this once:\n\n  " << key.text
+    context.out << "Key " << key.id << " for the account '" << account << "', shown this once:\n\n  " << key.text
                 << "\n";
   }
   return {};
@@ -86,12 +67,7 @@ Result<void> list(const AdminFlags& flags, const std::string& account, Context& 
   for (const callers::ApiKey& key : keys) {
     if (!account.empty() && key.account != account) continue;
     if (context.json) {
-      lines.push_back({{"id", key.id},
-                       {"account", key.account},
-                       {"note", key.note},
-                       {"created", iso_time(key.created_unix_ms)},
-                       {"expires", time_json(key.expires_unix_ms)},
-                       {"revoked", time_json(key.revoked_unix_ms)}});
+      lines.push_back(callers::key_line(key));
       continue;
     }
     context.out << std::left << std::setw(14) << key.id << std::setw(22) << iso_time(key.created_unix_ms)

@@ -1,4 +1,5 @@
 // `retort-guard steps`: what is done about an account beyond its tier, set and taken back by people.
+#include "callers/administration.h"
 #include "evidence/exchange_records.h"
 #include "frame/verb.h"
 #include "guard/rules.h"
@@ -28,7 +29,7 @@ Result<void> set(const Flags& flags, Context& context) {
   if (!kind)
     return caller_error("There is no step '" + flags.step + "'; expected one of " + policy::step_names() + ".");
   const callers::By by = change_by(flags.admin, context);
-  RETORT_ASSIGN(const std::int64_t until, parse_expiry(flags.until, by.at_unix_ms));
+  RETORT_ASSIGN(const std::int64_t until, callers::parse_expiry(flags.until, by.at_unix_ms));
   RETORT_ASSIGN(const auto book, open_book(flags.admin));
   RETORT_ASSIGN(const std::int64_t id, book->set({*kind, flags.account, by.who, flags.reason, by.at_unix_ms, until}));
   if (context.json) {

@@ -1,5 +1,7 @@
 // `retort-guard verification`: requested, received, raised, or refused.
 #include "base/digest.h"
+#include "callers/administration.h"
+#include "callers/lines.h"
 #include "retort-guard/admin_flags.h"
 #include "retort-guard/subverbs.h"
 
@@ -55,27 +57,12 @@ Result<void> list(const AdminFlags& flags, Context& context) {
   RETORT_ASSIGN(const std::vector<callers::Verification> all, registry.verifications());
   Json lines = Json::array();
   for (const callers::Verification& one : all) {
-    Json steps = Json::array();
-    for (const callers::VerificationStep& step : one.steps) {
-      steps.push_back({{"state", text_of(step.state)},
-                       {"who", step.by.who},
-                       {"at", iso_time(step.by.at_unix_ms)},
-                       {"note", step.note}});
-    }
     if (!context.json) {
       context.out << one.number << ' ' << text_of(one.state()) << ": " << text_of(one.subject.kind) << " '"
                   << one.subject.id << "' to " << one.tier << ", until " << time_text(one.expires_unix_ms)
                   << ", last by " << one.steps.back().by.who << '\n';
     }
-    lines.push_back({{"number", one.number},
-                     {"subject", text_of(one.subject.kind)},
-                     {"id", one.subject.id},
-                     {"tier", one.tier},
-                     {"kind", one.kind},
-                     {"state", text_of(one.state())},
-                     {"document", one.document ? Json(one.document->hex()) : Json()},
-                     {"expires", time_json(one.expires_unix_ms)},
-                     {"steps", std::move(steps)}});
+    lines.push_back(callers::verification_line(one));
   }
   if (context.json) context.emit({{"verifications", std::move(lines)}});
   return {};
@@ -118,7 +105,7 @@ void register_verification(VerbSetup& verb) {
         ->required();
     subverbs.run(app, [flags](Context& context) -> Result<void> {
       const callers::By by = change_by(*flags, context);
-      RETORT_ASSIGN(const std::int64_t expires, parse_expiry(flags->expires, by.at_unix_ms));
+      RETORT_ASSIGN(const std::int64_t expires, callers::parse_expiry(flags->expires, by.at_unix_ms));
       RETORT_ASSIGN(callers::Registry registry, open_callers(*flags));
       RETORT_TRY(registry.raise_verification(by, flags->number, expires, flags->note));
       return said(context, flags->number, "raised");

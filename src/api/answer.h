@@ -22,9 +22,11 @@
 namespace retort::api {
 
 struct Usage {
-  std::int64_t input = 0;      // tokens, cached ones included
-  std::int64_t output = 0;     // tokens, reasoning included
-  std::int64_t reasoning = 0;  // tokens, as far as the API tells
+  std::int64_t input = 0;          // tokens, those of a cache included
+  std::int64_t cached = 0;         // of input: read from the provider's cache
+  std::int64_t cache_written = 0;  // of input: written into it
+  std::int64_t output = 0;         // tokens, reasoning included
+  std::int64_t reasoning = 0;      // tokens, as far as the API tells
   // By the upstream for the whole answer; else estimated from bytes (four a token, rounded up), and no less than what
   // was reported on the way.
   bool reported = false;

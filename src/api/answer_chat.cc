@@ -172,6 +172,8 @@ class ChatAnswer final : public AnswerDialect {
     total.input = count_at(*usage, "prompt_tokens");
     total.output = count_at(*usage, "completion_tokens");
     total.reported = true;
+    const auto input_details = part(*usage, "prompt_tokens_details");
+    total.cached = input_details ? std::min(count_at(*input_details, "cached_tokens"), total.input) : 0;
     const auto details = part(*usage, "completion_tokens_details");
     total.reasoning = details ? count_at(*details, "reasoning_tokens") : 0;
     // Some services count reasoning beside the completion: their total tells.

@@ -162,8 +162,10 @@ class MessagesAnswer final : public AnswerDialect {
     Usage& total = state_.facts.usage;
     const bool input = part(usage, "input_tokens") && !part(usage, "input_tokens")->is_null();
     if (input) {
-      total.input = count_at(usage, "input_tokens") + count_at(usage, "cache_creation_input_tokens") +
-                    count_at(usage, "cache_read_input_tokens");
+      // Its input_tokens are those that no cache had to do with.
+      total.cache_written = count_at(usage, "cache_creation_input_tokens");
+      total.cached = count_at(usage, "cache_read_input_tokens");
+      total.input = count_at(usage, "input_tokens") + total.cache_written + total.cached;
       state_.input_known = true;
     }
     if (part(usage, "output_tokens")) total.output = count_at(usage, "output_tokens");

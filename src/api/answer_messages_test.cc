@@ -23,6 +23,8 @@ TEST(MessagesAnswer, IsMeteredExactly) {
   const AnswerFacts facts = sent(Operation::kMessages, {messages_stream()}, sealing()).facts;
   EXPECT_TRUE(facts.usage.reported);
   EXPECT_EQ(facts.usage.input, 330) << "cached input is input";
+  EXPECT_EQ(facts.usage.cached, 300);
+  EXPECT_EQ(facts.usage.cache_written, 20);
   EXPECT_EQ(facts.usage.output, 42);
   EXPECT_EQ(facts.finish, "tool_use");
   EXPECT_EQ(facts.text, "It is \u00fc \u4e2d");

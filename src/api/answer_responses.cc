@@ -91,6 +91,8 @@ class ResponsesAnswer final : public AnswerDialect {
     Usage& total = state_.facts.usage;
     total.input = count_at(*usage, "input_tokens");
     total.output = count_at(*usage, "output_tokens");
+    const auto input_details = part(*usage, "input_tokens_details");
+    total.cached = input_details ? std::min(count_at(*input_details, "cached_tokens"), total.input) : 0;
     const auto details = part(*usage, "output_tokens_details");
     total.reasoning = details ? count_at(*details, "reasoning_tokens") : 0;
     total.reported = true;

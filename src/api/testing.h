@@ -33,6 +33,8 @@ inline Sent sent(Operation operation, const std::vector<std::string_view>& piece
 // All that was learnt, as one text to compare.
 inline std::string summary(const AnswerFacts& facts) {
   const Json json = {{"input", facts.usage.input},
+                     {"cached", facts.usage.cached},
+                     {"cache_written", facts.usage.cache_written},
                      {"output", facts.usage.output},
                      {"reasoning", facts.usage.reasoning},
                      {"reported", facts.usage.reported},

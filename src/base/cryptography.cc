@@ -6,6 +6,8 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 namespace retort {
 
@@ -14,17 +16,26 @@ namespace {
 constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-std::string encode(std::string_view bytes, std::string_view letters, bool padded) {
+// The two letters of each 12 bits.
+using LetterPairs = std::array<std::array<char, 2>, 4096>;
+constexpr LetterPairs pairs_of(std::string_view letters) {
+  LetterPairs pairs{};
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i] = {letters[i >> 6U], letters[i & 63U]};
+  return pairs;
+}
+constexpr LetterPairs kBase64Pairs = pairs_of(kBase64);
+constexpr LetterPairs kBase64UrlPairs = pairs_of(kBase64Url);
+
+std::string encode(std::string_view bytes, std::string_view letters, const LetterPairs& pairs, bool padded) {
   std::string text((bytes.size() + 2) / 3 * 4, '=');
   char* to = text.data();
   const auto byte = [&bytes](std::size_t i) -> std::uint32_t { return static_cast<unsigned char>(bytes[i]); };
   std::size_t i = 0;
   for (; i + 3 <= bytes.size(); i += 3) {
     const std::uint32_t group = byte(i) << 16U | byte(i + 1) << 8U | byte(i + 2);
-    *to++ = letters[group >> 18U];
-    *to++ = letters[(group >> 12U) & 63U];
-    *to++ = letters[(group >> 6U) & 63U];
-    *to++ = letters[group & 63U];
+    std::memcpy(to, pairs[group >> 12U].data(), 2);
+    std::memcpy(to + 2, pairs[group & 4095U].data(), 2);
+    to += 4;
   }
   if (const std::size_t left = bytes.size() - i; left > 0) {
     const std::uint32_t group = byte(i) << 16U | (left > 1 ? byte(i + 1) << 8U : 0U);
@@ -125,8 +136,8 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
-std::string base64(std::string_view bytes) { return encode(bytes, kBase64, true); }
-std::string base64url(std::string_view bytes) { return encode(bytes, kBase64Url, false); }
+std::string base64(std::string_view bytes) { return encode(bytes, kBase64, kBase64Pairs, true); }
+std::string base64url(std::string_view bytes) { return encode(bytes, kBase64Url, kBase64UrlPairs, false); }
 
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;

@@ -13,7 +13,46 @@ Json usd_of_cents(std::int64_t cents) {
   return static_cast<double>(cents) / 100.0;
 }
 
+Json time_json(const std::optional<std::int64_t>& unix_ms) { return unix_ms ? Json(iso_time(*unix_ms)) : Json(); }
+
 }  // namespace
+
+Json key_line(const ApiKey& key) {
+  return {{"id", key.id},
+          {"account", key.account},
+          {"note", key.note},
+          {"created", iso_time(key.created_unix_ms)},
+          {"expires", time_json(key.expires_unix_ms)},
+          {"revoked", time_json(key.revoked_unix_ms)}};
+}
+
+Json verification_line(const Verification& verification) {
+  Json steps = Json::array();
+  for (const VerificationStep& step : verification.steps) {
+    steps.push_back({{"state", text_of(step.state)},
+                     {"who", step.by.who},
+                     {"at", iso_time(step.by.at_unix_ms)},
+                     {"note", step.note}});
+  }
+  return {{"number", verification.number},
+          {"subject", text_of(verification.subject.kind)},
+          {"id", verification.subject.id},
+          {"tier", verification.tier},
+          {"kind", verification.kind},
+          {"state", text_of(verification.state())},
+          {"document", verification.document ? Json(verification.document->hex()) : Json()},
+          {"expires", time_json(verification.expires_unix_ms)},
+          {"steps", std::move(steps)}};
+}
+
+Result<Json> audit_line(const AuditEntry& entry) {
+  RETORT_ASSIGN(Json before, parse_json(entry.before, "audit"));
+  RETORT_ASSIGN(Json after, parse_json(entry.after, "audit"));
+  return Json{{"sequence", entry.sequence}, {"at", iso_time(entry.by.at_unix_ms)},
+              {"who", entry.by.who},        {"what", entry.what},
+              {"subject", entry.subject},   {"before", std::move(before)},
+              {"after", std::move(after)}};
+}
 
 Json caller_line(const Caller& caller, std::int64_t now_unix_ms) {
   Json line = {{"account", caller.account},

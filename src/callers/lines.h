@@ -22,4 +22,11 @@ Json ownership_line(const std::string& entity, const OwnershipGraph& graph, cons
 // One for every organisation, every entity whose owners are known and every name on a list, sorted.
 Result<std::vector<Json>> ownership_lines(const Registry& registry, const OwnershipRule& rule);
 
+// {"id","account","note","created","expires","revoked"}: without the secret, which is kept nowhere.
+Json key_line(const ApiKey& key);
+// {"number","subject","id","tier","kind","state","document","expires","steps":[{"state","who","at","note"}]}
+Json verification_line(const Verification& verification);
+// {"sequence","at","who","what","subject","before","after"}
+Result<Json> audit_line(const AuditEntry& entry);
+
 }  // namespace retort::callers

@@ -82,7 +82,8 @@ void append_texts(const std::vector<TextFacts>& texts, std::string& out) {
     JsonText json(out);
     json.number("bytes", texts[i].bytes);
     json.text("name", texts[i].name);
-    if (texts[i].sketch) json.text("sketch", texts[i].sketch->text());
+    // Base64 needs no escapes.
+    if (texts[i].sketch) ((json.member("sketch") += '"') += texts[i].sketch->text()) += '"';
     json.number("words", texts[i].words);
     json.end();
   }
@@ -300,6 +301,8 @@ void append_json(const CompletionRecord& record, std::string& out) {
   json.number_unless_zero("upstream_status", record.upstream_status);
   {
     JsonText usage(json.member("usage"));
+    usage.number_unless_zero("cache_written", record.cache_written_tokens);
+    usage.number_unless_zero("cached", record.cached_tokens);
     usage.number("input", record.input_tokens);
     usage.number("output", record.output_tokens);
     usage.number("reasoning", record.reasoning_tokens);
@@ -377,6 +380,8 @@ Result<CompletionRecord> read_completion(std::string_view text) {
   members.read("upstream_status", record.upstream_status);
   if (const Json* usage = members.object("usage")) {
     Members of_usage(*usage, "The record's usage");
+    of_usage.read("cache_written", record.cache_written_tokens);
+    of_usage.read("cached", record.cached_tokens);
     of_usage.read("input", record.input_tokens);
     of_usage.read("output", record.output_tokens);
     of_usage.read("reasoning", record.reasoning_tokens);

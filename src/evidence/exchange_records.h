@@ -115,6 +115,8 @@ struct CompletionRecord {
   std::string upstream_id;  // the provider's id of the answer
   std::string finish;       // in the dialect's own word: stop, length, end_turn, …
   std::int64_t input_tokens = 0;
+  std::int64_t cached_tokens = 0;         // of input: read from the provider's cache
+  std::int64_t cache_written_tokens = 0;  // of input: written into it
   std::int64_t output_tokens = 0;
   std::int64_t reasoning_tokens = 0;
   std::int64_t nano_usd = 0;        // settled

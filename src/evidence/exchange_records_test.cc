@@ -46,6 +46,8 @@ CompletionRecord full_completion() {
   record.upstream_id = "chatcmpl-1";
   record.finish = "length";
   record.input_tokens = 10;
+  record.cached_tokens = 4;
+  record.cache_written_tokens = 3;
   record.output_tokens = 20;
   record.reasoning_tokens = 5;
   record.nano_usd = 123456789;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstring>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -24,6 +25,19 @@ constexpr std::array<char, 256> kEscapes = [] {
   return escapes;
 }();
 
+// Whether one of eight bytes is a control character, a quotation mark or a backslash; sometimes also where one is
+// beyond ASCII, which only costs a closer look.
+bool may_need_escape(const char* bytes) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  constexpr std::uint64_t kEach = 0x0101010101010101ULL;
+  constexpr std::uint64_t kHigh = kEach * 0x80;
+  const std::uint64_t quote = word ^ (kEach * '"');
+  const std::uint64_t backslash = word ^ (kEach * '\\');
+  const std::uint64_t zero = (quote - kEach) | (backslash - kEach) | (word - kEach * 0x20);
+  return (zero & kHigh) != 0;
+}
+
 bool is_ascii(std::string_view text) {
   unsigned char all = 0;
   for (const char c : text) all = static_cast<unsigned char>(all | static_cast<unsigned char>(c));
@@ -40,6 +54,8 @@ void append_json_string(std::string& out, std::string_view value) {
   out += '"';
   std::size_t written = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
+    while (i + 8 <= value.size() && !may_need_escape(value.data() + i)) i += 8;
+    if (i == value.size()) break;
     const char escape = kEscapes[static_cast<unsigned char>(value[i])];
     if (escape == 0) continue;
     out += value.substr(written, i - written);

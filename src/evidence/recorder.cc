@@ -64,16 +64,29 @@ Result<std::string> Recorder::seal(Kind kind, std::string_view organisation, std
 }
 
 Result<std::uint64_t> Recorder::admit(AdmissionRecord record, std::string_view body, std::span<const NamedText> texts) {
+  RETORT_ASSIGN(const Staged staged, stage_admission(std::move(record), body, texts));
+  RETORT_TRY(settle(staged));
+  return staged.sequence;
+}
+
+Result<std::uint64_t> Recorder::complete(CompletionRecord record, const Answer& answer) {
+  RETORT_ASSIGN(const Staged staged, stage_completion(std::move(record), answer));
+  RETORT_TRY(settle(staged));
+  return staged.sequence;
+}
+
+Result<Staged> Recorder::stage_admission(AdmissionRecord record, std::string_view body,
+                                         std::span<const NamedText> texts) {
   record.texts = facts_of(texts);
   RETORT_ASSIGN(const std::string payload,
                 seal(Kind::kAdmission, record.organisation, record.time_unix_ms, record.id, body, record.sealed));
   std::string text;
   text.reserve(1024 + 800 * record.texts.size());
   append_json(record, text);
-  return write(Kind::kAdmission, text, payload);
+  return sink_.stage(Kind::kAdmission, text, payload);
 }
 
-Result<std::uint64_t> Recorder::complete(CompletionRecord record, const Answer& answer) {
+Result<Staged> Recorder::stage_completion(CompletionRecord record, const Answer& answer) {
   const std::array<NamedText, 4> texts = {{{"answer", answer.text},
                                            {"reasoning", answer.reasoning},
                                            {"hidden_reasoning", answer.hidden_reasoning},
@@ -93,7 +106,7 @@ Result<std::uint64_t> Recorder::complete(CompletionRecord record, const Answer& 
   std::string text;
   text.reserve(1024 + 800 * record.texts.size());
   append_json(record, text);
-  return write(Kind::kCompletion, text, payload);
+  return sink_.stage(Kind::kCompletion, text, payload);
 }
 
 Result<std::uint64_t> Recorder::act(std::string_view name, const std::map<std::string, std::string>& facts,

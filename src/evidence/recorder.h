@@ -70,6 +70,10 @@ class Recorder {
   Result<std::uint64_t> admit(AdmissionRecord record, std::string_view body, std::span<const NamedText> texts);
   // The completion record, with the answer kept likewise. Errors as above.
   Result<std::uint64_t> complete(CompletionRecord record, const Answer& answer);
+  // Both in two steps, as Sink::stage() has them.
+  Result<Staged> stage_admission(AdmissionRecord record, std::string_view body, std::span<const NamedText> texts);
+  Result<Staged> stage_completion(CompletionRecord record, const Answer& answer);
+  Result<void> settle(const Staged& staged) { return sink_.settle(staged); }
   // What people or policy did: a JSON object with "act" (its name), "time" and whatever belongs to it.
   Result<std::uint64_t> act(std::string_view name, const std::map<std::string, std::string>& facts,
                             std::int64_t unix_ms);

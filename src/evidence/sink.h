@@ -16,9 +16,23 @@
 
 namespace retort::evidence {
 
+// A record that has its place in the order and may not be written yet.
+struct Staged {
+  std::uint64_t sequence = 0;
+  std::uint64_t failures = 0;  // of the sink, when it was staged
+};
+
 class Sink {
  public:
   virtual ~Sink() = default;
+  // append() in two steps, so that many records are written at once: settle() writes what anybody has staged, and says
+  // whether this record is there. An error of settle() (kWorld): it isn't. What must follow the record waits for it.
+  virtual Result<Staged> stage(Kind kind, std::string_view text, std::string_view attachment) {
+    auto sequence = append(kind, text, attachment);
+    if (!sequence) return Failure(std::move(sequence.error()));
+    return Staged{*sequence, 0};
+  }
+  virtual Result<void> settle(const Staged&) { return {}; }
   // `text`: canonical JSON; `attachment`: bytes, or empty. Each at most kMaxPartBytes, else kCaller.
   virtual Result<std::uint64_t> append(Kind kind, std::string_view text, std::string_view attachment) = 0;
   // Every record up to this one survives a power failure.

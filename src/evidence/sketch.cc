@@ -47,21 +47,29 @@ class SipState {
   std::array<std::uint64_t, 4> v_;
 };
 
+// Eight bytes with ASCII letters lowered: a byte's high bit tells, after each addition, whether it reaches 'A' or is
+// beyond 'Z'.
+std::uint64_t lowered(std::uint64_t bytes) {
+  constexpr std::uint64_t kEach = 0x0101010101010101ULL;
+  const std::uint64_t low = bytes & (kEach * 0x7F);
+  const std::uint64_t from_a = low + kEach * (0x80 - 'A');
+  const std::uint64_t beyond_z = low + kEach * (0x7F - 'Z');
+  const std::uint64_t upper = (from_a ^ beyond_z) & ~bytes & (kEach * 0x80);
+  return bytes | (upper >> 2U);
+}
+
 // SipHash-1-3 of a word, ASCII letters lowered.
 std::uint64_t hash_word(const std::array<std::uint64_t, 2>& key, std::string_view word) {
   SipState state(key);
   std::array<unsigned char, 8> piece{};
-  std::size_t filled = 0;
-  for (const char c : word) {
-    const auto byte = static_cast<unsigned char>(c);
-    piece[filled++] = byte >= 'A' && byte <= 'Z' ? static_cast<unsigned char>(byte + 32) : byte;
-    if (filled == piece.size()) {
-      state.take(read_u64(piece.data()));
-      filled = 0;
-    }
+  std::size_t at = 0;
+  for (; at + piece.size() <= word.size(); at += piece.size()) {
+    std::memcpy(piece.data(), word.data() + at, piece.size());
+    state.take(lowered(read_u64(piece.data())));
   }
-  std::fill(piece.begin() + static_cast<std::ptrdiff_t>(filled), piece.end(), static_cast<unsigned char>(0));
-  state.take(read_u64(piece.data()) | (static_cast<std::uint64_t>(word.size() & 255U) << 56U));
+  piece = {};
+  for (std::size_t i = 0; at + i < word.size(); ++i) piece[i] = static_cast<unsigned char>(word[at + i]);
+  state.take(lowered(read_u64(piece.data())) | (static_cast<std::uint64_t>(word.size() & 255U) << 56U));
   return state.finish();
 }
 
@@ -152,10 +160,16 @@ class BitCounts {
       if (bits == 0) return;
     }
   }
-  std::uint64_t count(unsigned bit) const {
-    std::uint64_t total = 0;
-    for (std::size_t i = 0; i < planes_.size(); ++i) total |= ((planes_[i] >> bit) & 1U) << i;
-    return total;
+  // The bits that were set in more than `least` words: all 64 counters are compared at once, from their highest plane.
+  std::uint64_t above(std::uint64_t least) const {
+    std::uint64_t above = 0;
+    std::uint64_t equal = ~0ULL;
+    for (std::size_t i = planes_.size(); i-- > 0;) {
+      const std::uint64_t wanted = (least >> i & 1U) != 0 ? ~0ULL : 0;
+      above |= equal & planes_[i] & ~wanted;
+      equal &= ~(planes_[i] ^ wanted);
+    }
+    return above;
   }
 
  private:
@@ -224,9 +238,7 @@ Sketch Sketcher::sketch(std::string_view text) const {
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     if (sketch.words > 0 && sketch.words < sizes[i]) keep_least(*kept[i], mix(rolling[i] ^ whitening_));
   }
-  for (unsigned bit = 0; bit < 64; ++bit) {
-    if (2 * counts.count(bit) > static_cast<std::uint64_t>(sketch.words)) sketch.simhash |= 1ULL << bit;
-  }
+  sketch.simhash = counts.above(static_cast<std::uint64_t>(sketch.words) / 2);
   return sketch;
 }
 

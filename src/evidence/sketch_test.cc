@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/random.h"
 
 namespace retort::evidence {
@@ -57,6 +58,20 @@ TEST(Sketch, IsKeyedAndDeterministic) {
   EXPECT_EQ(one.sketch(text), Sketcher(key_of(1)).sketch(text));
   EXPECT_LT(resemblance(one.sketch(text).shingles5, other.sketch(text).shingles5), 0.1);
   EXPECT_NE(one.sketch(text).simhash, other.sketch(text).simhash);
+}
+
+// What was kept yesterday is compared with what is kept tomorrow.
+TEST(Sketch, StaysTheSameOverVersions) {
+  const Sketcher sketcher(key_of(7));
+  std::string text;
+  for (int i = 0; i < 400; ++i) {
+    text += "Word" + std::to_string(i * i % 97) + (i % 7 != 0 ? " " : ", \u00c4\u00d6 \u4e2d\u6587-") +
+            (i % 11 != 0 ? "" : "ALONGERWORDTHANSIXTEENBYTES ");
+  }
+  const auto digest = [&](std::string_view of) { return sha256(sketcher.sketch(of).text()).hex(); };
+  EXPECT_EQ(digest(text), "7919dcbcb43f6d5bef30eaf1a6dc9b7b1773cdd4e939ce7a0669b443ea9c9a33");
+  EXPECT_EQ(digest("Hello"), "7ff1ec225062d9ec092345f5e9d25fee77ca350c3236ed1e61ce26da4d9ed52d");
+  EXPECT_EQ(digest(""), "a198c390da6587befb1a5ddb63d11f3bd5b8617b9de3f7f7a5bb8073522da562");
 }
 
 TEST(Sketch, TwoSketchesMergeToThatOfBothTexts) {

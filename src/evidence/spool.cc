@@ -29,6 +29,7 @@ namespace {
 
 // Kept free under the quota, so that a full spool can still be signed and closed.
 constexpr std::uint64_t kReserveBytes = 16U << 10U;
+constexpr std::size_t kMostStaged = 1U << 20U;
 
 std::string reason(int error) {
   if (error == ENOSPC || error == EDQUOT) return "the disk is full";
@@ -80,7 +81,17 @@ struct Spool::State {
   std::condition_variable wake_syncer;
   std::condition_variable synced_changed;
   ChainHasher hasher;
-  std::string buffer;  // of the record being written; kept for its memory
+  // Records that have their place in the chain and aren't written: all of what follows `written`.
+  std::string staged;
+  struct Place {
+    std::uint64_t segment_bytes = 0;
+    std::uint64_t all_bytes = 0;
+    std::uint64_t sequence = 0;
+    Digest chain;
+    std::uint64_t signed_sequence = 0;
+  } written;  // while something is staged
+  std::uint64_t failures = 0;
+  std::string last_failure;
   int descriptor = -1;
   std::uint64_t segment = 0;
   std::uint64_t segment_bytes = 0;
@@ -130,24 +141,44 @@ struct Spool::State {
     return {};
   }
 
-  Result<void> write(Kind kind, std::string_view text, std::string_view attachment) {
-    buffer.clear();
-    const Digest after = append_record(hasher, chain, kind, sequence + 1, text, attachment, buffer);
-    if (const int error = write_at(descriptor, buffer, segment_bytes); error != 0) {
-      // Readers shall not meet the torn bytes; should this fail too, the next record is written over them.
-      static_cast<void>(::ftruncate(descriptor, static_cast<off_t>(segment_bytes)) == 0);
-      return world_error(sentence("cannot be written: " + reason(error) + "."));
-    }
+  // Gives the record its place; flush_staged() writes it.
+  void take(Kind kind, std::string_view text, std::string_view attachment) {
+    if (staged.empty()) written = {segment_bytes, all_bytes, sequence, chain, signed_sequence};
+    const std::size_t before = staged.size();
+    chain = append_record(hasher, chain, kind, sequence + 1, text, attachment, staged);
     if (signed_sequence == sequence) unsigned_since_s = clock.monotonic_s();
-    segment_bytes += buffer.size();
-    all_bytes += buffer.size();
-    chain = after;
+    segment_bytes += staged.size() - before;
+    all_bytes += staged.size() - before;
     ++sequence;
-    if (buffer.capacity() > (1U << 20U)) std::string().swap(buffer);
-    return {};
+  }
+
+  // On an error nothing of what was staged is kept, and the chain is where it was before.
+  Result<void> flush_staged() {
+    if (staged.empty()) return {};
+    const int error = write_at(descriptor, staged, written.segment_bytes);
+    staged.clear();
+    if (staged.capacity() > (1U << 20U)) std::string().swap(staged);
+    if (error == 0) return {};
+    segment_bytes = written.segment_bytes;
+    all_bytes = written.all_bytes;
+    sequence = written.sequence;
+    chain = written.chain;
+    signed_sequence = written.signed_sequence;
+    // Readers shall not meet the torn bytes; should this fail too, the next record is written over them.
+    static_cast<void>(::ftruncate(descriptor, static_cast<off_t>(segment_bytes)) == 0);
+    ++failures;
+    last_failure = sentence("cannot be written: " + reason(error) + ".");
+    return world_error(last_failure);
+  }
+
+  Result<void> write(Kind kind, std::string_view text, std::string_view attachment) {
+    RETORT_TRY(flush_staged());
+    take(kind, text, attachment);
+    return flush_staged();
   }
 
   Result<void> write_head(bool last = false) {
+    RETORT_TRY(flush_staged());
     if (signed_sequence == sequence && !last) return {};
     Head head;
     head.sequence = sequence;
@@ -180,6 +211,7 @@ struct Spool::State {
   // The syncer's work, once: without the mutex while the disk works.
   void sync(std::unique_lock<std::mutex>& held) {
     std::string failure;
+    static_cast<void>(flush_staged().has_value());                   // who staged it will be told
     if (head_is_due()) static_cast<void>(write_head().has_value());  // fails unsigned; appends will tell the reason
     const std::uint64_t through = sequence;
     const int current = descriptor;
@@ -303,6 +335,12 @@ Result<std::unique_ptr<Spool>> Spool::open(SpoolOptions options, const Clock& cl
 }
 
 Result<std::uint64_t> Spool::append(Kind kind, std::string_view text, std::string_view attachment) {
+  RETORT_ASSIGN(const Staged staged, stage(kind, text, attachment));
+  RETORT_TRY(settle(staged));
+  return staged.sequence;
+}
+
+Result<Staged> Spool::stage(Kind kind, std::string_view text, std::string_view attachment) {
   if (text.size() > kMaxPartBytes || attachment.size() > kMaxPartBytes) {
     return caller_error("A record of evidence is too large: each part may have " + std::to_string(kMaxPartBytes) +
                         " bytes.");
@@ -316,15 +354,24 @@ Result<std::uint64_t> Spool::append(Kind kind, std::string_view text, std::strin
                                       " bytes is reached. Archive the oldest segments elsewhere or raise the quota."));
   }
   if (state.segment_bytes + size > state.options.segment_bytes && state.segment_bytes > kSegmentHeaderBytes) {
+    RETORT_TRY(state.flush_staged());
     RETORT_TRY(state.write_head());
     RETORT_TRY(state.begin_segment());
   }
-  RETORT_TRY(state.write(kind, text, attachment));
+  if (state.staged.size() + size > kMostStaged) RETORT_TRY(state.flush_staged());
+  state.take(kind, text, attachment);
   if (state.syncer_idle) {
     state.syncer_idle = false;
     state.wake_syncer.notify_one();
   }
-  return state.sequence;
+  return Staged{state.sequence, state.failures};
+}
+
+Result<void> Spool::settle(const Staged& staged) {
+  const std::lock_guard held(state_->mutex);
+  // One that failed meanwhile may have been this record's: its number was given to another since.
+  if (staged.failures != state_->failures) return world_error(state_->last_failure);
+  return state_->flush_staged();
 }
 
 std::uint64_t Spool::synced_through() const {

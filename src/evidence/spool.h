@@ -47,6 +47,8 @@ class Spool final : public Sink {
   // Error: kWorld when the quota is reached, the disk refuses, or an earlier flush failed (then until reopened: what
   // the kernel dropped can't be known); kCaller when a part is larger than kMaxPartBytes.
   Result<std::uint64_t> append(Kind kind, std::string_view text, std::string_view attachment) override;
+  Result<Staged> stage(Kind kind, std::string_view text, std::string_view attachment) override;
+  Result<void> settle(const Staged& staged) override;
   std::uint64_t synced_through() const override;
   std::uint64_t last_sequence() const;
 

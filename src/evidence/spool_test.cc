@@ -156,6 +156,62 @@ TEST(Spool, AWriteThatFailsHalfWayLeavesNothing) {
   EXPECT_TRUE(verified(folder).holds);
 }
 
+TEST(Spool, StagedRecordsAreWrittenTogetherAndInOrder) {
+  const auto folder = empty_folder("staged");
+  const SystemClock clock;
+  SpoolOptions options = small_spool(folder);
+  options.segment_bytes = 1 << 20;
+  options.sync_every_ms = 60'000;  // nobody else flushes
+  auto spool = Spool::open(options, clock).value();
+  ASSERT_TRUE(spool->sign_and_sync());
+  const std::string before = bytes_in(segment_path(folder, 1));
+  std::vector<Staged> staged;
+  for (std::uint64_t i = 0; i < 3; ++i) staged.push_back(spool->stage(Kind::kAct, act_text(i), "attached").value());
+  EXPECT_EQ(bytes_in(segment_path(folder, 1)), before) << "not yet";
+  ASSERT_TRUE(spool->settle(staged[1]));
+  const std::string after = bytes_in(segment_path(folder, 1));
+  for (std::uint64_t i = 0; i < 3; ++i) EXPECT_NE(after.find(act_text(i)), std::string::npos) << i;
+  EXPECT_TRUE(spool->settle(staged[0]));
+  EXPECT_TRUE(spool->settle(staged[2]));
+  spool->stage(Kind::kAct, act_text(7), {}).value();
+  EXPECT_EQ(spool->append(Kind::kAct, act_text(8), {}).value(), staged[2].sequence + 2);
+  spool->stage(Kind::kAct, act_text(9), {}).value();
+  ASSERT_TRUE(spool->close());
+  EXPECT_NE(bytes_in(segment_path(folder, 1)).find(act_text(9)), std::string::npos) << "what was staged is closed in";
+  EXPECT_TRUE(verified(folder).holds);
+}
+
+TEST(Spool, AWriteThatFailsIsToldToAllWhoStaged) {
+  const auto folder = empty_folder("staged_failing");
+  const SystemClock clock;
+  SpoolOptions options = small_spool(folder);
+  options.segment_bytes = 1 << 20;
+  options.sync_every_ms = 60'000;
+  auto spool = Spool::open(options, clock).value();
+  ASSERT_TRUE(spool->sign_and_sync());
+  const std::uint64_t before = spool->last_sequence();
+  const Staged one = spool->stage(Kind::kAct, act_text(1), {}).value();
+  const Staged two = spool->stage(Kind::kAct, act_text(2), {}).value();
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit whole = limit;
+  limit.rlim_cur = bytes_in(segment_path(folder, 1)).size() + 100;
+  std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  EXPECT_FALSE(spool->settle(two));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &whole), 0);
+  EXPECT_EQ(spool->last_sequence(), before);
+  const Staged three = spool->stage(Kind::kAct, act_text(3), {}).value();
+  EXPECT_EQ(three.sequence, one.sequence) << "its number is given again";
+  EXPECT_FALSE(spool->settle(one)) << "and the first one is not taken for it";
+  EXPECT_TRUE(spool->settle(three));
+  ASSERT_TRUE(spool->close());
+  EXPECT_TRUE(verified(folder).holds);
+  const std::string bytes = bytes_in(segment_path(folder, 1));
+  EXPECT_EQ(bytes.find(act_text(1)), std::string::npos);
+  EXPECT_NE(bytes.find(act_text(3)), std::string::npos);
+}
+
 TEST(Spool, ATailTornByACrashIsCutKeptAndNoted) {
   for (const std::size_t cut : {1U, 30U, 41U, 200U}) {
     const fs::path folder = filled_spool("torn", 30);

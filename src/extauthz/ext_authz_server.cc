@@ -27,6 +27,7 @@ class Service final : public envoy::service::auth::v3::Authorization::CallbackSe
   grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const CheckRequest* asked,
                                   CheckResponse* answer) override {
     auto* reactor = context->DefaultReactor();
+    ++state_.metrics.ext_authz_questions;
     const std::string peer = address_of_peer(context->peer());
     if (peer != "unix" && !guard::may_ask(*state_.now()->rules, peer)) {
       state_.metrics.refused("authz.peer");

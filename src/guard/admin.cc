@@ -34,7 +34,8 @@ std::string text_of(const Json& body, const char* key) {
 }  // namespace
 
 Result<std::unique_ptr<Admin>> Admin::start(GuardState& state) {
-  std::unique_ptr<Admin> admin(new Admin(state));
+  RETORT_ASSIGN(AdminCallers callers, AdminCallers::open(state));
+  std::unique_ptr<Admin> admin(new Admin(state, std::move(callers)));
   const auto rules = state.now()->rules;
   RETORT_ASSIGN(const Listen listen, parse_listen(rules->options.admin.listen));
   net::ServerOptions options;
@@ -67,7 +68,7 @@ Result<net::HttpResponse> Admin::act(const net::HttpRequest& request) {
   if (get && path == "/metrics") {
     net::HttpResponse response;
     response.headers.add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    response.body = state_.metrics.prometheus();
+    response.body = state_.prometheus();
     return response;
   }
   if (get && path == "/admin/steps") {
@@ -139,6 +140,8 @@ Result<net::HttpResponse> Admin::act(const net::HttpRequest& request) {
     RETORT_TRY(state_.steps->refresh());
     return json(200, {{"reloaded", true}});
   }
+  RETORT_ASSIGN(const auto done, callers_.act(request));
+  if (done) return json(200, *done);
   return sentence(404, "There is nothing at " + request.method + " " + path + ".");
 }
 

@@ -4,10 +4,12 @@
 //   GET  /admin/steps                   every step, newest first
 //   POST /admin/steps                   {"account","step","by","reason","hours"}
 //   POST /admin/steps/ID/undo           {"by"}
-//   GET  /admin/callers                 callers as lines of JSON
+//   GET  /admin/callers                 callers as lines of JSON; keys, organisations and verifications, and changes of
+//                                       them: guard/admin_callers.h
 //   GET  /admin/spending/ACCOUNT        {"settled_usd","reserved_usd"} of the UTC day
 //   POST /admin/erase                   {"organisation","by","day"}: destroys the keys of its kept texts (of one UTC
-//   day) POST /admin/reload                  reads configuration, keys and lists again
+//                                       day)
+//   POST /admin/reload                  reads configuration, keys and lists again
 //
 // Runs on a thread of its own; requests may wait for SQLite.
 #pragma once
@@ -15,6 +17,7 @@
 #include <memory>
 #include <string>
 
+#include "guard/admin_callers.h"
 #include "guard/guard_state.h"
 #include "net/server.h"
 
@@ -26,11 +29,12 @@ class Admin {
   std::string url() const { return server_->url(); }
 
  private:
-  explicit Admin(GuardState& state) : state_(state) {}
+  Admin(GuardState& state, AdminCallers callers) : state_(state), callers_(std::move(callers)) {}
   net::HttpResponse answer(const net::HttpRequest& request);
   Result<net::HttpResponse> act(const net::HttpRequest& request);
 
   GuardState& state_;
+  AdminCallers callers_;
   std::unique_ptr<net::HttpServer> server_;
 };
 

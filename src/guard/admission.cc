@@ -4,9 +4,12 @@
 #include <array>
 #include <vector>
 
+#include "api/batch.h"
 #include "api/blobs.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "guard/batch_look.h"
+#include "policy/price.h"
 
 namespace retort::guard {
 namespace {
@@ -227,16 +230,98 @@ struct Admitter::Pass {
                   "ask the operator of this API.");
   }
 
-  // Sealed blobs of the request are opened for upstream; what comes from elsewhere ends here.
-  bool open_blobs() {
+  void identify_sealing() {
     out.sealed_for = caller->organisation.empty() ? "account " + out.account : "organisation " + caller->organisation;
     if (!out.end_customer.empty()) out.sealed_for += "\nend customer " + out.end_customer;
+  }
+
+  bool creates_batch() const {
+    return out.route.operation == Operation::kBatches && out.route.id.empty() && request.method == "POST";
+  }
+
+  // The requests of a batch, by the policy of single ones.
+  bool look_into_batch() {
+    if (plane == Plane::kHeaders) return true;
+    const bool openai = out.route.family == api::Family::kOpenAi;
+    const bool upload = out.route.operation == Operation::kFiles && openai && out.route.id.empty() &&
+                        request.method != "GET" && request.method != "HEAD";
+    if (!upload && !creates_batch()) return true;
+    if (!upload && openai) return find_batch_file();
+    identify_sealing();
+    std::string outcome;
+    BatchTerms terms{.rules = rules, .policy = out.effective, .reader = reader};
+    if (out.in_force->sealer && plane == Plane::kProxy) {
+      terms.fate = [&](std::string_view model, std::string_view blob, const Digest& prefix) {
+        bool dropped = false;
+        return fate_of(model, blob, prefix, outcome, dropped);
+      };
+      terms.rule = [&] { return "sealing." + outcome; };
+    }
+    const auto judged = [&](const BatchRefusal& refusal) {
+      if (refusal.code == "invalid_reasoning") ++state.metrics.refused_blobs;
+      return refuse(refusal.status, refusal.code, refusal.rule, refusal.sentence);
+    };
+    if (upload) {
+      // Of two the provider may take the other one, and read another form.
+      std::vector<std::string_view> types;
+      for (const net::Headers::Field& field : request.headers.fields()) {
+        if (to_lower_ascii(field.name) == "content-type") types.emplace_back(field.value);
+      }
+      auto look = look_into_upload(types.size() == 1 ? types.front() : std::string_view(), request.body, terms);
+      if (!look) return judged(look.error());
+      return !*look || take(std::move(**look), true);
+    }
+    auto look = look_into_list(request.body, terms);
+    if (!look) return judged(look.error());
+    return take(std::move(*look), false);
+  }
+
+  bool take(BatchLook look, bool upload) {
+    if (plane != Plane::kProxy && !look.body.empty()) {
+      return refuse(403, "batch_needs_changes", "expose.batch",
+                    "This batch leaves unsaid what this account must say in each request (store, max_tokens); say it.");
+    }
+    if (!look.body.empty()) body = std::move(look.body);
+    out.decision.withheld = std::move(look.withheld);
+    out.batch = Batch{upload, std::move(look.path), static_cast<std::int64_t>(look.requests), look.worst};
+    return true;
+  }
+
+  // Of files that another proxy took in, nothing is known here.
+  bool find_batch_file() {
+    if (plane != Plane::kProxy) return true;
+    const auto order = api::read_batch_order(request.body);
+    if (!order) return refuse(400, "invalid_request", "request", order.error().message);
+    const auto found = state.batch_files->find(order->file);
+    if (!found) {
+      state.log(found.error().message);
+      return refuse(503, "batch_file_unknown", "expose.batch",
+                    "What is known of this file can't be read now; try again.", 1);
+    }
+    if (!*found || (*found)->account != out.account) {
+      return refuse(403, "batch_file_unknown", "expose.batch",
+                    "The file '" + order->file +
+                        "' was not uploaded for a batch by this account through this gateway; upload it here with the "
+                        "purpose \"batch\".");
+    }
+    if ((*found)->path != order->path) {
+      return refuse(400, "invalid_request", "request",
+                    "The file's requests are for " + (*found)->path + "; say that as \"endpoint\".");
+    }
+    out.batch = Batch{false, {}, (*found)->requests, (*found)->worst};
+    return true;
+  }
+
+  // Sealed blobs of the request are opened for upstream; what comes from elsewhere ends here.
+  bool open_blobs() {
+    identify_sealing();
     if (!out.in_force->sealer || !out.facts || !out.facts->blobs || plane != Plane::kProxy) return true;
     bool dropped = false;
     std::string outcome;
-    auto rewritten = api::rewrite_blobs(
-        out.route.operation, request.body,
-        [&](std::string_view blob, const Digest& prefix) { return fate_of(blob, prefix, outcome, dropped); });
+    auto rewritten =
+        api::rewrite_blobs(out.route.operation, request.body, [&](std::string_view blob, const Digest& prefix) {
+          return fate_of(out.facts->model, blob, prefix, outcome, dropped);
+        });
     if (!rewritten) {
       ++state.metrics.refused_blobs;
       return refuse(400, "invalid_reasoning", "sealing." + outcome, rewritten.error().message);
@@ -246,9 +331,10 @@ struct Admitter::Pass {
     return true;
   }
 
-  api::BlobFate fate_of(std::string_view blob, const Digest& prefix, std::string& outcome, bool& dropped) {
+  api::BlobFate fate_of(std::string_view model, std::string_view blob, const Digest& prefix, std::string& outcome,
+                        bool& dropped) {
     const sealing::Opened opened =
-        out.in_force->sealer->open(blob, {out.sealed_for, out.facts->model, prefix, out.begun_unix_ms});
+        out.in_force->sealer->open(blob, {out.sealed_for, std::string(model), prefix, out.begun_unix_ms});
     outcome = sealing::name_of(opened.outcome);
     const SealingOptions& options = rules.options.sealing;
     const auto refused = [](std::string sentence) {
@@ -256,7 +342,7 @@ struct Admitter::Pass {
     };
     switch (opened.outcome) {
       case sealing::Outcome::kOpened:
-        out.conversation = opened.conversation;
+        if (out.facts) out.conversation = opened.conversation;
         return {api::BlobFate::Kind::kReplace, opened.blob, {}};
       case sealing::Outcome::kTampered:
       case sealing::Outcome::kForeignOrganisation:
@@ -298,22 +384,28 @@ struct Admitter::Pass {
     return true;
   }
 
-  // Every token is at least a byte, so the body's bytes bound the prompt's tokens.
+  // Whether anything is billed for it.
+  bool spends() const {
+    switch (out.route.operation) {
+      case Operation::kModels:
+      case Operation::kCountTokens:
+      case Operation::kFiles:
+      case Operation::kStored: return false;
+      case Operation::kBatches: return creates_batch();
+      case Operation::kOther: return request.method != "GET" && request.method != "HEAD" && request.method != "DELETE";
+      default: return true;
+    }
+  }
+
   std::optional<policy::NanoUsd> worst_case() const {
+    if (out.batch) return out.batch->worst;
     if (!out.facts || out.price == nullptr) return std::nullopt;
-    const std::int64_t input = out.facts->prompt_bytes + out.facts->other_bytes;
-    policy::NanoUsd cost = input * policy::token_price(out.price->input_per_mtok);
-    if (!api::generates(out.route.operation)) return cost;
-    std::optional<std::int64_t> output = out.decision.max_tokens > 0 ? out.decision.max_tokens : out.facts->max_tokens;
-    if (!output) output = out.price->max_output_tokens;
-    if (!output) return std::nullopt;
-    const std::int64_t n = out.decision.n > 0 ? out.decision.n : out.facts->n;
-    return cost + *output * n * policy::token_price(out.price->output_per_mtok);
+    return policy::worst_case(*out.price, out.route.operation, *out.facts, out.decision);
   }
 
   bool limit() {
     const policy::Limits& limits = out.effective.tier.limits;
-    const bool free = out.route.operation == Operation::kModels || out.route.operation == Operation::kCountTokens;
+    const bool free = !spends();
     policy::NanoUsd worst = 0;
     if (limits.usd_per_day && !free) {
       const auto bound = worst_case();
@@ -321,19 +413,23 @@ struct Admitter::Pass {
         return refuse(403, "cost_not_bounded", "limits.usd_per_day",
                       plane == Plane::kHeaders
                           ? "This account has a budget, and what a request may cost cannot be seen at this door."
+                      : out.batch
+                          ? "What this batch may cost has no bound, and this account has a budget; say max_tokens in "
+                            "each request, and name models that have a price here."
                       : out.facts && out.price == nullptr
                           ? "The model '" + out.facts->model + "' has no price here, and this account has a budget."
                           : "What this request may cost has no bound, and this account has a budget; say max_tokens.");
       }
       worst = *bound;
-    } else if (out.price != nullptr && !free) {
+    } else if ((out.price != nullptr || out.batch) && !free) {
       worst = worst_case().value_or(0);
     }
     std::int64_t tokens = 0;
     if (out.facts && !free) {
       tokens = out.facts->prompt_bytes / kBytesPerToken;
       if (api::generates(out.route.operation)) {
-        tokens += std::min(out.facts->max_tokens.value_or(kLikelyAnswerTokens), kLikelyAnswerTokens) * out.facts->n;
+        const std::int64_t n = out.decision.n > 0 ? out.decision.n : out.facts->n;
+        tokens += std::min(out.facts->max_tokens.value_or(kLikelyAnswerTokens), kLikelyAnswerTokens) * n;
       }
     }
     policy::Admission admitted =
@@ -366,7 +462,7 @@ struct Admitter::Pass {
   bool record() {
     const bool exchange = out.facts && api::generates(out.route.operation);
     const bool unseen = plane == Plane::kHeaders && api::generates(out.route.operation);
-    const bool batch = out.route.operation == Operation::kBatches && request.method == "POST";
+    const bool batch = (out.route.operation == Operation::kBatches && request.method == "POST") || out.batch;
     if (!state.recorder || caller == nullptr || (!exchange && !unseen && !batch && !out.refused)) return true;
     evidence::AdmissionRecord record;
     record.id = out.id;
@@ -391,6 +487,8 @@ struct Admitter::Pass {
     if (out.refused) {
       record.decision.reason = out.refused->message;
       record.status = out.refused->status;
+    } else if (out.batch) {
+      record.decision.reason = "a batch of " + std::to_string(out.batch->requests) + " requests";
     }
     for (const policy::Step& step : steps) {
       if (step.since_unix_ms <= out.begun_unix_ms && out.begun_unix_ms < step.until_unix_ms) {
@@ -410,9 +508,16 @@ struct Admitter::Pass {
       prompt += text;
     }
     const std::array<evidence::NamedText, 1> named = {{{"prompt", prompt}}};
-    const auto kept = state.recorder->admit(std::move(record), exchange ? std::string_view(request.body) : "",
-                                            std::span(named).first(exchange ? 1 : 0));
-    state.evidence_kept(kept.has_value());
+    const auto staged = state.recorder->stage_admission(
+        std::move(record), exchange ? std::string_view(request.body) : "", std::span(named).first(exchange ? 1 : 0));
+    // The proxy sends nothing on before it is written, with others' of the same moment (guard/passage.h).
+    if (staged && plane == Plane::kProxy && !out.refused) {
+      out.recorded = true;
+      out.staged = *staged;
+      return true;
+    }
+    const bool kept = staged && state.recorder->settle(*staged);
+    state.evidence_kept(kept);
     if (kept) {
       out.recorded = !out.refused && (exchange || unseen || batch);
       return true;
@@ -444,11 +549,12 @@ Admission Admitter::admit(const net::HttpRequest& request, Plane plane) {
             .out = out,
             .rules = *out.in_force->rules};
   const bool admitted = pass.authenticate() && pass.locate() && pass.find_policy() && pass.read_body() &&
-                        pass.decide() && pass.open_blobs() && pass.choose_upstream() && pass.limit();
+                        pass.decide() && pass.look_into_batch() && pass.open_blobs() && pass.choose_upstream() &&
+                        pass.limit();
   if (admitted && out.facts && plane == Plane::kProxy) {
     out.body = policy::edited_body(out.route.operation, pass.sent_body(), *out.facts, out.decision, true);
   } else if (admitted && plane == Plane::kProxy) {
-    out.body = request.body;
+    out.body = std::string(pass.sent_body());
   }
   pass.record();
   if (out.refused) state_.metrics.refused(out.refused_by);

@@ -1,10 +1,10 @@
 // Who asks, and whether and how the request goes on: every filter before upstream, in order.
 //
-//   path and dialect; the caller's key; ownership lists; network; steps; the request's body; what is exposed; sealed
-//   reasoning; limits and money; the admission record
+//   path and dialect; the caller's key; ownership lists; network; steps; the request's body; what is exposed; the
+//   requests of a batch; sealed reasoning; limits and money; the admission record
 //
 // The proxy, nginx's auth_request and Envoy's ext_authz all ask here (guard/planes.h). Called on a worker's thread;
-// blocks on nothing but the spool's write.
+// blocks on nothing but the spool's write and, of a batch, a row in SQLite.
 #pragma once
 
 #include <memory>
@@ -25,12 +25,21 @@
 
 namespace retort::guard {
 
+// Requests that come together: in an upload, or as the batch that is made of one.
+struct Batch {
+  bool upload = false;  // a file for a batch: nothing is asked yet
+  std::string path;     // what its requests ask for, of an upload
+  std::int64_t requests = 0;
+  std::optional<policy::NanoUsd> worst;  // nothing: it has no bound
+};
+
 struct Admission {
   std::string id;  // of the exchange, and of x-retort-request-id
   std::int64_t begun_unix_ms = 0;
   std::shared_ptr<const InForce> in_force;
   api::Route route;
   std::optional<api::RequestFacts> facts;
+  std::optional<Batch> batch;
 
   std::string account, organisation, tier, end_customer;
   policy::EffectivePolicy effective;
@@ -43,6 +52,7 @@ struct Admission {
   std::vector<std::string> undecided;    // what the plane can't decide of this request (guard/planes.h)
   std::string sealed_for;                // whose reasoning is sealed: organisation, or a reseller's end customer
   std::optional<sealing::ConversationId> conversation;  // of the sealed blobs that came with it
+  std::optional<evidence::Staged> staged;               // the admission record, to be settled before anything is sent
   bool recorded = false;                                // an admission record was written: a completion must follow
 
   // The request ends here: what its caller is told, and the rule that decided.

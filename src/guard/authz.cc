@@ -117,6 +117,7 @@ Result<std::unique_ptr<Authz>> Authz::start(GuardState& state, std::uint64_t see
 }
 
 void Authz::handle(const net::HttpRequest& question, const std::shared_ptr<net::Reply>& reply) {
+  ++state_.metrics.auth_request_questions;
   if (!may_ask(*state_.now()->rules, question.peer)) {
     state_.metrics.refused("authz.peer");
     reply->send(plain(403, "Only a proxy named under network.trusted_hops may ask here."));

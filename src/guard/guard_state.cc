@@ -47,6 +47,7 @@ Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules
   const std::filesystem::path folder = rules->path(rules->options.callers.path);
   RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
   RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
+  RETORT_ASSIGN(state->batch_files, BatchFiles::open(folder / "batches.sqlite"));
   RETORT_TRY(state->open_evidence(*rules));
   RETORT_TRY(state->share_limits(*rules));
   RETORT_TRY(state->put_in_force(rules));
@@ -138,6 +139,21 @@ Result<void> GuardState::reload() {
 void GuardState::evidence_kept(bool kept) {
   (kept ? metrics.evidence_records : metrics.evidence_failures).fetch_add(1, std::memory_order_relaxed);
   if (evidence_down.load(std::memory_order_relaxed) == kept) evidence_down = !kept;
+}
+
+std::string GuardState::prometheus() const {
+  std::string text = metrics.prometheus();
+  if (!shared) return text;
+  const sharing::SharedLimits::Standing standing = shared->standing();
+  const auto gauge = [&](const std::string& name, const std::string& help, const std::string& value) {
+    text += "# HELP retort_guard_" + name + " " + help + "\n# TYPE retort_guard_" + name + " gauge\nretort_guard_" +
+            name + " " + value + "\n";
+  };
+  gauge("redis_connected", "Whether Redis answered when it was asked last.", standing.connected ? "1" : "0");
+  gauge("redis_leases", "Budgets that this guard has a share of.", std::to_string(standing.leases));
+  gauge("redis_granted_usd", "What Redis granted to this guard, spent or not.",
+        std::to_string(policy::usd(standing.granted)));
+  return text;
 }
 
 bool GuardState::ready() {

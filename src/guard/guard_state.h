@@ -14,6 +14,7 @@
 #include "callers/directory.h"
 #include "evidence/recorder.h"
 #include "evidence/spool.h"
+#include "guard/batch_files.h"
 #include "guard/metrics.h"
 #include "guard/rules.h"
 #include "guard/step_book.h"
@@ -53,6 +54,7 @@ class GuardState {
   policy::LimitBook limits;
   std::unique_ptr<callers::LiveCallers> callers;
   std::unique_ptr<StepBook> steps;
+  std::unique_ptr<BatchFiles> batch_files;
   std::unique_ptr<evidence::Spool> spool;         // null: no evidence is kept
   std::unique_ptr<evidence::Recorder> recorder;   // with it
   std::unique_ptr<sharing::SharedLimits> shared;  // null: limits are this guard's own
@@ -62,6 +64,8 @@ class GuardState {
 
   // Counts whether a record was kept.
   void evidence_kept(bool kept);
+  // For /metrics: what is counted, and how the parts stand.
+  std::string prometheus() const;
   // Whether callers can be served: not while draining, and not without evidence where that is required (tried anew).
   bool ready();
 

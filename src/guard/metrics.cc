@@ -70,6 +70,9 @@ std::string Metrics::prometheus() const {
   one("upstream_failures_total", "counter", "Answers that upstream did not give whole.", upstream_failures.load());
   one("client_aborts_total", "counter", "Answers whose caller left before their end.", client_aborts.load());
   one("handed_over_total", "counter", "Requests let through that another proxy sends on.", handed_over.load());
+  head("questions_total", "counter", "Requests that other proxies asked about, by the way they asked.");
+  text << "retort_guard_questions_total{way=\"auth_request\"} " << auth_request_questions.load()
+       << "\nretort_guard_questions_total{way=\"ext_authz\"} " << ext_authz_questions.load() << '\n';
   one("evidence_records_total", "counter", "Records of evidence written.", evidence_records.load());
   one("evidence_failures_total", "counter", "Records of evidence that could not be written.", evidence_failures.load());
   one("sealed_blobs_total", "counter", "Opaque reasoning sealed.", sealed_blobs.load());

@@ -21,6 +21,8 @@ class Metrics {
   Counter upstream_failures = 0;
   Counter client_aborts = 0;
   Counter handed_over = 0;
+  Counter auth_request_questions = 0;
+  Counter ext_authz_questions = 0;
   Counter evidence_records = 0;
   Counter evidence_failures = 0;
   Counter sealed_blobs = 0;

@@ -27,13 +27,15 @@ void check_upstreams(const GuardOptions& options, recipe::Problems& problems) {
 }  // namespace
 
 const recipe::MapShape<UpstreamOptions>& upstream_shape() {
-  static const auto shape = recipe::MapShape<UpstreamOptions>()
-                                .add("name", &UpstreamOptions::name, {.required = true, .not_empty = true})
-                                .add("dialect", &UpstreamOptions::dialect, {.choices = {"openai", "anthropic"}})
-                                .add("url", &UpstreamOptions::url, {.required = true, .not_empty = true})
-                                .add("key_env", &UpstreamOptions::key_env)
-                                .add("models", &UpstreamOptions::models)
-                                .add("authorities", &UpstreamOptions::authorities);
+  static const auto shape =
+      recipe::MapShape<UpstreamOptions>()
+          .add("name", &UpstreamOptions::name, {.required = true, .not_empty = true})
+          .add("dialect", &UpstreamOptions::dialect, {.choices = {"openai", "anthropic"}})
+          .add("url", &UpstreamOptions::url, {.required = true, .not_empty = true})
+          .add("key_env", &UpstreamOptions::key_env)
+          .add("models", &UpstreamOptions::models)
+          .add("authorities", &UpstreamOptions::authorities)
+          .add("resend", &UpstreamOptions::resend, {.choices = {"anything", "idempotent", "nothing"}});
   return shape;
 }
 const recipe::MapShape<NetworkListEntry>& network_list_shape() {
@@ -169,3 +171,18 @@ const recipe::OptionSet<GuardOptions>& guard_option_set() {
 }
 
 }  // namespace retort::guard
+
+namespace retort::recipe {
+
+std::string Codec<guard::Decimal>::type_name(const OptionText&) { return "number"; }
+
+Parsed<guard::Decimal> Codec<guard::Decimal>::parse(const Node& node, const OptionText&) {
+  const bool scalar =
+      node.kind == Node::Kind::kText || node.kind == Node::Kind::kInteger || node.kind == Node::Kind::kNumber;
+  if (!scalar || node.text.empty()) return Expected("a number such as 50 or 33.333");
+  return guard::Decimal{node.text};
+}
+
+Node Codec<guard::Decimal>::write(const guard::Decimal& value) { return Node::of(value.text); }
+
+}  // namespace retort::recipe

@@ -21,6 +21,8 @@ struct UpstreamOptions {
   std::string key_env;              // the provider's key is in this variable; empty: none is sent
   std::vector<std::string> models;  // that it serves; empty: whatever no other upstream of the dialect names
   std::string authorities;          // PEM file of authorities to trust; empty: the system's
+  // anything | idempotent | nothing: what is sent a second time when a kept connection was closed without an answer
+  std::string resend = "anything";
   bool operator==(const UpstreamOptions&) const = default;
 };
 
@@ -52,10 +54,16 @@ struct StateOptions {
   bool operator==(const StateOptions&) const = default;
 };
 
+// A decimal as it was written, in quotes or not: no binary fraction comes between.
+struct Decimal {
+  std::string text;
+  bool operator==(const Decimal&) const = default;
+};
+
 struct CallersOptions {
-  std::string path = "callers";    // a folder
-  std::string listed_from = "50";  // percent that listed owners must hold together
-  bool or_more = true;             // ">= 50 %"; false: "> 50 %"
+  std::string path = "callers";  // a folder
+  Decimal listed_from{"50"};     // percent that listed owners must hold together
+  bool or_more = true;           // ">= 50 %"; false: "> 50 %"
   bool operator==(const CallersOptions&) const = default;
 };
 
@@ -134,6 +142,12 @@ const recipe::OptionSet<GuardOptions>& guard_option_set();
 }  // namespace retort::guard
 
 namespace retort::recipe {
+template <>
+struct Codec<guard::Decimal> {
+  static std::string type_name(const OptionText& text);
+  static Parsed<guard::Decimal> parse(const Node& node, const OptionText& text);
+  static Node write(const guard::Decimal& value);
+};
 template <>
 struct Codec<std::vector<guard::UpstreamOptions>> : MapListCodec<guard::UpstreamOptions, &guard::upstream_shape> {};
 template <>

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "guard/summary.h"
 #include "guard/worker.h"
+#include "policy/price.h"
 
 namespace retort::guard {
 namespace {
@@ -79,7 +80,7 @@ Passage::Passage(Worker& worker, net::HttpRequest request, std::shared_ptr<net::
 
 void Passage::begin() {
   admission_ = worker_.admitter().admit(request_);
-  state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
+  if (!admission_.staged) state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
   if (admission_.refused) {
     refuse(*admission_.refused);
     return;
@@ -91,6 +92,30 @@ void Passage::begin() {
   reply_->on_gone([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->caller_left();
   });
+  if (admission_.staged) {
+    worker_.when_written(*admission_.staged, [self = shared_from_this()](bool kept) { self->admitted(kept); });
+  } else {
+    go_on();
+  }
+}
+
+// The record of the admission is there, or could not be written.
+void Passage::admitted(bool recorded) {
+  admission_.recorded = recorded;
+  state_.metrics.admitted_after((state_.clock.monotonic_s() - begun_s_) * 1e6);
+  if (ended_) return;
+  if (recorded || !admission_.in_force->rules->options.evidence.required) {
+    go_on();
+    return;
+  }
+  refuse_without_evidence(admission_);
+  state_.metrics.refused(admission_.refused_by);
+  completed_ = true;
+  state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  refuse(*admission_.refused);
+}
+
+void Passage::go_on() {
   if (admission_.decision.slow_ms > 0) {
     worker_.thread().after(std::chrono::milliseconds(admission_.decision.slow_ms),
                            [self = shared_from_this()] { self->forward(); });
@@ -115,7 +140,10 @@ net::HttpRequest Passage::upstream_request() const {
   sent.path = request_.path;
   sent.query = request_.query;
   for (const net::Headers::Field& field : request_.headers.fields()) {
-    if (!stays_here(to_lower_ascii(field.name))) sent.headers.add(field.name, field.value);
+    const std::string name = to_lower_ascii(field.name);
+    // Of a part of a file nobody could say what is in it.
+    const bool part = (name == "range" || name == "if-range") && hides_in_results();
+    if (!part && !stays_here(name)) sent.headers.add(field.name, field.value);
   }
   // What is to be metered must be readable.
   sent.headers.add("Accept-Encoding", "identity");
@@ -149,7 +177,7 @@ void Passage::on_head(net::HttpResponse head) {
   // Answers that the provider kept are shown as those it makes.
   answered_as_ = operation_of_answer();
   const bool generated = answered_as_.has_value();
-  if (generated && is_compressed(head.headers)) {
+  if ((generated || hides_in_results()) && is_compressed(head.headers)) {
     call_->cancel();
     fail("it compressed its answer, which it was asked not to", evidence::Ended::kUpstreamFailed, 502);
     return;
@@ -157,7 +185,8 @@ void Passage::on_head(net::HttpResponse head) {
   head_ = std::move(head);
   const bool whole_models =
       admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
-  if (generated || whole_models) {
+  const bool uploaded = admission_.batch && admission_.batch->upload;
+  if (generated || whole_models || uploaded) {
     how_ = generated && head_.status < 300 && is_stream(head_.headers) ? How::kStreamed : How::kCollected;
   }
   if (generated) {
@@ -173,6 +202,20 @@ void Passage::on_head(net::HttpResponse head) {
     }
     answer_ = std::make_unique<api::AnswerStream>(*answered_as_, admission_.facts ? admission_.facts->prompt_bytes : 0,
                                                   std::move(edits), worker_.reader());
+  }
+  if (hides_in_results() && head_.status < 300) {
+    how_ = How::kLines;
+    api::AnswerEdits edits;
+    edits.strip_reasoning = admission_.decision.strip_reasoning;
+    edits.strip_logprobs = admission_.decision.strip_logprobs;
+    // Results come without the conversations that their blobs would be bound to.
+    if (admission_.in_force->sealer) edits.seal = [](std::string_view) { return std::string(); };
+    // Said at the head, before anybody knows whether there is any.
+    auto& withheld = admission_.decision.withheld;
+    if (edits.strip_reasoning) withheld.emplace_back("reasoning");
+    if (edits.strip_logprobs) withheld.emplace_back("logprobs");
+    if (edits.seal) withheld.emplace_back("reasoning_blobs");
+    lines_ = std::make_unique<ResultLines>(std::move(edits), worker_.reader());
   }
   if (how_ == How::kCollected) return;
   net::HttpResponse first;
@@ -202,10 +245,14 @@ void Passage::on_body(std::string_view piece) {
     send_on(std::string(piece));
     return;
   }
-  Result<std::string> events = answer_->feed(piece);
+  Result<std::string> events = how_ == How::kLines ? lines_->feed(piece) : answer_->feed(piece);
   if (!events) {
     call_->cancel();
     fail(events.error().message, evidence::Ended::kUpstreamFailed, 502);
+    return;
+  }
+  if (how_ == How::kLines) {
+    if (!events->empty()) send_on(std::move(*events));
     return;
   }
   if (hides_something() && answer_->unreadable() > 0) {
@@ -286,7 +333,7 @@ void Passage::send_on(std::string piece) {
 
 std::optional<api::Operation> Passage::operation_of_answer() const {
   const Operation operation = admission_.route.operation;
-  if (api::generates(operation)) return operation;
+  if (api::generates(operation) || operation == Operation::kEmbeddings) return operation;
   if (operation != Operation::kStored) return std::nullopt;
   return request_.path.starts_with("/v1/responses") ? Operation::kResponses : Operation::kChat;
 }
@@ -296,7 +343,35 @@ bool Passage::hides_something() const {
          admission_.in_force->sealer != nullptr;
 }
 
+bool Passage::hides_in_results() const {
+  const bool openai = admission_.route.operation == Operation::kFiles && request_.path.ends_with("/content");
+  const bool anthropic = admission_.route.operation == Operation::kBatches && request_.path.ends_with("/results");
+  return (openai || anthropic) && hides_something();
+}
+
+// A batch may be made of it from now on.
+void Passage::keep_batch_file() {
+  if (head_.status >= 300) return;
+  const Json file = Json::parse(collected_, nullptr, false);
+  const auto id = file.is_object() ? file.find("id") : file.end();
+  if (id == file.end() || !id->is_string()) return;
+  const Batch& batch = *admission_.batch;
+  const auto kept = state_.batch_files->keep(
+      id->get<std::string>(), {admission_.account, batch.path, batch.requests, batch.worst}, state_.clock.unix_ms());
+  if (!kept) state_.log(kept.error().message);
+}
+
+// Its answers come later and elsewhere: what it may cost is what it costs, once upstream took it or may have.
+policy::NanoUsd Passage::cost_of_batch() const {
+  if (!admission_.batch || admission_.batch->upload || unsent_ || head_.status >= 300) return 0;
+  return admission_.reservation.worst();
+}
+
 std::string Passage::collected_answer() {
+  if (!answer_ && admission_.batch) {
+    keep_batch_file();
+    return std::move(collected_);
+  }
   if (admission_.route.operation == Operation::kModels) {
     Json listing = Json::parse(collected_, nullptr, false);
     if (head_.status != 200 || !listing.is_object() || !listing.contains("data") || !listing["data"].is_array()) {
@@ -328,7 +403,24 @@ void Passage::send_collected(std::string body) {
     withheld.emplace_back("reasoning");
   }
   response.headers = answer_headers(head_.headers);
-  if (!complete(evidence::Ended::kComplete, head_.status)) {
+  completed_ = true;
+  std::optional<evidence::Staged> staged;
+  const bool kept = settle_and_record(evidence::Ended::kComplete, head_.status, &staged);
+  if (!staged) {
+    finish_collected(std::move(response), kept);
+    return;
+  }
+  worker_.when_written(*staged, [self = shared_from_this(), response = std::move(response)](bool written) mutable {
+    self->finish_collected(std::move(response),
+                           written || !self->admission_.in_force->rules->options.evidence.required);
+  });
+}
+
+void Passage::finish_collected(net::HttpResponse response, bool kept) {
+  // Last: what isn't under way any more holds no money and has its record.
+  state_.metrics.under_way.fetch_sub(1, std::memory_order_relaxed);
+  if (ended_) return;
+  if (!kept) {
     fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
     return;
   }
@@ -356,6 +448,10 @@ void Passage::on_end() {
     upstream_done_ = true;
     return;
   }
+  if (how_ == How::kLines) {
+    std::string rest = lines_->end();
+    if (!rest.empty()) send_on(std::move(rest));
+  }
   if (how_ == How::kStreamed) {
     std::string rest = answer_->end();
     if (!rest.empty()) send_on(std::move(rest));
@@ -382,6 +478,7 @@ void Passage::on_trouble(net::Trouble trouble, const std::string& text) {
     on_end();
     return;
   }
+  unsent_ = trouble == net::Trouble::kConnect || trouble == net::Trouble::kTls;
   const bool late = trouble == net::Trouble::kTimeout;
   fail(text, late ? evidence::Ended::kTimedOut : evidence::Ended::kUpstreamFailed, late ? 504 : 502);
 }
@@ -456,15 +553,14 @@ bool Passage::complete(evidence::Ended ended, int status) {
   return kept;
 }
 
-bool Passage::settle_and_record(evidence::Ended ended, int status) {
+bool Passage::settle_and_record(evidence::Ended ended, int status, std::optional<evidence::Staged>* staged) {
   api::AnswerFacts facts;
   if (answer_) facts = answer_->facts();
   // Upstream bills what it answered: nothing for an error, what came of an answer that was cut.
   const bool billed = answer_ != nullptr && admission_.facts && head_.status < 300;
-  policy::NanoUsd cost = 0;
+  policy::NanoUsd cost = cost_of_batch();
   if (billed && admission_.price != nullptr) {
-    cost = facts.usage.input * policy::token_price(admission_.price->input_per_mtok) +
-           facts.usage.output * policy::token_price(admission_.price->output_per_mtok);
+    cost = policy::cost_of(*admission_.price, facts.usage);
   }
   const std::int64_t tokens = billed ? facts.usage.input + facts.usage.output : 0;
   const policy::NanoUsd over = admission_.reservation.settle(tokens, cost);
@@ -492,6 +588,8 @@ bool Passage::settle_and_record(evidence::Ended ended, int status) {
   record.finish = facts.finish;
   if (billed) {
     record.input_tokens = facts.usage.input;
+    record.cached_tokens = facts.usage.cached;
+    record.cache_written_tokens = facts.usage.cache_written;
     record.output_tokens = facts.usage.output;
     record.reasoning_tokens = facts.usage.reasoning;
   }
@@ -506,8 +604,13 @@ bool Passage::settle_and_record(evidence::Ended ended, int status) {
   answer.text = facts.text;
   (admission_.decision.strip_reasoning ? answer.hidden_reasoning : answer.reasoning) = facts.reasoning;
   answer.tool_calls = tool_calls;
-  const auto kept = state_.recorder->complete(std::move(record), answer);
-  state_.evidence_kept(kept.has_value());
+  auto written = state_.recorder->stage_completion(std::move(record), answer);
+  if (written && staged != nullptr) {
+    *staged = *written;
+    return true;
+  }
+  const bool kept = written && state_.recorder->settle(*written);
+  state_.evidence_kept(kept);
   if (kept) return true;
   return !admission_.in_force->rules->options.evidence.required;
 }

@@ -12,6 +12,7 @@
 
 #include "api/answer.h"
 #include "guard/admission.h"
+#include "guard/result_lines.h"
 #include "net/server.h"
 #include "net/upstream.h"
 
@@ -31,8 +32,10 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   void on_trouble(net::Trouble trouble, const std::string& text) override;
 
  private:
-  enum class How : std::uint8_t { kPlain, kCollected, kStreamed };
+  enum class How : std::uint8_t { kPlain, kCollected, kStreamed, kLines };
 
+  void admitted(bool recorded);
+  void go_on();
   void forward();
   net::HttpRequest upstream_request() const;
   net::Headers answer_headers(const net::Headers& upstream) const;
@@ -42,14 +45,20 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   void end_stream();
   void send_end();
   void send_collected(std::string body);
+  void finish_collected(net::HttpResponse response, bool kept);
   bool ask_summary(std::function<void(const std::optional<std::string>&)> then);
   std::string collected_answer();
   // As what its answer is read; nothing: as bytes.
   std::optional<api::Operation> operation_of_answer() const;
   bool hides_something() const;
+  // Whether it is the results of a batch, whose answers hold what this tier may not have.
+  bool hides_in_results() const;
+  void keep_batch_file();
+  policy::NanoUsd cost_of_batch() const;
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
-  bool settle_and_record(evidence::Ended ended, int status);
+  // `staged`: the record is staged there, and the answer waits for it.
+  bool settle_and_record(evidence::Ended ended, int status, std::optional<evidence::Staged>* staged = nullptr);
   void caller_left();
   std::string sealed(std::string_view blob);
 
@@ -61,9 +70,11 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   std::shared_ptr<net::UpstreamCall> call_;
   std::unique_ptr<api::AnswerStream> answer_;
   std::optional<api::Operation> answered_as_;
+  std::unique_ptr<ResultLines> lines_;  // of a batch's results
   How how_ = How::kPlain;
   net::HttpResponse head_;
   std::string collected_;
+  bool unsent_ = false;     // upstream was never reached
   bool begun_ = false;      // the answer's head went out
   bool completed_ = false;  // settled and recorded
   bool held_end_ = false;   // the stream's end waits for a summary

@@ -106,6 +106,15 @@ void warn(Rules& rules) {
         ": their keys can be read on the way. Set tls, or "
         "let a proxy before the guard end TLS.");
   }
+  for (const UpstreamOptions& upstream : rules.options.upstreams) {
+    for (const std::string& model : upstream.models) {
+      const policy::Price* price = rules.price_of(model);
+      if (upstream.dialect != "anthropic" || price == nullptr || price->cache_write_per_mtok) continue;
+      add("The price of '" + model +
+          "' has no cache_write_per_mtok: what is written into the provider's cache counts as other input, and costs "
+          "more there.");
+    }
+  }
   for (std::string& sentence : notes_on_planes(rules.options, rules.policy)) add(std::move(sentence));
 }
 
@@ -167,7 +176,7 @@ Result<std::shared_ptr<const Rules>> load_rules(const std::filesystem::path& fil
   rules->policy = recipe.get(policy::policy_option_set());
   RETORT_TRY(parse_listen(rules->options.listen));
   RETORT_TRY(read_upstreams(*rules, environment));
-  RETORT_ASSIGN(rules->ownership.threshold, callers::Percent::parse(rules->options.callers.listed_from));
+  RETORT_ASSIGN(rules->ownership.threshold, callers::Percent::parse(rules->options.callers.listed_from.text));
   rules->ownership.or_more = rules->options.callers.or_more;
   RETORT_TRY(read_network(*rules));
   RETORT_TRY(check_automatic(*rules));

@@ -51,6 +51,21 @@ TEST_F(RulesTest, FindsTheUpstreamOfAModel) {
   EXPECT_EQ(rules->upstream_for(api::Family::kOpenAi, "m")->origin.path, "") << "/v1 is the client's to say";
 }
 
+TEST_F(RulesTest, TakesPercentAsWrittenInQuotesOrNot) {
+  for (const char* written : {"33.333333333333", "\"33.333333333333\""}) {
+    const auto rules = load(std::string(kSmall) + "callers: {listed_from: " + written + "}").value();
+    EXPECT_EQ(rules->ownership.threshold.text(), "33.333333333333") << "no binary fraction came between";
+  }
+  EXPECT_EQ(load(std::string(kSmall) + "callers: {listed_from: 50}").value()->ownership.threshold,
+            callers::Percent::whole(50));
+}
+
+TEST_F(RulesTest, APriceMayBeNothing) {
+  const auto rules = load(std::string(kSmall) + "prices: {embedder: {input_per_mtok: 1, output_per_mtok: 0}}");
+  ASSERT_TRUE(rules) << rules.error().message;
+  EXPECT_EQ((*rules)->price_of("embedder")->output_per_mtok, 0);
+}
+
 TEST_F(RulesTest, SaysWhatIsWrong) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"", "upstreams"},
@@ -75,6 +90,8 @@ TEST_F(RulesTest, SaysWhatIsWrong) {
       {std::string(kSmall) + "network: {rules: [{name: r, countries: [XX], outcome: refuse}], unknown_country: pass}",
        "refuse_by_country_alone"},
       {std::string(kSmall) + "callers: {listed_from: \"150\"}", "150"},
+      {std::string(kSmall) + "callers: {listed_from: 1e1}", "1e1"},
+      {std::string(kSmall) + "callers: {listed_from: [50]}", "33.333"},
       {std::string(kSmall) +
            "network: {lists: [{kind: vpn, path: vpn.txt}], rules: [{name: r, kinds: [vpn], outcome: verify}]}\n"
            "steps: {automatic_up_to: cap}",

@@ -1,20 +1,20 @@
 #include "guard/step_book.h"
 
-#include "base/files.h"
 #include "base/json.h"
 #include "evidence/exchange_records.h"
-#include "store/database.h"
+#include "guard/guard_database.h"
 
 namespace retort::guard {
 namespace {
 
+constexpr std::int64_t kApplicationId = 0x52545350;  // "RTSP"
 constexpr const char* kTables =
-    "CREATE TABLE IF NOT EXISTS steps ("
+    "CREATE TABLE steps ("
     " id INTEGER PRIMARY KEY, account TEXT NOT NULL, kind TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL,"
     " since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, undone_by TEXT, undone_ms INTEGER) STRICT;"
-    "CREATE TRIGGER IF NOT EXISTS steps_stay BEFORE DELETE ON steps BEGIN"
+    "CREATE TRIGGER steps_stay BEFORE DELETE ON steps BEGIN"
     " SELECT raise(ABORT, 'steps are never removed'); END;"
-    "CREATE TRIGGER IF NOT EXISTS steps_are_fixed BEFORE UPDATE OF account, kind, by, reason, since_ms, until_ms ON "
+    "CREATE TRIGGER steps_are_fixed BEFORE UPDATE OF account, kind, by, reason, since_ms, until_ms ON "
     "steps"
     " BEGIN SELECT raise(ABORT, 'steps are never rewritten'); END;";
 
@@ -49,10 +49,10 @@ StepBook::StepBook(std::unique_ptr<State> state) : state_(std::move(state)) {}
 StepBook::~StepBook() = default;
 
 Result<std::unique_ptr<StepBook>> StepBook::open(const std::filesystem::path& database) {
-  if (!database.parent_path().empty()) RETORT_TRY(make_folder(database.parent_path()));
-  RETORT_ASSIGN(auto opened, store::Database::open(database, store::OpenMode::kReadWrite));
-  RETORT_TRY(opened.run("PRAGMA journal_mode = WAL"));
-  RETORT_TRY(opened.run(kTables));
+  RETORT_ASSIGN(
+      auto opened,
+      open_guard_database(database,
+                          {.application = kApplicationId, .version = 1, .of = "steps of response", .tables = kTables}));
   std::unique_ptr<StepBook> book(new StepBook(std::make_unique<State>(std::move(opened))));
   RETORT_TRY(book->refresh());
   return book;

@@ -1,10 +1,19 @@
 #include "guard/worker.h"
 
 #include <future>
+#include <utility>
 
 #include "guard/passage.h"
 
 namespace retort::guard {
+namespace {
+
+net::Resend resend_of(const std::string& name) {
+  if (name == "nothing") return net::Resend::kNothing;
+  return name == "idempotent" ? net::Resend::kIdempotent : net::Resend::kAnything;
+}
+
+}  // namespace
 
 Worker::Worker(GuardState& state, std::uint64_t seed)
     : state_(state), admitter_(state, seed), thread_(std::make_shared<net::NetworkThread>()) {}
@@ -36,12 +45,13 @@ Worker::~Worker() {
 }
 
 net::UpstreamPool* Worker::pool(const Upstream& upstream) {
-  const std::string place = upstream.options.url + "\n" + upstream.options.authorities;
+  const std::string place = upstream.options.url + "\n" + upstream.options.authorities + "\n" + upstream.options.resend;
   auto& pool = pools_[place];
   if (!pool) {
     net::UpstreamOptions options;
     options.origin = upstream.origin;
     options.authorities = upstream.options.authorities;
+    options.resend = resend_of(upstream.options.resend);
     auto made = net::UpstreamPool::create(std::move(options), thread_);
     if (!made) {
       state_.log(made.error().message);
@@ -50,6 +60,21 @@ net::UpstreamPool* Worker::pool(const Upstream& upstream) {
     pool = std::move(*made);
   }
   return pool.get();
+}
+
+void Worker::when_written(const evidence::Staged& staged, std::function<void(bool)> then) {
+  // Behind what is already waiting to be done on this thread: other requests that have come, each with its record.
+  if (waiting_.empty()) thread_->post([this] { settle_staged(); });
+  waiting_.push_back({staged, std::move(then)});
+}
+
+void Worker::settle_staged() {
+  const std::vector<Waiting> written = std::exchange(waiting_, {});
+  for (const Waiting& one : written) {
+    const bool kept = state_.recorder->settle(one.staged).has_value();
+    state_.evidence_kept(kept);
+    one.then(kept);
+  }
 }
 
 void Worker::handle(net::HttpRequest request, std::shared_ptr<net::Reply> reply) {

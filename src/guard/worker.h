@@ -30,18 +30,27 @@ class Worker {
   const std::shared_ptr<api::JsonReader>& reader() { return reader_; }
   // For what is read of a request while an answer is being read: never the answers' own, whose text it would overwrite.
   api::JsonReader& request_reader() { return request_reader_; }
+  // Calls `then` once the staged record is written: with the others of this moment, by one write for all of them.
+  // False: it could not be. On this thread.
+  void when_written(const evidence::Staged& staged, std::function<void(bool kept)> then);
   // Null, with the sentence logged, when its authorities can't be used.
   net::UpstreamPool* pool(const Upstream& upstream);
 
  private:
   Worker(GuardState& state, std::uint64_t seed);
   void handle(net::HttpRequest request, std::shared_ptr<net::Reply> reply);
+  void settle_staged();
 
   GuardState& state_;
   Admitter admitter_;
   std::shared_ptr<api::JsonReader> reader_ = std::make_shared<api::JsonReader>();
   api::JsonReader request_reader_;
   std::shared_ptr<net::NetworkThread> thread_;
+  struct Waiting {
+    evidence::Staged staged;
+    std::function<void(bool)> then;
+  };
+  std::vector<Waiting> waiting_;                                     // for their records
   std::map<std::string, std::unique_ptr<net::UpstreamPool>> pools_;  // by where they lead
   std::unique_ptr<net::HttpServer> server_;
 };

@@ -43,10 +43,14 @@ std::string request_head(const HttpRequest& request, const Origin& origin) {
   return text;
 }
 
+// RFC 9110, 9.2.2.
+bool is_idempotent(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" || method == "DELETE";
+}
+
 class Call final : public UpstreamCall {
  public:
-  Call(std::weak_ptr<UpstreamConnection> connection, std::uint64_t request)
-      : connection_(std::move(connection)), request_(request) {}
+  explicit Call(std::shared_ptr<const Asked> place) : place_(std::move(place)) {}
   void cancel() override {
     if (const auto connection = asking()) connection->cancel();
   }
@@ -59,11 +63,10 @@ class Call final : public UpstreamCall {
 
  private:
   std::shared_ptr<UpstreamConnection> asking() const {
-    auto connection = connection_.lock();
-    return connection && connection->asking(request_) ? connection : nullptr;
+    auto connection = place_->connection.lock();
+    return connection && connection->asking(place_->number) ? connection : nullptr;
   }
-  std::weak_ptr<UpstreamConnection> connection_;
-  std::uint64_t request_;
+  std::shared_ptr<const Asked> place_;
 };
 
 }  // namespace
@@ -149,15 +152,19 @@ std::shared_ptr<UpstreamCall> UpstreamPool::start(HttpRequest request, std::shar
     connection = std::move(inside_->idle.back());
     inside_->idle.pop_back();
   } else {
-    connection = std::make_shared<UpstreamConnection>(inside_);
-    inside_->connected.insert(connection);
-    Inside::look_at_deadlines(inside_);
-    connection->connect();
+    connection = Inside::connect(inside_);
   }
-  std::string head = request_head(request, inside_->options.origin);
-  const std::uint64_t number =
-      connection->ask(std::move(head), std::move(request.body), request.method == "HEAD", std::move(listener));
-  return std::make_shared<Call>(connection, number);
+  const Resend resend = inside_->options.resend;
+  Asking asking;
+  asking.head = request_head(request, inside_->options.origin);
+  asking.body = std::move(request.body);
+  asking.head_only = request.method == "HEAD";
+  asking.may_resend = resend == Resend::kAnything || (resend == Resend::kIdempotent && is_idempotent(request.method));
+  asking.listener = std::move(listener);
+  asking.place = std::make_shared<Asked>();
+  const auto call = std::make_shared<Call>(asking.place);
+  connection->ask(std::move(asking));
+  return call;
 }
 
 }  // namespace retort::net

@@ -1,9 +1,10 @@
 // HTTP/1.1 from a gateway's side: requests sent on to a server, and its answers handed over piece by piece as they
 // come.
 //
-// What may be relied on: connections are kept and used again (a kept one that the server closed is not used); nothing
-// is ever sent twice; redirects are not followed; bodies are taken as they are, never decompressed. Under TLS the
-// server's certificate is verified against the system's or the given authorities and its host name.
+// What may be relied on: connections are kept and used again (a kept one that the server closed is not used); a request
+// is sent a second time, on a new connection, only when a kept connection was closed before a byte of its answer came,
+// and as UpstreamOptions::resend says; redirects are not followed; bodies are taken as they are, never decompressed.
+// Under TLS the server's certificate is verified against the system's or the given authorities and its host name.
 //
 // Threads: a pool and its calls live on the network thread they were made with; every function is called there and
 // every listener is told there. Destroying the pool cuts off its calls, whose listeners hear nothing more.
@@ -35,6 +36,14 @@ struct Origin {
   static Result<Origin> parse(std::string_view url);
 };
 
+// Of what a kept connection swallowed: a server may close one while a request is on its way to it, and nobody can tell
+// that from a server that read the request and then fell (RFC 9112, 9.3.1).
+enum class Resend : std::uint8_t {
+  kNothing,
+  kIdempotent,  // GET, HEAD, OPTIONS, PUT, DELETE
+  kAnything,
+};
+
 struct UpstreamOptions {
   Origin origin;
   std::string authorities;  // PEM file with whom to trust under TLS; empty: the system's
@@ -43,6 +52,7 @@ struct UpstreamOptions {
   std::chrono::milliseconds connect_timeout{10'000};  // with the handshake
   std::chrono::milliseconds idle_timeout{600'000};    // without a byte of the answer
   std::chrono::milliseconds keep_timeout{50'000};     // of a connection nobody uses
+  Resend resend = Resend::kIdempotent;
 };
 
 class UpstreamListener {

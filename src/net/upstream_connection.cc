@@ -40,6 +40,14 @@ void UpstreamPool::Inside::look_at_deadlines(const std::shared_ptr<Inside>& self
   });
 }
 
+std::shared_ptr<UpstreamConnection> UpstreamPool::Inside::connect(const std::shared_ptr<Inside>& self) {
+  auto connection = std::make_shared<UpstreamConnection>(self);
+  self->connected.insert(connection);
+  look_at_deadlines(self);
+  connection->connect();
+  return connection;
+}
+
 void UpstreamConnection::connect() {
   limit(pool_->options.connect_timeout);
   const Origin& origin = pool_->options.origin;
@@ -84,21 +92,24 @@ void UpstreamConnection::connected() {
                                });
 }
 
-std::uint64_t UpstreamConnection::ask(std::string head, std::string body, bool head_only,
-                                      std::shared_ptr<UpstreamListener> listener) {
-  head_ = std::move(head);
-  body_ = std::move(body);
+void UpstreamConnection::ask(Asking asking) {
+  head_ = std::move(asking.head);
+  body_ = std::move(asking.body);
+  head_only_ = asking.head_only;
+  may_resend_ = asking.may_resend && state_ == State::kIdle;
+  again_ = asking.again;
   sent_ = 0;
   sent_all_ = false;
-  head_only_ = head_only;
   head_told_ = false;
   paused_ = false;
   surplus_ = false;
-  listener_ = std::move(listener);
+  listener_ = std::move(asking.listener);
+  place_ = std::move(asking.place);
+  *place_ = {weak_from_this(), ++request_};
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(pool_->options.max_header_bytes));
   parser_->body_limit(std::numeric_limits<std::uint64_t>::max());
-  parser_->skip(head_only);
+  parser_->skip(head_only_);
   parser_->eager(false);
   if (state_ == State::kIdle) {
     state_ = State::kAsking;
@@ -106,7 +117,6 @@ std::uint64_t UpstreamConnection::ask(std::string head, std::string body, bool h
   } else {
     state_ = State::kConnecting;
   }
-  return ++request_;
 }
 
 void UpstreamConnection::send() {
@@ -137,6 +147,7 @@ void UpstreamConnection::send() {
       return;
     }
     self->sent_all_ = true;
+    if (self->may_resend_) return;
     self->head_ = {};
     self->body_ = {};
   });
@@ -167,9 +178,16 @@ void UpstreamConnection::on_read(const boost::system::error_code& error, std::st
     } else if (head_told_) {
       fail(Trouble::kCut, "its answer was cut off");
     } else {
-      fail(Trouble::kCut, "it closed the connection without an answer");
+      if (!asked_again(error)) fail(Trouble::kCut, "it closed the connection without an answer");
     }
     return;
+  }
+  if (may_resend_) {
+    may_resend_ = false;
+    if (sent_all_) {
+      head_ = {};
+      body_ = {};
+    }
   }
   if (paused_) {  // the read was already under way
     pending_.append(bytes);
@@ -222,6 +240,18 @@ void UpstreamConnection::take(std::string_view bytes) {
     return;
   }
   read();
+}
+
+bool UpstreamConnection::asked_again(const boost::system::error_code& error) {
+  const bool closed = error == asio::error::eof || error == asio::error::connection_reset ||
+                      error == asio::error::broken_pipe || error == asio::ssl::error::stream_truncated;
+  if (!may_resend_ || !closed || !listener_ || pool_->closed) return false;
+  // Copies: what is being written may still point into these.
+  Asking again{
+      head_, body_, head_only_, false, true, std::exchange(listener_, nullptr), std::exchange(place_, nullptr)};
+  close();
+  UpstreamPool::Inside::connect(pool_)->ask(std::move(again));
+  return true;
 }
 
 bool UpstreamConnection::put_body(std::string_view& bytes) {
@@ -290,6 +320,8 @@ void UpstreamConnection::done() {
 }
 
 void UpstreamConnection::fail(Trouble trouble, const std::string& text) {
+  // The server may have it from the first time: not what it means when nothing could be sent.
+  if (again_ && (trouble == Trouble::kConnect || trouble == Trouble::kTls)) trouble = Trouble::kCut;
   const auto listener = std::exchange(listener_, nullptr);
   close();
   if (listener) listener->on_trouble(trouble, text);

@@ -21,6 +21,23 @@ namespace retort::net {
 
 class UpstreamConnection;
 
+// Where a request is at present: it moves to another connection when it is sent again.
+struct Asked {
+  std::weak_ptr<UpstreamConnection> connection;
+  std::uint64_t number = 0;  // of the request on it
+};
+
+// A request as it goes out, and who hears of its answer.
+struct Asking {
+  std::string head;
+  std::string body;
+  bool head_only = false;
+  bool may_resend = false;
+  bool again = false;  // it went out once before
+  std::shared_ptr<UpstreamListener> listener;
+  std::shared_ptr<Asked> place;
+};
+
 struct UpstreamPool::Inside {
   Inside(UpstreamOptions wanted, NetworkThread::Inside& thread) : options(std::move(wanted)), loop(thread) {}
   UpstreamOptions options;
@@ -33,6 +50,8 @@ struct UpstreamPool::Inside {
   bool closed = false;
 
   static void look_at_deadlines(const std::shared_ptr<Inside>& self);
+  // A new one, on its way to be connected.
+  static std::shared_ptr<UpstreamConnection> connect(const std::shared_ptr<Inside>& self);
 };
 
 class UpstreamConnection final : public std::enable_shared_from_this<UpstreamConnection> {
@@ -40,8 +59,8 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   explicit UpstreamConnection(std::shared_ptr<UpstreamPool::Inside> pool);
 
   void connect();
-  // The connection must be new or idle. The request's number on this connection.
-  std::uint64_t ask(std::string head, std::string body, bool head_only, std::shared_ptr<UpstreamListener> listener);
+  // The connection must be new or idle.
+  void ask(Asking asking);
   void close();
 
   void cancel();
@@ -63,6 +82,8 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   bool put_body(std::string_view& bytes);
   void told_head();
   void done();
+  // Whether the request went out again, on a new connection.
+  bool asked_again(const boost::system::error_code& error);
   void fail(Trouble trouble, const std::string& text);
   void limit(std::chrono::milliseconds time);
   void on_deadline();
@@ -78,15 +99,18 @@ class UpstreamConnection final : public std::enable_shared_from_this<UpstreamCon
   bool paused_ = false;
   bool sent_all_ = false;
   bool head_only_ = false;
+  bool again_ = false;
+  bool may_resend_ = false;  // a kept connection, and nothing of an answer has come
   bool head_told_ = false;
   bool surplus_ = false;  // bytes came after the answer's end
   std::uint64_t request_ = 0;
   std::optional<Parser> parser_;
-  std::string head_;  // of the request, then unsent
-  std::string body_;  // of the request
+  std::string head_;  // of the request, until it is sent and can't be needed again
+  std::string body_;  // likewise
   std::size_t sent_ = 0;
   std::string pending_;  // bytes of the answer's head that aren't whole yet, or what came while paused
   std::shared_ptr<UpstreamListener> listener_;
+  std::shared_ptr<Asked> place_;
 };
 
 }  // namespace retort::net

@@ -52,6 +52,8 @@ class TellingServer {
   }
   TellingServer(const TellingServer&) = delete;
   TellingServer& operator=(const TellingServer&) = delete;
+  // Nobody connects any more. While an answer is still to be given: nothing waits for a connection then.
+  void close_listener() { ::shutdown(listening_, SHUT_RDWR); }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
 
   std::uint16_t port = 0;
@@ -201,6 +203,73 @@ TEST_F(UpstreamTest, AConnectionClosedInBetweenIsNotUsed) {
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_EQ(ask(post("{}"))->ended, "end");
   EXPECT_EQ(server.accepted, 2);
+}
+
+// A server that closes a kept connection as the next request comes.
+TEST_F(UpstreamTest, WhatAKeptConnectionSwallowedIsSentOnceMore) {
+  const auto closes = [] { return std::vector<TellingServer::Answer>{{std::string(kSized)}, {"", true}}; };
+  UpstreamOptions anything;
+  anything.resend = Resend::kAnything;
+  for (const bool get : {false, true}) {
+    auto answers = closes();
+    answers.push_back({std::string(kSized)});
+    TellingServer server(std::move(answers));
+    open(server.url(), get ? UpstreamOptions() : anything);
+    HttpRequest request = post("{\"a\": 1}");
+    if (get) request.method = "GET", request.body.clear();
+    ask(request);
+    const auto heard = ask(request);
+    EXPECT_EQ(heard->ended, "end") << heard->sentence;
+    EXPECT_EQ(heard->body, "hello");
+    EXPECT_EQ(server.accepted, 2);
+    ASSERT_EQ(server.heard.size(), 3U);
+    EXPECT_EQ(server.heard[1], server.heard[2]);
+    TearDown();
+  }
+}
+
+TEST_F(UpstreamTest, NothingElseIsSentTwice) {
+  UpstreamOptions anything;
+  anything.resend = Resend::kAnything;
+  UpstreamOptions nothing;
+  nothing.resend = Resend::kNothing;
+  struct Case {
+    std::vector<TellingServer::Answer> answers;
+    UpstreamOptions options;
+    std::string method;
+    std::size_t heard;
+  };
+  const std::string sized(kSized);
+  const std::vector<Case> cases = {
+      {{{sized}, {"", true}, {sized}}, {}, "POST", 2},                    // not idempotent
+      {{{sized}, {"", true}, {sized}}, nothing, "GET", 2},                // switched off
+      {{{sized}, {"H", true}, {sized}}, anything, "GET", 2},              // a byte of an answer
+      {{{"", true}, {sized}}, anything, "GET", 1},                        // a new connection
+      {{{sized}, {"", true}, {"", true}, {sized}}, anything, "POST", 3},  // once
+  };
+  for (const Case& told : cases) {
+    TellingServer server(told.answers);
+    open(server.url(), told.options);
+    HttpRequest request = post("{}");
+    request.method = told.method;
+    std::shared_ptr<Heard> last;
+    for (int i = 0; i < 2 && (i == 0 || last->ended == "end"); ++i) last = ask(request);
+    EXPECT_EQ(last->ended, name_of(Trouble::kCut)) << told.heard;
+    EXPECT_EQ(server.heard.size(), told.heard);
+    TearDown();
+  }
+}
+
+TEST_F(UpstreamTest, WhatWasSentOnceIsNeverSaidToBeUnsent) {
+  UpstreamOptions anything;
+  anything.resend = Resend::kAnything;
+  auto server = std::make_unique<TellingServer>(
+      std::vector<TellingServer::Answer>{{std::string(kSized)}, {"", true}});  // and then it is gone
+  open(server->url(), anything);
+  ask(post("{}"));
+  server->close_listener();
+  const auto heard = ask(post("{}"));
+  EXPECT_EQ(heard->ended, name_of(Trouble::kCut)) << heard->sentence;
 }
 
 TEST_F(UpstreamTest, ABodyWithoutALengthEndsWithTheConnection) {

@@ -38,6 +38,12 @@ bool beyond(const EffectivePolicy& policy, Decision& decision, const std::string
   return false;
 }
 
+// Of answers that the provider kept, which are fetched now: by themselves or as a batch's results.
+void strip_what_is_kept(const Exposure& expose, Decision& decision) {
+  decision.strip_reasoning = expose.reasoning != "full";
+  decision.strip_logprobs = expose.logprobs == 0;
+}
+
 Decision decide_generation(const EffectivePolicy& policy, Operation operation, const api::RequestFacts& facts) {
   const Exposure& expose = policy.tier.expose;
   Decision decision;
@@ -149,14 +155,15 @@ Decision decide(const EffectivePolicy& policy, const api::Route& route, const ap
   switch (route.operation) {
     case Operation::kBatches:
       if (!expose.batch) decision = not_exposed(policy, "batches", "batch");
+      strip_what_is_kept(expose, decision);
       break;
     case Operation::kFiles:
       if (!expose.files) decision = not_exposed(policy, "uploaded files", "files");
+      strip_what_is_kept(expose, decision);
       break;
     case Operation::kStored:
       if (!expose.stored) decision = not_exposed(policy, "answers kept by the provider", "stored");
-      decision.strip_reasoning = expose.reasoning != "full";
-      decision.strip_logprobs = expose.logprobs == 0;
+      strip_what_is_kept(expose, decision);
       break;
     case Operation::kEmbeddings:
       if (!expose.embeddings) decision = not_exposed(policy, "embeddings", "embeddings");

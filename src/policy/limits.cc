@@ -61,7 +61,6 @@ const LimitBook::Shard& LimitBook::shard(std::string_view account) const {
 Admission LimitBook::admit(const std::string& account, const Limits& limits, std::int64_t tokens, NanoUsd worst,
                            Moment now) {
   Admission admission;
-  if (!limits.requests_per_minute && !limits.tokens_per_minute && !limits.usd_per_day) return admission;
   Shard& home = shard(account);
   const std::lock_guard lock(home.mutex);
   Account& state = home.accounts[account];

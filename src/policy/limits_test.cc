@@ -27,6 +27,16 @@ TEST(LimitBook, LetsPassWhatAMinuteHoldsAndSaysWhenToComeAgain) {
   EXPECT_EQ(book.admit("a", limits, 0, 0, {1.5, 0}).refused_by, LimitKind::kRequests) << "a clock that went back";
 }
 
+TEST(LimitBook, WhatAnAccountWithoutLimitsSpendsIsCounted) {
+  LimitBook book;
+  Admission held = book.admit("a", {}, 100, kDollar, {1, 0});
+  EXPECT_EQ(book.money("a", 0).reserved, kDollar);
+  EXPECT_EQ(held.reservation.settle(70, kDollar / 4), 0);
+  EXPECT_EQ(book.money("a", 0).settled, kDollar / 4);
+  EXPECT_EQ(book.money("a", 0).reserved, 0);
+  EXPECT_TRUE(book.take_used(0).empty()) << "it has no buckets that others would have to know of";
+}
+
 TEST(LimitBook, SettlesTheDifferenceOfTokens) {
   LimitBook book;
   Limits limits;

@@ -42,6 +42,8 @@ const recipe::MapShape<Price>& price_shape() {
   static const auto shape = recipe::MapShape<Price>()
                                 .add("input_per_mtok", &Price::input_per_mtok, {.minimum = 0, .required = true})
                                 .add("output_per_mtok", &Price::output_per_mtok, {.minimum = 0, .required = true})
+                                .add("cached_input_per_mtok", &Price::cached_input_per_mtok, {.minimum = 0})
+                                .add("cache_write_per_mtok", &Price::cache_write_per_mtok, {.minimum = 0})
                                 .add("max_output_tokens", &Price::max_output_tokens, {.minimum = 1});
   return shape;
 }

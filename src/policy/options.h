@@ -48,6 +48,8 @@ struct TierPolicy {
 
 struct Price {
   double input_per_mtok = 0;                      // US dollars a million tokens
+  std::optional<double> cached_input_per_mtok;    // read from the provider's cache; absent: as other input
+  std::optional<double> cache_write_per_mtok;     // written into it; absent: as other input
   double output_per_mtok = 0;                     // reasoning is output
   std::optional<std::int64_t> max_output_tokens;  // of one answer, where neither request nor tier bounds it
 };

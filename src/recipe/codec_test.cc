@@ -128,7 +128,7 @@ TEST(Yaml, WrittenValuesReadBack) {
     ASSERT_EQ(back.kind, Node::Kind::kMap);
     EXPECT_EQ(back.members[0].value.kind, value.kind) << to_yaml(value);
     EXPECT_EQ(to_yaml(back.members[0].value), to_yaml(value));
-    EXPECT_EQ(back.members[0].value.text, value.text);
+    EXPECT_TRUE(value.kind != Node::Kind::kText || back.members[0].value.text == value.text) << to_yaml(value);
     EXPECT_EQ(back.members[0].value.number, value.number);
   }
 }

@@ -77,13 +77,16 @@ class MapShape {
     return value;
   }
 
-  // Only what differs from a fresh T; null when nothing does.
+  // What differs from a fresh T, and the parts that must be there; null when nothing differs.
   Node write(const T& value) const {
     std::vector<Node::Member> members;
+    bool differs = false;
     for (const Part& part : parts_) {
-      if (!part.is_default(value)) members.push_back({part.name, part.write(value), 0});
+      const bool same = part.is_default(value);
+      differs = differs || !same;
+      if (!same || part.required) members.push_back({part.name, part.write(value), 0});
     }
-    return members.empty() ? Node::null() : Node::map(std::move(members));
+    return differs ? Node::map(std::move(members)) : Node::null();
   }
 
  private:

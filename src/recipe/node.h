@@ -19,7 +19,7 @@ struct Node {
   bool boolean = false;
   std::int64_t integer = 0;
   double number = 0;
-  std::string text;         // of kText
+  std::string text;         // of kText; of a number, as it was written in a file
   std::vector<Node> items;  // of kList
   struct Member;
   std::vector<Member> members;  // of kMap, in the order written

@@ -37,6 +37,11 @@ bool is_float(std::string_view text) {
   return all_digits(before) && (after.empty() || all_digits(after));
 }
 
+Node number_as_written(Node node, const std::string& text) {
+  node.text = text;
+  return node;
+}
+
 // A plain scalar by the core schema. Whole numbers beyond 64 bits become numbers, which no whole-number option takes.
 Node plain_scalar(const std::string& text) {
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return Node::null();
@@ -48,14 +53,14 @@ Node plain_scalar(const std::string& text) {
     const char* begin = text.data() + (text.front() == '+' ? 1 : 0);
     std::int64_t value = 0;
     const auto [end, code] = std::from_chars(begin, text.data() + text.size(), value);
-    if (code == std::errc() && end == text.data() + text.size()) return Node::of(value);
+    if (code == std::errc() && end == text.data() + text.size()) return number_as_written(Node::of(value), text);
   }
   if (is_float(text)) {
     const char* begin = text.data() + (text.front() == '+' ? 1 : 0);
     double value = 0;
     const auto [end, code] = std::from_chars(begin, text.data() + text.size(), value);
     if (code == std::errc::result_out_of_range) value = std::numeric_limits<double>::infinity();
-    return Node::of(value);
+    return number_as_written(Node::of(value), text);
   }
   if (digits == ".inf" || digits == ".Inf" || digits == ".INF") {
     return Node::of(text.front() == '-' ? -std::numeric_limits<double>::infinity()

@@ -73,6 +73,21 @@ void SharedLimits::tell(bool there, const std::string& sentence) {
              : sentence + " Rates go by this guard alone, money by what it was granted, until Redis is back.");
 }
 
+SharedLimits::Standing SharedLimits::standing() const {
+  Standing standing;
+  {
+    const std::lock_guard lock(telling_);
+    standing.connected = there_ && !money_gone_;
+  }
+  const double now_s = clock_.monotonic_s();
+  const std::lock_guard lock(leases_mutex_);
+  standing.leases = leases_.size();
+  for (const auto& [key, lease] : leases_) {
+    if (lease.ours_until_s > now_s) standing.granted += lease.granted;
+  }
+  return standing;
+}
+
 void SharedLimits::run() {
   int round = 0;
   std::unique_lock lock(mutex_);

@@ -44,6 +44,13 @@ class SharedLimits final : public policy::BudgetShare {
   std::optional<policy::NanoUsd> allowance(const std::string& account, std::int64_t day, policy::NanoUsd budget,
                                            policy::NanoUsd used, policy::NanoUsd wanted) override;
 
+  struct Standing {
+    bool connected = true;        // Redis answered when it was asked last
+    std::size_t leases = 0;       // accounts' days that money was asked for
+    policy::NanoUsd granted = 0;  // to this guard, over all of them, as far as the grants are still its own
+  };
+  Standing standing() const;
+
  private:
   struct Lease {
     policy::NanoUsd granted = 0;
@@ -73,7 +80,7 @@ class SharedLimits final : public policy::BudgetShare {
   std::mutex money_mutex_;  // of the link for money
   RedisLink money_;
   RedisLink rates_;  // the thread's own
-  std::mutex leases_mutex_;
+  mutable std::mutex leases_mutex_;
   std::map<Key, Lease> leases_;
   struct Seen {
     std::int64_t minute = 0;
@@ -82,7 +89,7 @@ class SharedLimits final : public policy::BudgetShare {
   };
   std::map<std::string, Seen> seen_;  // what all guards together had used by the last exchange; the thread's own
 
-  std::mutex telling_;
+  mutable std::mutex telling_;
   bool there_ = true;
   // Set by whoever finds Redis gone; from then on only the thread asks, until it is back.
   std::atomic<bool> money_gone_ = false;

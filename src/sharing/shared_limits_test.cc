@@ -140,10 +140,14 @@ TEST_F(SharedLimitsTest, WithoutRedisWhatWasGrantedMayBeSpentAndNoMore) {
   policy::Limits limits;
   limits.usd_per_day = 1;  // granted in slices of 5 cents
   EXPECT_EQ(book.admit("acme", limits, 0, 2 * kCent, now()).refused_by, LimitKind::kNone);
+  EXPECT_TRUE(guard->standing().connected);
+  EXPECT_EQ(guard->standing().leases, 1U);
+  EXPECT_EQ(guard->standing().granted, 5 * kCent);
   stop();
   EXPECT_EQ(book.admit("acme", limits, 0, 3 * kCent, now()).refused_by, LimitKind::kNone);
   EXPECT_EQ(book.admit("acme", limits, 0, kCent, now()).refused_by, LimitKind::kUnavailable);
   EXPECT_EQ(book.admit("other", limits, 0, kCent, now()).refused_by, LimitKind::kUnavailable);
+  EXPECT_FALSE(guard->standing().connected);
 }
 
 TEST_F(SharedLimitsTest, RatesOfOthersAreTakenFromOnesOwn) {

@@ -34,12 +34,12 @@ def add_account(folder, account, tier="verified", organisation=None):
 class Guard:
     """A running gateway; `with` ends it."""
 
-    def __init__(self, folder, configuration="guard.yaml", environment=None, admin_token="admin-secret"):
+    def __init__(self, folder, configuration="guard.yaml", environment=None, admin_token="admin-secret", **more):
         self.folder = folder
         self.environment = {**os.environ, "GUARD_ADMIN": admin_token, "UPSTREAM_KEY": "provider-secret", **(environment or {})}
         self.log = open(folder / "guard.log", "ab")  # pylint: disable=consider-using-with
         self.process = subprocess.Popen([GUARD, "serve", str(configuration)], cwd=folder, env=self.environment,
-                                        stdout=subprocess.PIPE, stderr=self.log)
+                                        stdout=subprocess.PIPE, stderr=self.log, **more)
         line = self.process.stdout.readline().decode()
         assert line.startswith("listening on "), (line, (folder / "guard.log").read_text())
         self.url = line.removeprefix("listening on ").strip()

@@ -123,6 +123,8 @@ def check_refusals(checks, envoy, guard, keys, upstream):
     checks.check("money: the worst case is what counts, and the budget holds", 0 < codes.count(200) < 12 and codes[-1] == 429
                  and json.loads(data)["error"]["code"] == "insufficient_quota" and headers["x-should-retry"] == "false"
                  and 0 < spent["settled_usd"] <= 0.5 and spent["reserved_usd"] == 0, (codes, spent, data))
+    checks.check("what Envoy asked is counted", guard.metric('questions_total{way="ext_authz"}') >= 12
+                 and guard.metric('questions_total{way="auth_request"}') == 0)
     guard.admin("POST", "/admin/steps", {"account": "verified", "step": "block", "by": "Jane", "reason": "a test"})
     status, _, data = envoy.ask("POST", "/v1/chat/completions", CHAT, keys["verified"])
     checks.check("steps hold here too", status == 403 and json.loads(data)["error"]["code"] == "account_blocked", (status, data))

@@ -1,7 +1,7 @@
 """`retort-guard` when the world goes wrong: killed at random, reloaded under load, its disk full, its lists damaged, its
 upstream and its callers behaving badly.
 
-RETORT_TEST_SEED (default 1) and RETORT_TEST_KILLS (default 6) choose the run."""
+RETORT_TEST_SEED (default 1), RETORT_TEST_KILLS (default 6) and RETORT_TEST_RELOADS (default 100) choose the run."""
 
 import gzip
 import http.client
@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ from scripted_upstream import CHAT_TEXT, STREAMS, ScriptedUpstream
 
 SEED = int(os.environ.get("RETORT_TEST_SEED", "1"))
 KILLS = int(os.environ.get("RETORT_TEST_KILLS", "6"))
+RELOADS = int(os.environ.get("RETORT_TEST_RELOADS", "100"))
 CHAT = {"model": "small", "messages": [{"role": "user", "content": "What is two and two?"}], "max_tokens": 10}
 COST = 11 * 0.001 + 7 * 0.002
 GUARD_YAML = """
@@ -116,7 +118,7 @@ def check_killed(checks, folder, upstream, key):
 def check_reloads(checks, folder, upstream, key):
     with Guard(folder) as guard:
         callers = Callers(guard, key, 8)
-        for number in range(100):
+        for number in range(RELOADS):
             text = (folder / "guard.yaml").read_text()
             (folder / "guard.yaml").write_text(text + f"# {number}\n")
             status, answer = guard.admin("POST", "/admin/reload")
@@ -139,6 +141,32 @@ def check_reloads(checks, folder, upstream, key):
         checks.check("reload: no request was dropped", set(callers.seen) == {200} and callers.lost == 0 and callers.seen[200] > 100,
                      (callers.seen, callers.lost, callers.failed[:2]))
         checks.check("reload: SIGTERM ends it", guard.stop() == 0)
+
+
+def check_unwritable(checks, folder, upstream, key):
+    """A disk that takes nothing more of a file: what waited for its record is refused, or goes on without one."""
+    for required, expected in (("true", 503), ("false", 200)):
+        write(folder, upstream.url, evidence=f"unwritable-{required}", required=required)
+        # Python ignores SIGXFSZ, and so does the guard that it starts: it sees the error.
+        with Guard(folder, restore_signals=False) as guard:
+            callers = Callers(guard, key, 8)
+            time.sleep(1)
+            callers.end()
+            segment = next((folder / f"unwritable-{required}").glob("*.evidence"))
+            before = len(upstream.requests)
+            whole = resource.prlimit(guard.process.pid, resource.RLIMIT_FSIZE, (segment.stat().st_size, resource.RLIM_INFINITY))
+            callers = Callers(guard, key, 8)
+            time.sleep(0.5)
+            callers.end()
+            checks.check(f"unwritable: required {required}", set(callers.seen) == {expected} and callers.lost == 0, (callers.seen, callers.failed[:2]))
+            checks.check("unwritable: nothing is sent on without its record",
+                         (len(upstream.requests) == before) == (required == "true"), len(upstream.requests) - before)
+            resource.prlimit(guard.process.pid, resource.RLIMIT_FSIZE, whole)
+            checks.check("unwritable: it serves again", guard.wait(lambda: guard.ask("POST", "/v1/chat/completions", CHAT, key)[0] == 200))
+            money = json.loads(guard.admin("GET", "/admin/spending/acme")[1])
+            checks.check("unwritable: and holds no money", money["reserved_usd"] == 0 and guard.metric("under_way") == 0, money)
+            checks.check("unwritable: SIGTERM ends it", guard.stop() == 0, (folder / "guard.log").read_text())
+        checks.check("unwritable: the chain verifies", run_guard(["verify", f"unwritable-{required}"], folder)[0] == 0)
 
 
 def check_full(checks, folder, upstream, key):
@@ -264,6 +292,7 @@ def main():
         key = add_account(folder, "acme")
         check_killed(checks, folder, upstream, key)
         check_reloads(checks, folder, upstream, key)
+        check_unwritable(checks, folder, upstream, key)
         check_full(checks, folder, upstream, key)
         check_upstream(checks, folder, upstream, key)
         check_draining(checks, folder, upstream, key)

@@ -97,6 +97,8 @@ def check_shared(checks, guards, keys):
     total = sum(one["settled_usd"] for one in money)
     checks.check("a budget holds over both", seen.get((429, "insufficient_quota"), 0) > 0 and abs(total - COST * seen[(200, None)]) < 1e-9
                  and total <= 0.5 and all(one["reserved_usd"] == 0 for one in money), (seen, money))
+    checks.check("the metrics say how it stands", guards[0].metric("redis_connected") == 1 and guards[0].metric("redis_leases") >= 1
+                 and guards[0].metric("redis_granted_usd") > 0)
     checks.check("and both may spend of it", all(one["settled_usd"] > 0 for one in money), money)
 
 
@@ -107,6 +109,7 @@ def check_killed(checks, redis, guards, keys):
     begun = time.monotonic()
     money = at_once(guards, keys["third"], 4, 2)
     checks.check("without Redis nothing is spent that was not granted", set(money) == {(503, "budget_unavailable")}, money)
+    checks.check("which the metrics say", guards[0].metric("redis_connected") == 0)
     checks.check("and nobody waits for it", time.monotonic() - begun < 3)
     checks.check("rates go on by each guard alone", ask(guards[0], keys["paced2"])[0] == 200 and ask(guards[1], keys["paced2"])[0] == 200)
     checks.check("and callers may be sent here", guards[0].ask("GET", "/readyz")[0] == 200)
