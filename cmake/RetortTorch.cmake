@@ -2,7 +2,10 @@
 #
 # Sought in this order: -DRETORT_TORCH_DIR=<folder that holds lib/libtorch_cpu.so>, the part that `make setup` unpacked
 # into the cache, the torch package of `python3`.
-set(RETORT_TORCH_DIR "$ENV{RETORT_TORCH_DIR}" CACHE PATH "Folder of libtorch (holds include/ and lib/)")
+set(RETORT_TORCH_DIR "" CACHE PATH "Folder of libtorch (holds include/ and lib/)")
+if(DEFINED ENV{RETORT_TORCH_DIR})  # said anew, also for a build folder that is there already
+  set(RETORT_TORCH_DIR "$ENV{RETORT_TORCH_DIR}" CACHE PATH "Folder of libtorch (holds include/ and lib/)" FORCE)
+endif()
 set(torch_dir "${RETORT_TORCH_DIR}")
 if(NOT torch_dir)
   retort_part_path(torch torch_part)

@@ -24,8 +24,9 @@ std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
 // Where libtorch's own libraries lie; empty when that can't be told.
 std::string torch_library_folder();
 
-// Makes CUDA usable, and its results the same every time: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
-// nothing left out. Error (kCaller): what is missing. May be called again; one caller at a time.
+// Makes CUDA usable, and its results the same every time: loads libtorch's CUDA library, which lies beside its CPU
+// library where that is a CUDA build with nothing left out. Error (kCaller): what is missing. May be called again; one
+// caller at a time.
 Result<void> open_cuda();
 
 // Compiles our own kernels for the device, once; they take BF16 alone. After open_cuda(). Error (kWorld): no run-time

@@ -40,7 +40,7 @@ void draw(const at::Tensor& probabilities, std::int64_t first, const dataset::Si
   }
   const at::Tensor running =
       probabilities.scatter(1, top_ids, left.to(probabilities.device())).to(at::kDouble).cumsum(1);
-  const at::Tensor rest = running.select(1, running.size(1) - 1).cpu();
+  const at::Tensor rest = running.select(1, running.size(1) - 1).cpu().contiguous();
   at::Tensor marks = at::full({count, slots}, std::numeric_limits<double>::infinity(), at::kDouble);
   std::vector<double> thresholds(static_cast<std::size_t>(count), 0);
   for (std::int64_t i = 0; i < count; ++i) {

@@ -39,7 +39,9 @@ TEST(SignalTensors, KeepWhatTheRowsThemselvesKeep) {
         same = same && std::abs(rows[i].slots[slot].weight - expected[slot].weight) < 1e-4;
         sum += static_cast<double>(rows[i].slots[slot].weight);
       }
-      if (kind == dataset::SignalKind::kSampled) EXPECT_NEAR(sum, 1, 2e-4) << i;
+      if (kind == dataset::SignalKind::kSampled) {
+        EXPECT_NEAR(sum, 1, 2e-4) << i;
+      }
       different += same ? 0 : 1;
       EXPECT_EQ(rows[i].log_z, log_z[static_cast<std::int64_t>(i)].item<float>());
       EXPECT_EQ(rows[i].entropy, entropy[static_cast<std::int64_t>(i)].item<float>());
