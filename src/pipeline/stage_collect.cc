@@ -17,6 +17,7 @@
 #include "pipeline/remote_collection.h"
 #include "pipeline/run_files.h"
 #include "pipeline/stage.h"
+#include "pipeline/teacher_type.h"
 
 namespace retort::pipeline {
 namespace {
@@ -51,8 +52,8 @@ Result<ChosenType> choose_type(StageContext& context) {
       return chosen;
     }
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(local.file, converted_folder(context.cache_folder),
-                                                                  {}, context.clock, context.progress, context.stop));
+  RETORT_ASSIGN(const llama::TypeProbe probe,
+                fastest_type_once(local, context.cache_folder, context.clock, context.progress, context.stop));
   ChosenType chosen{probe.fastest.path, std::string(gguf::name_of(probe.fastest.type)), Json::array()};
   for (const llama::TypeSpeed& speed : probe.measured) {
     chosen.measured.push_back({{"type", gguf::name_of(speed.type)}, {"tokens_per_s", speed.tokens_per_s}});
