@@ -315,7 +315,10 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
                                      net::Transport& transport, const std::filesystem::path& capability_folder,
                                      const Clock& clock, Progress& progress, std::stop_token stop) {
   const double started_s = clock.monotonic_s();
-  RETORT_ASSIGN(const provider::Dialect* const dialect, dialect_of(source.teacher));
+  const provider::Dialect* dialect = source.dialect;
+  if (dialect == nullptr) {
+    RETORT_ASSIGN(dialect, dialect_of(source.teacher));
+  }
   if (options.durability == "full") RETORT_TRY(store.survive_power_loss());
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
   const SlotPlan plan(options, prompts.rows.size());

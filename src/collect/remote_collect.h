@@ -40,6 +40,8 @@ struct RemoteSource {
   TeacherOptions teacher;
   std::vector<provider::Endpoint> endpoints;  // with their keys
   std::string terms;                          // terms::Decision::record()
+  // Borrowed. None: that of teacher.api.
+  const provider::Dialect* dialect = nullptr;
 };
 
 // What is asked.

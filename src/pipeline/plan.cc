@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "collect/collect_options.h"
 #include "collect/prompt_intake.h"
+#include "collect/self_generated.h"
 #include "collect/slot_plan.h"
 #include "collect/spending.h"
 #include "dataset/curate_options.h"
@@ -64,6 +65,10 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
     result.sampled_tokens = static_cast<double>(collect.count) * (kUserTokens + answer);
     result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
     RETORT_ASSIGN(result.needed_tokens, check.needed_tokens());
+    if (teacher.served()) {
+      RETORT_ASSIGN(const collect::RawTurns turns, self_generated_turns(recipe, local));
+      result.service = collect::estimate_self_generated(turns, collect);
+    }
     return result;
   }
   double tokens = 0;

@@ -86,8 +86,12 @@ Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, c
 
 Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store, const CheckedPrompts& prompts) {
   const Teacher& teacher = context.teacher;
+  ServicePrompts asked{prompts.rows()};
+  if (asked.read == nullptr) {
+    RETORT_ASSIGN(asked.turns, self_generated_turns(context.recipe, context.local));
+  }
   RETORT_ASSIGN(RemoteCollection collection,
-                ask_service(context.recipe, teacher.terms.record(), *prompts.spool, store, context.cache_folder,
+                ask_service(context.recipe, teacher.terms.record(), asked, store, context.cache_folder,
                             context.environment, context.clock, context.progress, context.stop));
   if (!collection.summary.complete) {
     const std::string& why = collection.summary.why;

@@ -200,6 +200,16 @@ def check_asked(scenarios, folder):
         scenarios.check("asked to go on with a text", code == 0 and json.loads(out)["committed"] == 12, out + errors)
         code, _, errors = run(["collect", "completed.yaml", "--set", "collect.system=Be brief."], folder)
         scenarios.check("a conversation isn't a text", code == 2 and "one user's turn" in errors, errors)
+        (folder / "both.yaml").write_text(
+            f"name: both\nteacher: {{api: openai_completions, endpoints: [{{url: '{url}'}}], model: tiny, file: models/tiny.gguf}}\n"
+            "collect: {prompts: self_generated, count: 6, max_tokens: 8, max_user_tokens: 200, attempts: 16, temperature: 1}\n"
+            "terms: {accepted_by: Jane Doe, accepted_licence: apache-2.0}\n")
+        code, out, errors = run(["collect", "both.yaml", "--json"], folder)
+        told = json.loads(out) if code == 0 else {}
+        scenarios.check("the teacher writes the user's turn too", code == 0 and told["complete"] and told["committed"] == 6
+                        and told["given_up"] < 6, out + errors)
+        code, again, errors = run(["collect", "both.yaml", "--json"], folder)
+        scenarios.check("and is never asked again", code == 0 and json.loads(again)["attempts"] == told.get("attempts"), again + errors)
     code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
                          folder)
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
