@@ -11,6 +11,7 @@
 #include "collect/spending.h"
 #include "net/curl_transport.h"
 #include "pipeline/collection_files.h"
+#include "pipeline/earlier_batches.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/teacher_terms.h"
@@ -19,7 +20,8 @@
 namespace retort::pipeline {
 
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     const ServicePrompts& prompts, store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const ServicePrompts& prompts, const RunFolder& folder,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
                                      const Environment& environment, const Clock& clock, Progress& progress,
                                      std::stop_token stop) {
   auto options = recipe.get(collect::collect_option_set());
@@ -34,6 +36,8 @@ Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::st
     progress.note("Asking " + source.teacher.model + " for everything would take " + estimate.sentence() + ".");
   }
   net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
+  RETORT_TRY(
+      fetch_earlier_batches(recipe, terms, folder, store, transport, cache_folder, environment, clock, progress, stop));
   const std::filesystem::path capabilities = cache_folder / "capabilities";
   if (prompts.turns) {
     RETORT_ASSIGN(collect::RemoteSummary summary,
@@ -106,7 +110,7 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
     RETORT_ASSIGN(read, collect::PromptSpool::keep(options, spool));
     prompts.read = &*read;
   }
-  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), prompts, store,
+  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), prompts, folder, store,
                                                          cache_folder, environment, clock, progress, std::move(stop)));
   RETORT_TRY(store.checkpoint());
   if (collection.summary.complete) {

@@ -40,10 +40,12 @@ struct ServicePrompts {
 // teacher's file or the model that the student begins from. Error (kCaller): a template that can't.
 Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local);
 
-// Asks `prompts` for what isn't in the run's store. Nothing but the store is written. Errors as of
+// Asks `prompts` for what isn't in the run's store, after what an earlier recipe handed over was fetched
+// (pipeline/earlier_batches.h). Nothing but the store and collect/batches.yaml is written. Errors as of
 // collect::collect_remote().
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     const ServicePrompts& prompts, store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const ServicePrompts& prompts, const RunFolder& folder,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
                                      const Environment& environment, const Clock& clock, Progress& progress,
                                      std::stop_token stop);
 

@@ -91,7 +91,7 @@ Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& stor
     RETORT_ASSIGN(asked.turns, self_generated_turns(context.recipe, context.local));
   }
   RETORT_ASSIGN(RemoteCollection collection,
-                ask_service(context.recipe, teacher.terms.record(), asked, store, context.cache_folder,
+                ask_service(context.recipe, teacher.terms.record(), asked, context.folder, store, context.cache_folder,
                             context.environment, context.clock, context.progress, context.stop));
   if (!collection.summary.complete) {
     const std::string& why = collection.summary.why;
