@@ -14,6 +14,7 @@
 #include "pipeline/earlier_batches.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
+#include "pipeline/student_base.h"
 #include "pipeline/teacher_terms.h"
 #include "store/ledger.h"
 
@@ -67,7 +68,7 @@ Result<collect::RawTurns> turns_without_a_run(const recipe::Recipe& recipe, cons
     return collect::raw_turns_of(teacher.turn_texts, recipe.get(collect::collect_option_set()).system);
   }
   RETORT_ASSIGN(const LocalModel local, teacher.file.empty()
-                                            ? open_local_model(recipe.get(student_option_set()).from, cache_folder)
+                                            ? open_student_base(recipe.get(student_option_set()), cache_folder)
                                             : open_local_model(teacher.file, cache_folder));
   return self_generated_turns(recipe, local);
 }

@@ -98,6 +98,10 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   }
   check_served_prompts(recipe, problems);
   check_served_teacher(recipe, problems);
+  if (!recipe.get(student_option_set()).vocabulary.empty() && !gives_text_alone(recipe.get(run_option_set()).teacher)) {
+    problems.add("student.vocabulary",
+                 "names a tokenizer, but the student has that of the teacher's file; expected it to be left out");
+  }
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   const auto student = recipe.get(student_option_set());
   if (train.hidden_state_weight > 0 && !text_alone && (student.fresh.any() || !student.from.empty())) {
@@ -163,8 +167,12 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                     "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
                     "vocabulary. A folder needs its tokenizer.json, which is compared id by id. Of a teacher that "
                     "gives its "
-                    "text alone (behind an API, without teacher.file): the GGUF file, or name of the catalogue, that "
-                    "the student is cut from."})
+                    "text alone (behind an API, without teacher.file): the GGUF file, name of the catalogue, or folder "
+                    "(with student.vocabulary) that the student is cut from."})
+          .add("vocabulary", &StudentOptions::vocabulary,
+               {.help = "A GGUF file, or name of the catalogue, of the same family as the folder student.from, whose "
+                        "tokenizer and chat template the student has. Only where the teacher gives its text alone: "
+                        "else the teacher's file has them. It is compared with the folder's tokenizer.json id by id."})
           .add("intermediate", &StudentOptions::intermediate,
                {.unit = "channels",
                 .help = "How many feed-forward channels of each layer the student keeps, those that are active most "

@@ -144,6 +144,19 @@ def check_with_others(scenarios, folder):
         scenarios.check(f"text alone: {title}", code == 0, errors)
         if code == 0:
             verified(scenarios, folder, "more")
+    # The last of them is a folder to begin from, with the vocabulary of a file.
+    based = {"teacher": teacher(), **TEXT, "student__from": "runs/more/bundle/huggingface", "student__layers": "0"}
+    code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+    scenarios.check("text alone: a folder needs a vocabulary", code == 2 and "student.vocabulary" in errors, errors)
+    based["student__vocabulary"] = "models/other_weights.gguf"
+    code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+    scenarios.check("text alone: a folder to begin from", code == 0, errors)
+    if code == 0:
+        verified(scenarios, folder, "based")
+        base = read(folder, "based/bundle/lineage.json")["base"]
+        scenarios.check("text alone: its lineage names the folder", base["file"].startswith("huggingface."), str(base))
+        code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+        scenarios.check("text alone: a folder that stayed repeats nothing", code == 0 and "train: unchanged, kept" in errors, errors)
     losses = {}
     for ranks in (1, 2):
         code, _, errors = run(arguments("train", f"on{ranks}", "--ranks", str(ranks), **{"teacher": teacher(), **TEXT,
