@@ -137,6 +137,9 @@ void CurlTransport::State::prepare(Transfer& transfer) const {
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  // Over HTTP/2 a request waits for a connection that is being made rather than make one of its own.
+  if (call.url.starts_with("https:")) curl_easy_setopt(handle, CURLOPT_PIPEWAIT, 1L);
+  curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "");
   curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, 2L);
@@ -205,9 +208,16 @@ void CurlTransport::State::collect_finished(std::vector<FinishedCall>& finished)
     curl_easy_getinfo(handle, CURLINFO_TOTAL_TIME, &outcome.seconds);
     outcome.status = static_cast<int>(status);
     outcome.trouble = transfer->too_large ? Trouble::kTooLarge : trouble_of(code);
+    // A proxy that makes no tunnel has let nothing through that could be billed.
+    long tunnel = 0;
+    curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+    const bool no_tunnel = code != CURLE_OK && tunnel >= 300;
+    if (no_tunnel) outcome.trouble = Trouble::kConnect;
     if (outcome.trouble == Trouble::kNone && !transfer->head_is_whole) outcome.trouble = Trouble::kCut;
     if (outcome.trouble != Trouble::kNone) {
-      outcome.trouble_text = code == CURLE_OK ? "the connection ended inside the headers" : curl_easy_strerror(code);
+      outcome.trouble_text = no_tunnel          ? "the proxy answered " + std::to_string(tunnel)
+                             : code == CURLE_OK ? "the connection ended inside the headers"
+                                                : curl_easy_strerror(code);
     }
     finished.push_back({transfer->tag, std::move(outcome)});
     idle.push_back(std::move(transfer->handle));
