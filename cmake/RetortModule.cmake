@@ -72,6 +72,23 @@ function(retort_kernels name)
   endforeach()
 endfunction()
 
+# retort_cuda_sources(MODULE a.cu …): <folder of the build>/cuda_sources.cc, which defines retort::MODULE::cuda_source::a
+# as the text of a.cu. Nothing is compiled for a GPU before the program runs there.
+function(retort_cuda_sources module)
+  set(definitions "")
+  foreach(file ${ARGN})
+    get_filename_component(name ${file} NAME_WE)
+    file(READ ${CMAKE_CURRENT_SOURCE_DIR}/${file} text)
+    string(APPEND definitions "const char* const ${name} = R\"cuda(${text})cuda\";\n")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  endforeach()
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/cuda_sources.cc @ONLY CONTENT
+"#include \"${module}/cuda_sources.h\"
+namespace retort::${module}::cuda_source {
+@definitions@}
+")
+endfunction()
+
 function(retort_write_module_edges)
   get_property(edges GLOBAL PROPERTY RETORT_MODULE_EDGES)
   list(JOIN edges "\n" text)

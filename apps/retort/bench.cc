@@ -48,15 +48,15 @@ void print(std::ostream& out, const Flags& flags, const train::TrainMeasurement&
                   human_bytes(static_cast<std::uint64_t>(bytes)).c_str());
     out << line;
   };
-  row("retort, " + ours.compute_type, ours.tokens_per_s, ours.peak_rss_bytes);
+  row("retort, " + ours.compute_type, ours.tokens_per_s,
+      ours.peak_device_bytes > 0 ? ours.peak_device_bytes : ours.peak_rss_bytes);
   for (const Json& peer : peers) {
     row(peer.at("name").get<std::string>(), peer.at("tokens_per_s").get<double>(),
         peer.at("peak_rss_bytes").get<std::int64_t>());
   }
-  std::snprintf(
-      line, sizeof(line), "\n%lld of 30 layers, teacher %s. Ours is %.0f GFLOP/s, %.0f %% of the measured %.0f.\n",
-      static_cast<long long>(flags.options.layers), flags.options.train.signal == "online" ? "online" : "kept on disk",
-      ours.gflops, 100 * ours.share_of_peak, ours.gemm_peak_gflops);
+  std::snprintf(line, sizeof(line), "\nShape %s, teacher %s. Ours is %.0f GFLOP/s, %.0f %% of the measured %.0f.\n",
+                flags.options.shape.c_str(), flags.options.train.signal == "online" ? "online" : "kept on disk",
+                ours.gflops, 100 * ours.share_of_peak, ours.gemm_peak_gflops);
   out << line;
   if (ours.signal_bytes_per_token > 0) {
     std::snprintf(line, sizeof(line), "The teacher's signal takes %.1f bytes a token.\n", ours.signal_bytes_per_token);
@@ -75,7 +75,7 @@ Result<void> run_bench(Context& context, const Flags& flags) {
   RETORT_ASSIGN(const train::TrainMeasurement ours, train::measure_training(flags.options, context.clock));
   Json peers = Json::array();
   if (flags.peers) {
-    RETORT_ASSIGN(peers, measure_peers(context, flags.options.layers));
+    RETORT_ASSIGN(peers, measure_peers(context, flags.options.layers > 0 ? flags.options.layers : 10));
   }
   if (context.json) {
     context.emit({{"ours", to_json(ours)}, {"peers", peers}});
@@ -91,8 +91,16 @@ void register_bench(VerbSetup& verb) {
   const auto flags = std::make_shared<Flags>();
   verb.app.add_option("what", flags->what, "What is measured")->check(CLI::IsMember({"train"}))->required();
   verb.app.add_flag("--peers", flags->peers, "Measure PyTorch loops and TRL as well (fetched once)");
-  verb.app.add_option("--layers", flags->options.layers, "Layers of the student")
-      ->check(CLI::Range(1, 30))
+  verb.app
+      .add_option("--shape", flags->options.shape,
+                  "Whose shapes: 135m (SmolLM2-135M and its cut) or 8b (Llama 3.1 8B and 3.2 1B, for a GPU)")
+      ->check(CLI::IsMember({"135m", "8b"}))
+      ->capture_default_str();
+  verb.app.add_option("--device", flags->options.train.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  verb.app.add_option("--layers", flags->options.layers, "Layers of the student; 0: the shape's own, 10 of 30 or 16")
+      ->check(CLI::Range(0, 30))
       ->capture_default_str();
   verb.app.add_option("--steps", flags->options.steps, "Steps; the first two don't count")
       ->check(CLI::Range(3, 100000))
@@ -100,11 +108,14 @@ void register_bench(VerbSetup& verb) {
   verb.app.add_option("--tokens-per-step", flags->options.train.tokens_per_step, "Tokens of a step")
       ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
+  verb.app.add_option("--micro-batch-tokens", flags->options.train.micro_batch_tokens, "Tokens computed at once")
+      ->check(CLI::Range(256, 1 << 20))
+      ->capture_default_str();
   verb.app.add_option("--signal", flags->options.train.signal, "The teacher online, or kept: sampled or top_k")
       ->check(CLI::IsMember({"online", "sampled", "top_k"}))
       ->capture_default_str();
-  verb.app.add_option("--vocabulary", flags->options.vocabulary, "Tokens that both models know")
-      ->check(CLI::Range(1024, 1 << 20))
+  verb.app.add_option("--vocabulary", flags->options.vocabulary, "Tokens that both models know; 0: the shape's own")
+      ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   verb.app.add_option("--head-rows", flags->options.train.head_rows, "Rows of logits that exist at a time")
       ->check(CLI::Range(1, 1 << 16))

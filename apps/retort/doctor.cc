@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "catalogue/catalogue.h"
+#include "model/backend.h"
 #include "model/compute_probe.h"
 #include "retort/machine.h"
 #include "retort/verb.h"
@@ -50,6 +51,7 @@ struct Advice {
 
 struct Findings {
   Machine machine;
+  std::string gpu_missing;  // why the machine's GPU can't be used; empty: it can, or there is none
   std::vector<Part> parts;
   std::vector<ModelState> models;
   std::uint64_t cache_free_bytes = 0;
@@ -92,6 +94,10 @@ void advise(Findings& findings, const Context& context) {
                         "Remove it and run `make setup`.", true});
     }
   }
+  if (!findings.gpu_missing.empty()) {
+    advice.push_back({"There is a GPU that training can't use. " + findings.gpu_missing,
+                      "Nothing, if the processor is enough; else docs/HACKING.md says how to build with CUDA.", false});
+  }
   if (findings.machine.memory_bytes != 0 && findings.machine.memory_bytes < kWantedMemoryBytes) {
     advice.push_back({"This machine has " + human_bytes(findings.machine.memory_bytes) +
                           " of memory; the quickstart wants " + human_bytes(kWantedMemoryBytes) + ".",
@@ -126,6 +132,9 @@ Findings examine(const Context& context, const DoctorFlags& flags) {
   }
   findings.cache_free_bytes = free_bytes(context.cache_folder).value_or(0);
   findings.here_free_bytes = free_bytes(fs::path(".")).value_or(0);
+  if (!findings.machine.gpus.empty()) {
+    if (const auto opened = model::open_cuda(); !opened) findings.gpu_missing = opened.error().message;
+  }
   if (!flags.quick) {
     findings.probe = model::probe_compute(model::ProbeShape{}, context.clock);
     findings.probed = true;
@@ -134,12 +143,13 @@ Findings examine(const Context& context, const DoctorFlags& flags) {
   return findings;
 }
 
-std::string gpu_text(const Machine& machine) {
+std::string gpu_text(const Findings& findings) {
+  const Machine& machine = findings.machine;
   if (machine.gpus.empty()) return "none";
   const Gpu& first = machine.gpus.front();
   std::string text = first.name.empty() ? first.vendor : first.name;
   if (machine.gpus.size() > 1) text += " and " + std::to_string(machine.gpus.size() - 1) + " more";
-  return text + ": found, not used by this version";
+  return text + (findings.gpu_missing.empty() ? ": training uses it" : ": not used");
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -151,7 +161,11 @@ std::string joined(const std::vector<std::string>& words) {
 Json to_json(const Findings& findings, const Context& context) {
   const Machine& machine = findings.machine;
   Json gpus = Json::array();
-  for (const Gpu& gpu : machine.gpus) gpus.push_back({{"vendor", gpu.vendor}, {"name", gpu.name}, {"used", false}});
+  for (const Gpu& gpu : machine.gpus) {
+    // The first that CUDA names.
+    gpus.push_back(
+        {{"vendor", gpu.vendor}, {"name", gpu.name}, {"used", gpus.empty() && findings.gpu_missing.empty()}});
+  }
   Json parts = Json::array();
   for (const Part& part : findings.parts) {
     parts.push_back(
@@ -212,7 +226,7 @@ void print(const Findings& findings, const Context& context) {
   line("memory", human_bytes(machine.memory_bytes) + ", " + human_bytes(machine.memory_available_bytes) + " available");
   line("disk", human_bytes(findings.here_free_bytes) + " free here, " + human_bytes(findings.cache_free_bytes) +
                    " for the cache " + context.cache_folder.string());
-  line("GPU", gpu_text(machine));
+  line("GPU", gpu_text(findings));
   out << "\nParts\n";
   for (const Part& part : findings.parts) {
     line(part.name, part.version + (part.present ? "  " : "  MISSING ") + part.path.string());

@@ -1,10 +1,12 @@
 #include "model/attention.h"
 
 #include <ATen/Parallel.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -73,6 +75,51 @@ void for_each_unit(const BlockShape& shape, std::span<const Segment> segments, b
   });
 }
 
+// Queries, keys and values of flash attention, [n, heads of each, head_dim], as views.
+struct Heads {
+  torch::Tensor query, key, value;
+};
+
+Heads heads_of(const torch::Tensor& projections, const BlockShape& shape) {
+  const auto part = [&](std::int64_t first, std::int64_t heads) {
+    return projections.narrow(1, first * shape.head_dim, heads * shape.head_dim)
+        .view({projections.size(0), heads, shape.head_dim});
+  };
+  return {part(0, shape.heads), part(shape.heads, shape.kv_heads), part(shape.heads + shape.kv_heads, shape.kv_heads)};
+}
+
+double flash_scale(const BlockShape& shape) { return 1.0 / std::sqrt(static_cast<double>(shape.head_dim)); }
+
+// How far back a query sees beside itself, and how far ahead; absent without a window.
+std::optional<std::int64_t> flash_left(const BlockShape& shape) {
+  return shape.window > 0 ? std::optional(shape.window - 1) : std::nullopt;
+}
+std::optional<std::int64_t> flash_right(const BlockShape& shape) {
+  return shape.window > 0 ? std::optional<std::int64_t>(0) : std::nullopt;
+}
+
+torch::Tensor flash_attend(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
+                           AttentionSums* sums) {
+  const auto [query, key, value] = heads_of(projections, shape);
+  auto [attended, log_sums, state, unused, debug] =
+      at::_flash_attention_forward(query, key, value, layout.starts, layout.starts, layout.longest, layout.longest, 0.0,
+                                   true, false, flash_scale(shape), flash_left(shape), flash_right(shape));
+  if (sums != nullptr) *sums = {log_sums, state, unused};
+  return attended.view({projections.size(0), shape.query_width()});
+}
+
+torch::Tensor flash_attend_backward(const torch::Tensor& attended_gradient, const torch::Tensor& projections,
+                                    const torch::Tensor& attended, const AttentionSums& sums, const BlockShape& shape,
+                                    const Decoder::Layout& layout) {
+  const auto [query, key, value] = heads_of(projections, shape);
+  const std::vector<std::int64_t> as_heads = {projections.size(0), shape.heads, shape.head_dim};
+  const auto [query_gradient, key_gradient, value_gradient] = at::_flash_attention_backward(
+      attended_gradient.view(as_heads), query, key, value, attended.view(as_heads), sums.log_sums, layout.starts,
+      layout.starts, layout.longest, layout.longest, 0.0, true, sums.flash_state, sums.flash_unused, flash_scale(shape),
+      flash_left(shape), flash_right(shape));
+  return at::cat({query_gradient.flatten(1), key_gradient.flatten(1), value_gradient.flatten(1)}, 1);
+}
+
 template <class T>
 void attend_rows(const torch::Tensor& projections, const BlockShape& shape, std::span<const Segment> segments,
                  torch::Tensor& attended, float* log_sums) {
@@ -135,15 +182,28 @@ void attend(const torch::Tensor& projections, const BlockShape& shape, std::span
   }
 }
 
+void attend(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
+            torch::Tensor& attended, AttentionSums* sums) {
+  if (projections.is_cuda()) {
+    attended = flash_attend(projections, shape, layout, sums);
+  } else {
+    attend(projections, shape, layout.segments, attended, sums == nullptr ? nullptr : &sums->log_sums);
+  }
+}
+
 torch::Tensor attend_backward(const torch::Tensor& attended_gradient, const torch::Tensor& projections,
-                              const torch::Tensor& attended, const torch::Tensor& log_sums, const BlockShape& shape,
-                              std::span<const Segment> segments) {
+                              const torch::Tensor& attended, const AttentionSums& sums, const BlockShape& shape,
+                              const Decoder::Layout& layout) {
+  if (projections.is_cuda()) {
+    return flash_attend_backward(attended_gradient, projections, attended, sums, shape, layout);
+  }
+  const std::span<const Segment> segments = layout.segments;
   torch::Tensor gradient =
       covers_all(segments, projections.size(0)) ? torch::empty_like(projections) : torch::zeros_like(projections);
   if (projections.scalar_type() == torch::kBFloat16) {
-    attend_rows_backward<Bf16>(attended_gradient, projections, attended, log_sums, shape, segments, gradient);
+    attend_rows_backward<Bf16>(attended_gradient, projections, attended, sums.log_sums, shape, segments, gradient);
   } else {
-    attend_rows_backward<float>(attended_gradient, projections, attended, log_sums, shape, segments, gradient);
+    attend_rows_backward<float>(attended_gradient, projections, attended, sums.log_sums, shape, segments, gradient);
   }
   return gradient;
 }

@@ -1,6 +1,8 @@
 #include "model/backend.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <torch/torch.h>
 
 #include <filesystem>
@@ -14,14 +16,15 @@ namespace {
 
 constexpr const char* kLibrary = "libtorch_cuda.so";
 
-// The folder that libtorch's CPU library was loaded from.
-std::filesystem::path torch_folder() {
-  Dl_info info;
-  if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0 || info.dli_fname == nullptr) return {};
-  return std::filesystem::path(info.dli_fname).parent_path();
-}
-
 }  // namespace
+
+std::string torch_library_folder() {
+  // Not by the address of one of its functions: in some programs that is a place of the program's own.
+  void* library = dlopen("libc10.so", RTLD_NOW | RTLD_NOLOAD);
+  link_map* loaded = nullptr;
+  if (library == nullptr || dlinfo(library, RTLD_DI_LINKMAP, &loaded) != 0 || loaded == nullptr) return {};
+  return std::filesystem::path(loaded->l_name).parent_path().string();
+}
 
 std::string_view name_of(Backend backend) {
   switch (backend) {
@@ -33,7 +36,7 @@ std::string_view name_of(Backend backend) {
 }
 
 Result<void> open_cuda() {
-  const std::filesystem::path library = torch_folder() / kLibrary;
+  const std::filesystem::path library = std::filesystem::path(torch_library_folder()) / kLibrary;
   // Asked of libtorch only once its CUDA part is there: it remembers a "no".
   if (dlopen(kLibrary, RTLD_NOW | RTLD_NOLOAD) == nullptr) {
     if (!is_there(library)) {
@@ -50,6 +53,20 @@ Result<void> open_cuda() {
     return caller_error("libtorch sees no CUDA device. Check the driver, and CUDA_VISIBLE_DEVICES.");
   }
   return {};
+}
+
+void wait_for(Backend backend) {
+  if (backend == Backend::kCuda) torch::cuda::synchronize();
+}
+
+std::int64_t peak_device_memory_bytes(Backend backend) {
+  if (backend != Backend::kCuda) return 0;
+  const auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(0);
+  return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void reset_peak_device_memory(Backend backend) {
+  if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(0);
 }
 
 Result<Backend> choose_backend(std::string_view wanted) {

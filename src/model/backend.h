@@ -5,6 +5,8 @@
 // libtorch in this header. A GPU is found at run time: the program is the same with and without one.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -19,9 +21,23 @@ enum class Backend {
 
 std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
 
+// Where libtorch's own libraries lie; empty when that can't be told.
+std::string torch_library_folder();
+
 // Makes CUDA usable: loads libtorch's CUDA library, which lies beside its CPU library where that is a CUDA build with
 // nothing left out. Error (kCaller): what is missing. May be called again; one caller at a time.
 Result<void> open_cuda();
+
+// Compiles our own kernels for the device, once; they take BF16 alone. After open_cuda(). Error (kWorld): no run-time
+// compiler beside libtorch, or a device that is too old; libtorch's operations then do everything.
+Result<void> open_cuda_kernels();
+
+// Returns when everything asked of the backend's device is done; at once on a processor.
+void wait_for(Backend backend);
+
+// The most that tensors took of the device's memory so far (since reset, where asked); 0 on a processor.
+std::int64_t peak_device_memory_bytes(Backend backend);
+void reset_peak_device_memory(Backend backend);
 
 // `wanted`: "cpu", "cuda" or "auto" (CUDA when open_cuda() succeeds). Error (kCaller): "cuda" that can't be had.
 Result<Backend> choose_backend(std::string_view wanted);

@@ -1,6 +1,7 @@
 #include "model/cached_attention.h"
 
 #include <ATen/Parallel.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +10,7 @@
 
 #include "model/attention.h"
 #include "model/attention_kernels.h"
+#include "model/cuda_rows.h"
 #include "model/tensor_rows.h"
 
 namespace retort::model {
@@ -126,14 +128,68 @@ void attend_rows(const torch::Tensor& projections, const BlockShape& shape, std:
   if (!continued.empty()) attend_new<T>(projections, shape, continued, caches, layer, attended);
 }
 
+// Room for `total` places in one layer of a cache on a CUDA device; what is there moves along.
+void reserve_on_cuda(torch::Tensor& kept, const torch::Tensor& projections, const BlockShape& shape,
+                     std::int64_t length, std::int64_t total) {
+  if (kept.defined() && kept.size(1) >= total) return;
+  const std::int64_t capacity = std::max<std::int64_t>(256, total + total / 2);
+  torch::Tensor more =
+      torch::empty({shape.kv_heads, capacity, shape.head_dim}, projections.options().requires_grad(false));
+  if (kept.defined()) more.narrow(1, 0, length).copy_(kept.narrow(1, 0, length));
+  kept = std::move(more);
+}
+
+void attend_cached_on_cuda(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
+                           std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended) {
+  const auto at = static_cast<std::size_t>(layer);
+  const std::int64_t keys_first = shape.query_width(), width = shape.kv_heads * shape.head_dim;
+  bool whole = false;
+  std::int64_t most_new = 0;
+  for (std::size_t i = 0; i < layout.segments.size(); ++i) {
+    const Segment& segment = layout.segments[i];
+    KeyValueCache& cache = *caches[i];
+    const std::int64_t count = segment.end - segment.begin;
+    for (torch::Tensor* kept : {&cache.keys.at(at), &cache.values.at(at)}) {
+      reserve_on_cuda(*kept, projections, shape, cache.length, cache.length + count);
+    }
+    if (cache.length > 0) {
+      most_new = std::max(most_new, count);
+      continue;
+    }
+    whole = true;
+    const torch::Tensor rows = projections.narrow(0, segment.begin, count);
+    const auto keep = [&](torch::Tensor& kept, std::int64_t first) {
+      const torch::Tensor heads = rows.narrow(1, first, width).view({count, shape.kv_heads, shape.head_dim});
+      kept.narrow(1, 0, count).copy_(heads.transpose(0, 1));
+    };
+    keep(cache.keys[at], keys_first);
+    keep(cache.values[at], keys_first + width);
+  }
+  // Of all rows: those of continued sequences are written over below.
+  if (whole) attend(projections, shape, layout, attended, nullptr);
+  std::vector<cuda::NewToken> tokens;
+  for (std::int64_t number = 0; number < most_new; ++number) {
+    tokens.clear();
+    for (std::size_t i = 0; i < layout.segments.size(); ++i) {
+      const Segment& segment = layout.segments[i];
+      const KeyValueCache& cache = *caches[i];
+      if (cache.length == 0 || segment.begin + number >= segment.end) continue;
+      tokens.push_back({cache.keys[at], cache.values[at], segment.begin + number, cache.length + number});
+    }
+    cuda::attend_new(projections, shape, tokens, attended);
+  }
+}
+
 }  // namespace
 
-void attend_cached(const torch::Tensor& projections, const BlockShape& shape, std::span<const Segment> segments,
+void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
                    std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended) {
-  if (projections.scalar_type() == torch::kBFloat16) {
-    attend_rows<Bf16>(projections, shape, segments, caches, layer, attended);
+  if (projections.is_cuda()) {
+    attend_cached_on_cuda(projections, shape, layout, caches, layer, attended);
+  } else if (projections.scalar_type() == torch::kBFloat16) {
+    attend_rows<Bf16>(projections, shape, layout.segments, caches, layer, attended);
   } else {
-    attend_rows<float>(projections, shape, segments, caches, layer, attended);
+    attend_rows<float>(projections, shape, layout.segments, caches, layer, attended);
   }
 }
 

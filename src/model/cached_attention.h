@@ -4,7 +4,8 @@
 //   keys    [kv_heads, blocks, head_dim, kKeyBlock]: blocks of keys, transposed, so that a query meets a block in as
 //           many multiplications as head_dim says, and none of them sums across a vector
 //   values  [kv_heads, capacity, padded head_dim], padded to a whole vector by zeros
-// capacity = blocks * kKeyBlock grows by half. Arithmetic is FP32; the threads don't show.
+// capacity = blocks * kKeyBlock grows by half. On a CUDA device both are [kv_heads, capacity, head_dim]. Arithmetic is
+// FP32; the threads don't show.
 #pragma once
 
 #include <torch/types.h>
@@ -16,11 +17,10 @@
 
 namespace retort::model {
 
-// Rows of segments[i] of `projections` continue caches[i]: their keys and values are kept in layer `layer`, and their
-// queries attend to all that is kept and in the window. Whole documents (empty caches) take the kernels of training.
-// The caches' lengths are the caller's to move on. `attended`: [n, query_width], every row is written.
-void attend_cached(const torch::Tensor& projections, const BlockShape& shape,
-                   std::span<const Decoder::Layout::Segment> segments, std::span<KeyValueCache* const> caches,
-                   std::int64_t layer, torch::Tensor& attended);
+// Rows of layout.segments[i] of `projections` continue caches[i]: their keys and values are kept in layer `layer`, and
+// their queries attend to all that is kept and in the window. Whole documents (empty caches) take the kernels of
+// training. The caches' lengths are the caller's to move on. `attended`: [n, query_width], every row is written.
+void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
+                   std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended);
 
 }  // namespace retort::model

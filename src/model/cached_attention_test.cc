@@ -35,7 +35,8 @@ void expect_equal_to_whole(const BlockShape& shape, torch::ScalarType type,
   }
   for (std::size_t round = 0; round < rounds; ++round) {
     std::vector<torch::Tensor> parts;
-    std::vector<Segment> segments;
+    Decoder::Layout layout;
+    std::vector<Segment>& segments = layout.segments;
     std::vector<KeyValueCache*> at_hand;
     std::vector<std::size_t> whose;
     std::int64_t begin = 0;
@@ -50,7 +51,7 @@ void expect_equal_to_whole(const BlockShape& shape, torch::ScalarType type,
     }
     const torch::Tensor projections = torch::cat(parts).contiguous();
     torch::Tensor attended = torch::full({begin, shape.query_width()}, 9, type);
-    attend_cached(projections, shape, segments, at_hand, 0, attended);
+    attend_cached(projections, shape, layout, at_hand, 0, attended);
     for (std::size_t i = 0; i < whose.size(); ++i) {
       const std::size_t d = whose[i];
       const std::int64_t count = segments[i].end - segments[i].begin;

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <thread>
 
+#include "model/backend.h"
+
 namespace retort::model {
 
 namespace {
@@ -79,6 +81,28 @@ void set_compute_threads(int threads) {
 int compute_threads() { return at::get_num_threads(); }
 
 void set_onednn_float32(bool enabled) { at::globalContext().setFloat32MatmulPrecision(enabled ? "medium" : "highest"); }
+
+GemmSpeed gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock) {
+  const torch::NoGradGuard no_gradient;
+  const auto options =
+      torch::TensorOptions(type == ComputeType::kBFloat16 ? torch::kBFloat16 : torch::kFloat32).device(torch::kCUDA);
+  const auto measure = [&](std::int64_t columns) {
+    constexpr int kProducts = 20;
+    const torch::Tensor rows = torch::randn({shape.rows, shape.hidden}, options);
+    const torch::Tensor weight = torch::randn({columns, shape.hidden}, options);
+    double best_s = 1e30;
+    for (int round = 0; round < 4; ++round) {  // the first prepares
+      wait_for(Backend::kCuda);
+      const double start_s = clock.monotonic_s();
+      for (int i = 0; i < kProducts; ++i) at::mm(rows, weight.t());
+      wait_for(Backend::kCuda);
+      if (round > 0) best_s = std::min(best_s, clock.monotonic_s() - start_s);
+    }
+    return 2e-9 * kProducts * static_cast<double>(shape.rows) * static_cast<double>(shape.hidden) *
+           static_cast<double>(columns) / best_s;
+  };
+  return {std::string(name_of(type)), measure(shape.intermediate), measure(shape.vocabulary), 0};
+}
 
 ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock) {
   const torch::NoGradGuard no_gradient;

@@ -43,6 +43,9 @@ struct ProbeShape {
 // Takes under 1.5 s on 2 cores. Leaves libtorch's settings as it found them. One caller at a time.
 ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock);
 
+// The same on a CUDA device, for one type; relative_error isn't measured. After open_cuda().
+GemmSpeed gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock);
+
 // libtorch's settings belong to the whole process: a program sets them once, before it computes. threads 0: all cores.
 void set_compute_threads(int threads);
 int compute_threads();

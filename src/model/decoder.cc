@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "gguf/file.h"
+#include "model/cuda_rows.h"
 #include "model/hugging_face.h"
 #include "model/rotary_layout.h"
 
@@ -85,6 +86,8 @@ Decoder Decoder::allocate(DecoderConfig config, ComputeType compute, Backend bac
   decoder.config_ = std::move(config);
   decoder.compute_ = compute;
   decoder.backend_ = backend;
+  decoder.by_kernels_ = backend == Backend::kKernels || (backend == Backend::kCuda && open_cuda_kernels() &&
+                                                         cuda_kernels_fit(decoder.config_, compute));
   const auto& c = decoder.config_;
   const auto options = torch::TensorOptions(backend == Backend::kCuda ? torch::kCUDA : torch::kCPU);
   const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
@@ -202,7 +205,7 @@ Result<Decoder> Decoder::filled(const DecoderConfig& config, ComputeType compute
 }
 
 Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
-                                      ComputeType compute) {
+                                      ComputeType compute, Backend backend) {
   std::map<std::string, torch::Tensor> given;
   for (const auto& [name, tensor] : tensors) given[name] = tensor;
   for (const auto& name : tensor_names(config)) {
@@ -222,7 +225,7 @@ Result<Decoder> Decoder::from_tensors(const DecoderConfig& config, std::span<con
   }
   return guarded([&]() -> Result<Decoder> {
     const torch::NoGradGuard no_gradient;
-    Decoder decoder = allocate(config, compute);
+    Decoder decoder = allocate(config, compute, backend);
     for (auto& [name, tensor] : decoder.named_parameters()) {
       const torch::Tensor& source = given.at(name);
       RETORT_TRY(check_finite(source, name));

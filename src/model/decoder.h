@@ -49,7 +49,7 @@ struct NamedTensor {
 struct TokenBatch {
   torch::Tensor ids;
   torch::Tensor positions;  // restart at 0 with every document
-  torch::Tensor documents;  // equal neighbours in a row are one document; -1 is padding: attends to nothing
+  torch::Tensor documents;  // equal neighbours in a row are one document; -1 is padding, whose states mean nothing
 };
 
 // One sequence as a batch of one row and one document.
@@ -93,7 +93,7 @@ class Decoder {
   // From tensors of any float type, half-split, named as tensor_names(config) says; copied. Error (kCaller): a name
   // missing, unknown, or of another shape, or a value that isn't finite.
   static Result<Decoder> from_tensors(const DecoderConfig& config, std::span<const NamedTensor> tensors,
-                                      ComputeType compute);
+                                      ComputeType compute, Backend backend = Backend::kKernels);
 
   // Fresh weights: norms of one, biases of zero, matrices normal with a deviation of 0.02, those that write into the
   // hidden state (attn_output, ffn_down) divided by sqrt(2 layers) ("Language Models are Unsupervised Multitask
@@ -122,6 +122,8 @@ class Decoder {
   // The same, computed elsewhere from then on. kCuda: after open_cuda().
   Decoder clone(ComputeType compute, Backend backend) const;
   Backend backend() const { return backend_; }
+  // Whether kernels of our own compute it; else libtorch's operations, slower and equal to rounding.
+  bool by_kernels() const { return by_kernels_; }
   // Where weights and hidden states are.
   torch::Device device() const { return embedding_.device(); }
   // The model cut to these layers (ascending), same embeddings, norms and head; own copies. Not of a
@@ -167,6 +169,9 @@ class Decoder {
     };
     std::vector<Segment> segments;
     torch::Tensor cosine, sine;  // [rows * length, head_dim / 2] FP32
+    // For a CUDA device: where documents and stretches of padding begin, and the end, int32; and the longest of them.
+    torch::Tensor starts;
+    std::int64_t longest = 0;
   };
   Layout layout(const TokenBatch& batch) const;
   // [n] int64 -> [n, hidden].
@@ -184,6 +189,7 @@ class Decoder {
   DecoderConfig config_;
   ComputeType compute_ = ComputeType::kFloat32;
   Backend backend_ = Backend::kKernels;
+  bool by_kernels_ = true;  // by kernels of our own, which on a CUDA device take some shapes and BF16 alone
   torch::Tensor embedding_, final_norm_, head_;
   torch::Tensor inverse_frequencies_;  // [head_dim / 2] FP64 on the CPU, scaling applied
   std::vector<DecoderBlock> blocks_;

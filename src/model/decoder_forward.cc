@@ -1,5 +1,8 @@
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "model/block.h"
 #include "model/block_tensors.h"
 #include "model/decoder.h"
@@ -10,6 +13,22 @@ namespace {
 
 BlockShape shape_of(const DecoderConfig& config) {
   return {config.heads, config.kv_heads, config.head_dim, config.rms_epsilon, config.window};
+}
+
+// For attention over all documents at once: see Decoder::Layout::starts.
+void set_starts(Decoder::Layout& layout, std::int64_t rows, torch::Device device) {
+  std::vector<std::int32_t> starts = {0};
+  const auto until = [&](std::int64_t end) {
+    if (end <= starts.back()) return;
+    layout.longest = std::max(layout.longest, end - starts.back());
+    starts.push_back(static_cast<std::int32_t>(end));
+  };
+  for (const auto& segment : layout.segments) {
+    until(segment.begin);
+    until(segment.end);
+  }
+  until(rows);
+  layout.starts = torch::tensor(starts, torch::kInt32).to(device);
 }
 
 void set_rotation(Decoder::Layout& layout, const torch::Tensor& positions, const torch::Tensor& inverse_frequencies,
@@ -39,6 +58,7 @@ Decoder::Layout Decoder::layout(const TokenBatch& batch) const {
       begin = end;
     }
   }
+  if (by_kernels_ && backend_ == Backend::kCuda) set_starts(result, rows * length, device());
   set_rotation(result, batch.positions.reshape({-1}), inverse_frequencies_, config_.rope_magnitude, device());
   return result;
 }
@@ -48,7 +68,7 @@ torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::emb
 torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const {
   const auto& block = blocks_.at(static_cast<std::size_t>(layer));
   const BlockShape shape = shape_of(config_);
-  if (backend_ != Backend::kKernels) return block_by_tensors(input, block, shape, layout);
+  if (!by_kernels_) return block_by_tensors(input, block, shape, layout);
   const bool wanted = input.requires_grad() || block.query.requires_grad() || block.adapters != nullptr;
   if (torch::GradMode::is_enabled() && wanted) {
     return block_with_gradient(input, block, shape, layout);
@@ -60,7 +80,7 @@ torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& inpu
 }
 
 torch::Tensor Decoder::apply_final_norm(const torch::Tensor& input) const {
-  if (backend_ != Backend::kKernels) return rms_norm_by_tensors(input, final_norm_, config_.rms_epsilon);
+  if (!by_kernels_) return rms_norm_by_tensors(input, final_norm_, config_.rms_epsilon);
   return rms_norm(input, final_norm_, config_.rms_epsilon);
 }
 
@@ -73,9 +93,9 @@ torch::Tensor Decoder::forward(const TokenBatch& batch, const LayerObserver& obs
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     torch::Tensor input;
-    const bool replaced = recorded || backend_ != Backend::kKernels;
+    const bool replaced = recorded || !by_kernels_;
     if (observer) input = replaced ? x : x.clone();
-    if (backend_ != Backend::kKernels) {
+    if (!by_kernels_) {
       x = block_by_tensors(x, blocks_[layer], shape, packed);
     } else if (recorded) {
       x = block_with_gradient(x, blocks_[layer], shape, packed);
@@ -94,7 +114,7 @@ void Decoder::look_inside(const TokenBatch& batch, const InsideObserver& observe
   const BlockShape shape = shape_of(config_);
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    if (backend_ == Backend::kKernels) {
+    if (by_kernels_) {
       block_in_place(x, blocks_[layer], shape, packed, scratch);
     } else {
       x = block_by_tensors(x, blocks_[layer], shape, packed, &scratch);
@@ -123,6 +143,7 @@ torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const
     begin += counts[i];
   }
   RETORT_CHECK(begin == total);
+  if (by_kernels_ && backend_ == Backend::kCuda) set_starts(packed, total, device());
   set_rotation(packed, positions, inverse_frequencies_, config_.rope_magnitude, device());
 
   torch::Tensor x = embed(id_tensor);
@@ -130,7 +151,7 @@ torch::Tensor Decoder::extend(std::span<const std::int32_t> ids, std::span<const
   BlockScratch scratch;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     const auto number = static_cast<std::int64_t>(layer);
-    if (backend_ == Backend::kKernels) {
+    if (by_kernels_) {
       block_with_caches(x, blocks_[layer], shape, packed, number, caches, scratch);
     } else {
       x = block_with_caches_by_tensors(x, blocks_[layer], shape, packed, number, caches);

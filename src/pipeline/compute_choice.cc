@@ -3,6 +3,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "pipeline/machine_memory.h"
@@ -83,7 +84,13 @@ Result<ComputeChoice> choose_compute(const std::string& wanted, const std::strin
   RETORT_ASSIGN(choice.backend, model::choose_backend(device));
   if (choice.backend == model::Backend::kCuda) {
     choice.type = wanted == "fp32" ? model::ComputeType::kFloat32 : model::ComputeType::kBFloat16;
-    choice.reason = "A CUDA device computes in " + std::string(model::name_of(choice.type)) + "; nothing was probed.";
+    const model::GemmSpeed speed = model::gemm_speed_on_cuda(probe_shape(config), choice.type, clock);
+    choice.block_gflops = speed.block_gflops;
+    choice.head_gflops = speed.head_gflops;
+    const Result<void> kernels = model::open_cuda_kernels();
+    choice.reason = "A CUDA device computes in " + std::string(model::name_of(choice.type)) + ", at " +
+                    std::to_string(std::llround(speed.block_gflops)) + " GFLOP/s" +
+                    (kernels ? "." : "; by libtorch's operations alone, since " + kernels.error().message);
     return choice;
   }
   const model::ComputeProbe probe = probe_once(probe_shape(config), cache_folder, clock);

@@ -57,11 +57,17 @@ Result<void> compare_with_prediction(StageContext& context, const ComputeChoice&
   Json json = to_json(summary);
   json["predicted_seconds"] = prediction.cost.seconds;
   json["predicted_peak_bytes"] = prediction.peak_bytes;
+  json["predicted_device_bytes"] = prediction.device_bytes;
   RETORT_TRY(write_json(context.folder, kTrainSummaryFile, json));
   context.progress.note("Training took " + human_seconds(summary.seconds) + " (" +
                         human_seconds(prediction.cost.seconds) + " were predicted) and " +
                         human_bytes(static_cast<std::uint64_t>(summary.peak_rss_bytes)) + " of memory at its peak (" +
                         human_bytes(static_cast<std::uint64_t>(prediction.peak_bytes)) + " were predicted).");
+  if (summary.peak_device_bytes > 0) {
+    context.progress.note("Of the GPU's memory it took " +
+                          human_bytes(static_cast<std::uint64_t>(summary.peak_device_bytes)) + " (" +
+                          human_bytes(static_cast<std::uint64_t>(prediction.device_bytes)) + " were predicted).");
+  }
   return {};
 }
 

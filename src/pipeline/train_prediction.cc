@@ -14,6 +14,8 @@ namespace {
 
 // libtorch and llama.cpp, their code and pools, before anything is loaded (measured).
 constexpr std::int64_t kProgram_bytes = 300'000'000;
+// CUDA's libraries and context (measured).
+constexpr std::int64_t kCuda_bytes = 1'500'000'000;
 
 }  // namespace
 
@@ -39,6 +41,13 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
   }
   // The local model is loaded for the choice of layers alone, and gone when training begins.
   if (text_alone) prediction.cost.memory.teacher = 0;
+  if (compute.backend == model::Backend::kCuda) {
+    // In the process are the file, the student in FP32, and what CUDA itself takes.
+    prediction.device_bytes = std::max(choosing_bytes, prediction.cost.memory.total());
+    prediction.peak_bytes = kProgram_bytes + kCuda_bytes + static_cast<std::int64_t>(local.file.size_bytes()) +
+                            model::parameter_count(student) * static_cast<std::int64_t>(sizeof(float));
+    return prediction;
+  }
   // The teacher's file is mapped, and its pages count once they are read.
   prediction.peak_bytes = kProgram_bytes + static_cast<std::int64_t>(local.file.size_bytes()) +
                           std::max(choosing_bytes, prediction.cost.memory.total());

@@ -16,7 +16,8 @@ namespace retort::pipeline {
 struct TrainPrediction {
   train::TrainCost cost;
   double layer_choice_s = 0;
-  std::int64_t peak_bytes = 0;  // of the process, while layers are chosen or the student is trained
+  std::int64_t peak_bytes = 0;    // of the process, while layers are chosen or the student is trained
+  std::int64_t device_bytes = 0;  // of a GPU's memory; 0 on the processor
 };
 
 // `dataset_tokens`: of the training split. Errors: of the recipe's values.

@@ -7,6 +7,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "train/dynamic_code.h"
@@ -22,20 +26,21 @@ Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.dat
 
 std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
 
-// The update of kernels().adamw by libtorch's operations.
-void update(AdamWParameter& parameter, const AdamStep& step) {
-  const at::NoGradGuard no_gradient;
-  const at::Tensor gradient =
-      parameter.gradient.flatten().narrow(0, parameter.first, parameter.count) * step.gradient_scale;
-  at::Tensor master = parameter.master.view({-1}), m = parameter.m.values.view({-1}), v = parameter.v.values.view({-1});
-  m.mul_(step.beta1).add_(gradient, 1 - step.beta1);
-  v.mul_(step.beta2).addcmul_(gradient, gradient, 1 - step.beta2);
-  master.mul_(1 - step.learning_rate * step.weight_decay);
-  master.addcdiv_(m, (v / step.correction2).sqrt_().add_(step.epsilon), -step.learning_rate / step.correction1);
-  if (parameter.compute.scalar_type() == at::kBFloat16) {
-    parameter.compute.view({-1}).narrow(0, parameter.first, parameter.count).copy_(master);
+// The update of kernels().adamw by libtorch's operations over many parameters at a time, which share a learning rate
+// and a decay.
+struct UpdateLists {
+  std::vector<at::Tensor> masters, gradients, means, squares, steps, computes, rounded;
+  void add(AdamWParameter& parameter, const at::Tensor& step) {
+    masters.push_back(parameter.master.view({-1}));
+    gradients.push_back(parameter.gradient.flatten().narrow(0, parameter.first, parameter.count));
+    means.push_back(parameter.m.values.view({-1}));
+    squares.push_back(parameter.v.values.view({-1}));
+    steps.push_back(step);
+    if (parameter.compute.scalar_type() != at::kBFloat16) return;
+    computes.push_back(parameter.compute.view({-1}).narrow(0, parameter.first, parameter.count));
+    rounded.push_back(masters.back());
   }
-}
+};
 
 }  // namespace
 
@@ -93,6 +98,15 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
 }
 
 void AdamW::zero_gradients() {
+  if (by_tensors()) {
+    const at::NoGradGuard no_gradient;
+    std::vector<at::Tensor> all;
+    for (const AdamWParameter& parameter : parameters_) {
+      if (!parameter.frozen()) all.push_back(parameter.gradient);
+    }
+    if (!all.empty()) at::_foreach_zero_(all);
+    return;
+  }
   for (AdamWParameter& parameter : parameters_) {
     if (!parameter.frozen()) parameter.gradient.zero_();
   }
@@ -118,13 +132,13 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
 double AdamW::sum_of_squares() const {
   double sum = 0;
   if (by_tensors()) {
-    std::vector<at::Tensor> parts;  // fetched once: a device answers late, but all at a time
+    std::vector<at::Tensor> parts;
     for (const AdamWParameter& parameter : parameters_) {
-      if (parameter.frozen()) continue;
-      parts.push_back(
-          parameter.gradient.flatten().narrow(0, parameter.first, parameter.count).square().sum(at::kDouble));
+      if (parameter.frozen() || parameter.count == 0) continue;
+      parts.push_back(parameter.gradient.flatten().narrow(0, parameter.first, parameter.count));
     }
-    return parts.empty() ? 0 : at::stack(parts).sum().item<double>();
+    // Fetched once: a device answers late, but all at a time.
+    return parts.empty() ? 0 : at::stack(at::_foreach_norm(parts)).to(at::kDouble).square().sum().item<double>();
   }
   for (const AdamWParameter& parameter : parameters_) {
     if (parameter.frozen()) continue;
@@ -157,15 +171,15 @@ void AdamW::step(double learning_rate, double gradient_norm) {
   step.gradient_scale = options_.clip_norm > 0 && gradient_norm > options_.clip_norm
                             ? static_cast<float>(options_.clip_norm / gradient_norm)
                             : 1.0F;
+  if (by_tensors()) {
+    step_by_tensors(learning_rate, step.gradient_scale);
+    return;
+  }
   for (AdamWParameter& parameter : parameters_) {
     if (parameter.frozen() || parameter.count == 0) continue;
     AdamStep own = step;
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
-    if (by_tensors()) {
-      update(parameter, own);
-      continue;
-    }
     float* master = parameter.master.mutable_data_ptr<float>();
     const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
     Bf16* copy =
@@ -190,6 +204,28 @@ void AdamW::step(double learning_rate, double gradient_norm) {
           master + first, {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
           gradient + first, copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
     });
+  }
+}
+
+void AdamW::step_by_tensors(double learning_rate, double gradient_scale) {
+  const at::NoGradGuard no_gradient;
+  std::map<std::pair<double, bool>, UpdateLists> groups;  // by rate and decay
+  at::Tensor done, divisor;
+  for (AdamWParameter& parameter : parameters_) {
+    if (parameter.frozen() || parameter.count == 0) continue;
+    if (!done.defined()) {
+      const auto options = parameter.master.options().dtype(at::kFloat);
+      done = at::full({}, static_cast<double>(steps_done_), options);
+      divisor = at::full({}, 1.0 / gradient_scale, options);
+    }
+    groups[{parameter.rate, parameter.decays}].add(parameter, done);
+  }
+  for (auto& [kind, lists] : groups) {
+    at::_fused_adamw_(lists.masters, lists.gradients, lists.means, lists.squares, {}, lists.steps,
+                      learning_rate * kind.first, options_.beta1, options_.beta2,
+                      kind.second ? options_.weight_decay : 0.0, options_.epsilon, false, false,
+                      gradient_scale == 1 ? std::optional<at::Tensor>() : divisor);
+    if (!lists.computes.empty()) at::_foreach_copy_(lists.computes, lists.rounded);
   }
 }
 

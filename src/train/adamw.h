@@ -95,6 +95,7 @@ class AdamW {
  private:
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
   void allocate_moments(AdamWParameter& parameter) const;
+  void step_by_tensors(double learning_rate, double gradient_scale);
   bool by_tensors() const { return options_.backend != model::Backend::kKernels; }
 
   AdamWOptions options_;

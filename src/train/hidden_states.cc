@@ -28,11 +28,12 @@ HiddenTargets hidden_targets(const model::Decoder& teacher, const model::Decoder
   return result;
 }
 
-at::Tensor hidden_state_gradient(const at::Tensor& state, const at::Tensor& target, double weight,
-                                 std::int64_t tokens_in_step, double& error) {
+at::Tensor hidden_state_gradient(const at::Tensor& state, const at::Tensor& target, const at::Tensor& counted,
+                                 double weight, std::int64_t tokens_in_step, double& error) {
   const torch::NoGradGuard no_gradient;
   const at::Tensor to = target.to(at::kFloat);
   at::Tensor difference = state.to(at::kFloat).sub(to);
+  if (counted.defined()) difference.mul_(counted);
   const at::Tensor length = to.square().sum(1, true).clamp_min_(1e-12);
   error += (difference.square().sum(1, true) / length).sum(at::kDouble).item<double>();
   difference.div_(length).mul_(2.0 * weight / static_cast<double>(tokens_in_step));

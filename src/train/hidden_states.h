@@ -33,8 +33,9 @@ HiddenTargets hidden_targets(const model::Decoder& teacher, const model::Decoder
                              const model::TokenBatch& batch);
 
 // The gradient of weight * sum over the tokens of |s - t|^2 / |t|^2 / tokens_in_step with respect to `state`, in its
-// type. Adds the unweighted sum over the tokens to `error`.
-at::Tensor hidden_state_gradient(const at::Tensor& state, const at::Tensor& target, double weight,
-                                 std::int64_t tokens_in_step, double& error);
+// type. Adds the unweighted sum over the tokens to `error`. `counted`: FP32 [tokens, 1], 1 or, for padding, 0;
+// undefined where there is none.
+at::Tensor hidden_state_gradient(const at::Tensor& state, const at::Tensor& target, const at::Tensor& counted,
+                                 double weight, std::int64_t tokens_in_step, double& error);
 
 }  // namespace retort::train

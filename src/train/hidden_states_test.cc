@@ -21,7 +21,7 @@ TEST(HiddenStates, TheGradientIsTheSlope) {
     return (0.7 / 20 * (d.square().sum(1) / t.square().sum(1)).sum()).item<double>();
   };
   double error = 1;  // it adds
-  const torch::Tensor gradient = hidden_state_gradient(state, target, 0.7, 20, error);
+  const torch::Tensor gradient = hidden_state_gradient(state, target, {}, 0.7, 20, error);
   EXPECT_NEAR((error - 1) * 0.7 / 20, loss(state), 1e-6);
   for (std::int64_t row = 0; row < 5; ++row) {
     auto above = state.to(torch::kDouble);
@@ -30,6 +30,14 @@ TEST(HiddenStates, TheGradientIsTheSlope) {
     below[row][row] -= 1e-4;
     EXPECT_NEAR(gradient[row][row].item<double>(), (loss(above) - loss(below)) / 2e-4, 1e-6);
   }
+  // Padding adds nothing.
+  const torch::Tensor counted = torch::tensor({{1.0F}, {1.0F}, {0.0F}, {1.0F}, {0.0F}});
+  double some = 0;
+  const torch::Tensor masked = hidden_state_gradient(state, target, counted, 0.7, 20, some);
+  EXPECT_TRUE(masked.equal(gradient * counted));
+  double padding = 0;
+  hidden_state_gradient(state, target, 1 - counted, 0.7, 20, padding);
+  EXPECT_NEAR(some + padding, error - 1, 1e-6);
 }
 
 TEST(HiddenStates, TargetsAreWhatWentIntoTheNextKeptLayer) {

@@ -24,41 +24,90 @@
 namespace retort::train {
 namespace {
 
-constexpr std::int64_t kTeacherLayers = 30;
+struct MeasuredShape {
+  model::DecoderConfig teacher, student;
+  std::size_t shortest = 0, longest = 0;  // document, tokens
+};
 
-model::DecoderConfig smollm2_config(std::int64_t layers, std::int64_t vocabulary) {
-  model::DecoderConfig config;
+void set_layers(model::DecoderConfig& config, std::int64_t layers) {
   config.layers = layers;
+  config.source_layers.clear();
+  for (std::int64_t layer = 0; layer < layers; ++layer) config.source_layers.push_back(layer);
+}
+
+model::DecoderConfig smollm2_135m() {
+  model::DecoderConfig config;
   config.hidden = 576;
   config.heads = 9;
   config.kv_heads = 3;
   config.head_dim = 64;
   config.intermediate = 1536;
-  config.vocabulary = vocabulary;
+  config.vocabulary = 49152;
   config.context = 8192;
   config.rope_theta = 100000;
   config.tied_head = true;
-  for (std::int64_t layer = 0; layer < layers; ++layer) config.source_layers.push_back(layer);
   return config;
 }
 
-Result<model::Decoder> random_decoder(const model::DecoderConfig& config, model::ComputeType compute) {
-  std::vector<model::NamedTensor> tensors;
-  for (const std::string& name : model::tensor_names(config)) {
-    const auto shape = model::tensor_shape(config, name);
-    tensors.push_back({name, shape.size() == 1 ? torch::ones(shape) : torch::randn(shape) * 0.04});
-  }
-  return model::Decoder::from_tensors(config, tensors, compute);
+model::DecoderConfig llama_8b() {
+  model::DecoderConfig config;
+  config.hidden = 4096;
+  config.heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = 128;
+  config.intermediate = 14336;
+  config.vocabulary = 128256;
+  config.context = 131072;
+  config.rope_theta = 500000;
+  config.tied_head = false;
+  return config;
 }
 
-std::vector<dataset::Example> random_examples(std::int64_t tokens, std::int64_t vocabulary) {
+model::DecoderConfig llama_1b() {
+  model::DecoderConfig config = llama_8b();
+  config.hidden = 2048;
+  config.head_dim = 64;
+  config.intermediate = 8192;
+  config.tied_head = true;
+  return config;
+}
+
+MeasuredShape shape_of(const MeasureOptions& options) {
+  MeasuredShape shape;
+  if (options.shape == "8b") {
+    shape = {llama_8b(), llama_1b(), 512, 2048};
+    set_layers(shape.teacher, 32);
+    set_layers(shape.student, options.layers > 0 ? options.layers : 16);
+  } else {
+    shape = {smollm2_135m(), smollm2_135m(), 64, 256};
+    set_layers(shape.teacher, 30);
+    set_layers(shape.student, options.layers > 0 ? options.layers : 10);
+  }
+  if (options.vocabulary > 0) shape.teacher.vocabulary = shape.student.vocabulary = options.vocabulary;
+  return shape;
+}
+
+Result<model::Decoder> random_decoder(const model::DecoderConfig& config, model::ComputeType compute,
+                                      model::Backend backend) {
+  std::vector<model::NamedTensor> tensors;
+  const auto options = torch::TensorOptions(model::dtype_of(compute))
+                           .device(backend == model::Backend::kCuda ? torch::kCUDA : torch::kCPU);
+  for (const std::string& name : model::tensor_names(config)) {
+    const auto shape = model::tensor_shape(config, name);
+    tensors.push_back(
+        {name, shape.size() == 1 ? torch::ones(shape, options) : torch::randn(shape, options).mul_(0.04)});
+  }
+  return model::Decoder::from_tensors(config, tensors, compute, backend);
+}
+
+std::vector<dataset::Example> random_examples(std::int64_t tokens, const MeasuredShape& shape) {
   Random random(1);
   std::vector<dataset::Example> examples;
   for (std::int64_t sum = 0; sum < tokens;) {
     dataset::Example example;
-    const std::size_t length = 64 + random.below(193);
+    const std::size_t length = shape.shortest + random.below(shape.longest - shape.shortest + 1);
     for (std::size_t i = 0; i < length; ++i)
-      example.ids.push_back(static_cast<TokenId>(random.below(static_cast<std::uint64_t>(vocabulary))));
+      example.ids.push_back(static_cast<TokenId>(random.below(static_cast<std::uint64_t>(shape.teacher.vocabulary))));
     example.supervised.assign(length, 1);
     example.supervised[0] = 0;
     sum += static_cast<std::int64_t>(length);
@@ -98,20 +147,45 @@ class TemporarySignal {
   std::optional<dataset::SignalFile> file_;
 };
 
+// How it is computed, and what the fastest products of that type reach.
+struct Computing {
+  model::ComputeType type = model::ComputeType::kFloat32;
+  model::Backend backend = model::Backend::kKernels;
+  double peak_gflops = 0;
+};
+
+Result<Computing> choose(const TrainOptions& train, const model::DecoderConfig& teacher, const Clock& clock) {
+  Computing computing;
+  RETORT_ASSIGN(computing.backend, model::choose_backend(train.device));
+  if (computing.backend == model::Backend::kCuda) {
+    computing.type = train.compute == "fp32" ? model::ComputeType::kFloat32 : model::ComputeType::kBFloat16;
+    const model::ProbeShape shape = {train.micro_batch_tokens, teacher.hidden, teacher.intermediate,
+                                     teacher.vocabulary};
+    computing.peak_gflops = model::gemm_speed_on_cuda(shape, computing.type, clock).block_gflops;
+    return computing;
+  }
+  const model::ComputeProbe probe = model::probe_compute({}, clock);
+  computing.type = probe.chosen;
+  if (train.compute == "bf16") computing.type = model::ComputeType::kBFloat16;
+  if (train.compute == "fp32") computing.type = model::ComputeType::kFloat32;
+  if (probe.onednn_float32) model::set_onednn_float32(true);
+  computing.peak_gflops = probe.chosen_block_gflops;
+  return computing;
+}
+
 }  // namespace
 
 Result<TrainMeasurement> measure_training(const MeasureOptions& options, const Clock& clock) {
-  RETORT_CHECK(options.steps >= 3 && options.layers >= 1);
-  model::ComputeProbe probe = model::probe_compute({}, clock);
-  if (options.train.compute == "bf16") probe.chosen = model::ComputeType::kBFloat16;
-  if (options.train.compute == "fp32") probe.chosen = model::ComputeType::kFloat32;
-  if (probe.onednn_float32) model::set_onednn_float32(true);
-  const model::DecoderConfig teacher_config = smollm2_config(kTeacherLayers, options.vocabulary);
-  const model::DecoderConfig student_config = smollm2_config(options.layers, options.vocabulary);
-  RETORT_ASSIGN(model::Decoder teacher, random_decoder(teacher_config, probe.chosen));
+  RETORT_CHECK(options.steps >= 3);
+  const MeasuredShape shape = shape_of(options);
   TrainOptions train = options.train;
-  train.tokens = train.tokens_per_step * (options.steps + 1);
-  const std::vector<dataset::Example> examples = random_examples(train.tokens, options.vocabulary);
+  RETORT_ASSIGN(const Computing computing, choose(train, shape.teacher, clock));
+  const bool on_gpu = computing.backend == model::Backend::kCuda;
+  train.max_length = static_cast<std::int64_t>(shape.longest);
+  const std::int64_t waited_for = on_gpu ? 3 : 0;
+  train.tokens = train.tokens_per_step * (options.steps + waited_for + 1);
+  RETORT_ASSIGN(model::Decoder teacher, random_decoder(shape.teacher, computing.type, computing.backend));
+  const std::vector<dataset::Example> examples = random_examples(train.tokens, shape);
   StepPlan plan(examples, train);
   const bool online = train.signal == "online";
   TemporarySignal signal;
@@ -121,41 +195,53 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
     cached.emplace(&signal.file(), examples, train.max_length);
     teacher.forget_blocks();
   }
-  RETORT_ASSIGN(model::Decoder made, random_decoder(student_config, model::ComputeType::kFloat32));
+  RETORT_ASSIGN(model::Decoder made,
+                random_decoder(shape.student, model::ComputeType::kFloat32, model::Backend::kKernels));
   std::optional<model::Decoder> student(std::move(made));
   StepRunner runner(teacher, *student, train, clock, nullptr, nullptr, cached ? &*cached : nullptr);
   student.reset();  // its memory is the runner's now
 
-  std::int64_t tokens = 0;
-  double begin_s = 0;
-  StepPhases before;
+  // The first two steps fetch memory and prepare kernels.
   const std::size_t steps = std::min(plan.steps().size(), static_cast<std::size_t>(options.steps));
-  for (std::size_t i = 0; i < steps; ++i) {
-    if (i == 2) {
-      begin_s = clock.monotonic_s();
-      before = runner.phases();
+  const auto run = [&](std::size_t first, std::size_t last) -> Result<std::int64_t> {
+    std::int64_t tokens = 0;
+    for (std::size_t i = first; i < last; ++i) {
+      RETORT_ASSIGN(const StepResult done, runner.step({plan.rows(i), {}}, 1e-4));
+      static_cast<void>(done);
+      tokens += plan.steps()[i].tokens;
     }
-    RETORT_ASSIGN(const StepResult done, runner.step({plan.rows(i), {}}, 1e-4));
-    static_cast<void>(done);
-    if (i >= 2) tokens += plan.steps()[i].tokens;
-  }
+    model::wait_for(computing.backend);
+    return tokens;
+  };
+  RETORT_TRY(run(0, 2));
+  StepPhases before = runner.phases();
+  const double begin_s = clock.monotonic_s();
+  RETORT_ASSIGN(const std::int64_t tokens, run(2, steps));
   const double elapsed_s = clock.monotonic_s() - begin_s;
+  std::int64_t phased_tokens = tokens;
+  if (on_gpu) {
+    runner.wait_in_every_phase(true);
+    before = runner.phases();
+    RETORT_ASSIGN(phased_tokens,
+                  run(steps, std::min(plan.steps().size(), steps + static_cast<std::size_t>(waited_for))));
+  }
   TrainMeasurement result;
-  result.compute_type = name_of(probe.chosen);
+  result.compute_type = name_of(computing.type);
   result.tokens_per_s = static_cast<double>(tokens) / elapsed_s;
   const double flops_per_token =
-      (trains_adapters(train) ? 4.0 : 6.0) * static_cast<double>(matmul_parameter_count(student_config)) +
-      (online ? 2.0 * static_cast<double>(matmul_parameter_count(teacher_config)) : 0.0);
+      (trains_adapters(train) ? 4.0 : 6.0) * static_cast<double>(matmul_parameter_count(shape.student)) +
+      (online ? 2.0 * static_cast<double>(matmul_parameter_count(shape.teacher)) : 0.0);
   result.gflops = result.tokens_per_s * flops_per_token * 1e-9;
-  result.gemm_peak_gflops = probe.chosen_block_gflops;
-  result.share_of_peak = result.gflops / probe.chosen_block_gflops;
+  result.gemm_peak_gflops = computing.peak_gflops;
+  result.share_of_peak = result.gflops / computing.peak_gflops;
   result.peak_rss_bytes = peak_memory_bytes();
+  result.peak_device_bytes = model::peak_device_memory_bytes(computing.backend);
   if (!online) {
     std::int64_t targets = 0;
     for (const dataset::Example& example : examples) targets += dataset::target_count(example, train.max_length);
     result.signal_bytes_per_token = static_cast<double>(signal.bytes()) / static_cast<double>(targets);
   }
-  const double per_1024 = 1024.0 / static_cast<double>(tokens);
+  const double per_1024 = 1024.0 / static_cast<double>(std::max<std::int64_t>(1, phased_tokens));
   const StepPhases spent = runner.phases() - before;
   result.phases = {spent.teacher_s * per_1024, spent.forward_s * per_1024, spent.head_s * per_1024,
                    spent.backward_s * per_1024, spent.optimiser_s * per_1024};
@@ -165,6 +251,7 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
 Json to_json(const TrainMeasurement& m) {
   return {{"tokens_per_s", m.tokens_per_s},
           {"peak_rss_bytes", m.peak_rss_bytes},
+          {"peak_device_bytes", m.peak_device_bytes},
           {"gflops", m.gflops},
           {"gemm_peak_gflops", m.gemm_peak_gflops},
           {"share_of_peak", m.share_of_peak},

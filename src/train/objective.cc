@@ -6,6 +6,7 @@
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "train/kernels.h"
@@ -36,31 +37,64 @@ Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::Scala
   const auto options = at::TensorOptions(dtype).device(backend == model::Backend::kCuda ? at::kCUDA : at::kCPU);
   student_logits_ = at::empty({chunk_rows, vocabulary}, options);
   teacher_logits_ = at::empty({chunk_rows, vocabulary}, options);
+  if (backend != model::Backend::kCuda) return;
+  for (Rows* rows : {&data_, &rollouts_, &measured_}) {
+    // Where they can't be compiled (an old device), libtorch's operations do it.
+    if (auto made = CudaObjectiveRows::make(rows->objective.mix(), dtype)) rows->on_cuda.emplace(std::move(*made));
+  }
 }
 
-LossSums Objective::on_logits(ObjectiveRows& objective, at::Tensor& student, const at::Tensor& teacher,
-                              std::span<const TokenId> targets, std::int64_t tokens_in_step) const {
+at::Tensor Objective::labels_for(const Rows& rows, std::span<const TokenId> targets) {
+  return rows.on_cuda ? CudaObjectiveRows::labels(targets) : at::Tensor();
+}
+
+LossSums Objective::on_logits(Rows& rows, at::Tensor& student, const at::Tensor& teacher,
+                              std::span<const TokenId> targets, const at::Tensor& labels,
+                              std::int64_t tokens_in_step) const {
+  if (rows.on_cuda) {
+    const at::Tensor sums = rows.on_cuda->run(student, teacher, labels, tokens_in_step).sum(0);
+    rows.late_sums = rows.late_sums.defined() ? rows.late_sums + sums : sums;
+    rows.late_tokens += static_cast<std::int64_t>(targets.size());
+    return {};
+  }
   if (backend_ != model::Backend::kKernels) {
-    return rows_by_tensors(objective.mix(), student, teacher, targets, tokens_in_step);
+    return rows_by_tensors(rows.objective.mix(), student, teacher, targets, tokens_in_step);
   }
   void* to = student.data_ptr();
   const void* from = teacher.const_data_ptr();
   if (dtype_ == at::kFloat) {
-    return objective.run(static_cast<float*>(to), static_cast<const float*>(from), targets, tokens_in_step);
+    return rows.objective.run(static_cast<float*>(to), static_cast<const float*>(from), targets, tokens_in_step);
   }
-  return objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), targets, tokens_in_step);
+  return rows.objective.run(static_cast<Bf16*>(to), static_cast<const Bf16*>(from), targets, tokens_in_step);
 }
 
-LossSums Objective::rows(ObjectiveRows& objective, std::int64_t begin, std::int64_t count,
-                         const at::Tensor& student_hidden, const at::Tensor& student_head,
-                         const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
-                         std::span<const TokenId> targets, std::int64_t tokens_in_step) {
+LossSums Objective::on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
+                              std::int64_t tokens_in_step) {
+  LossSums sums = on_logits(data_, student, teacher, targets, labels_for(data_, targets), tokens_in_step);
+  return sums += take_sums(data_);
+}
+
+LossSums Objective::take_sums(Rows& rows) {
+  if (!rows.late_sums.defined()) return {};
+  const LossSums sums = rows.on_cuda->to_sums(rows.late_sums, rows.late_tokens);
+  rows.late_sums.reset();
+  rows.late_tokens = 0;
+  return sums;
+}
+
+LossSums Objective::take_sums(RowSource source) { return take_sums(source == RowSource::kData ? data_ : rollouts_); }
+
+LossSums Objective::chunk(Rows& rows, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
+                          const at::Tensor& student_head, const at::Tensor& teacher_hidden,
+                          const at::Tensor& teacher_head, std::span<const TokenId> targets, const at::Tensor& labels,
+                          std::int64_t tokens_in_step) {
   at::Tensor student = student_logits_.narrow(0, 0, count);
   at::Tensor teacher = teacher_logits_.narrow(0, 0, count);
   at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
   at::mm_out(teacher, teacher_hidden.narrow(0, begin, count), teacher_head.t());
-  return on_logits(objective, student, teacher,
-                   targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), tokens_in_step);
+  return on_logits(rows, student, teacher,
+                   targets.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+                   labels.defined() ? labels.narrow(0, begin, count) : labels, tokens_in_step);
 }
 
 void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
@@ -74,6 +108,10 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
   const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
   if (dtype_ == at::kFloat) {
     head_gradient.addmm_(gradient.t(), chunk_hidden);
+    return;
+  }
+  if (backend_ == model::Backend::kCuda) {
+    at::addmm_out(head_gradient, head_gradient, gradient.t(), chunk_hidden, at::kFloat);  // never rounded to BF16
     return;
   }
   if (backend_ != model::Backend::kKernels) {
@@ -96,11 +134,13 @@ LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden,
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
   const auto total = static_cast<std::int64_t>(targets.size());
+  Rows& rows = source == RowSource::kData ? data_ : rollouts_;
+  const at::Tensor labels = labels_for(rows, targets);
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, total - begin);
-    sums += rows(source == RowSource::kData ? data_ : rollouts_, begin, count, student_hidden, student_head,
-                 teacher_hidden, teacher_head, targets, tokens_in_step);
+    sums += chunk(rows, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets, labels,
+                  tokens_in_step);
     to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
   }
   return sums;
@@ -112,6 +152,7 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
   const auto total = static_cast<std::int64_t>(targets.size());
+  const at::Tensor labels = labels_for(data_, targets);
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, total - begin);
@@ -120,12 +161,17 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     const auto first = static_cast<std::size_t>(begin);
     const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
     void* logits = student.data_ptr();
-    if (backend_ != model::Backend::kKernels) {
-      sums += sparse_rows_by_tensors(data_.mix(), student, signal, first, chunk, tokens_in_step);
+    if (data_.on_cuda) {
+      const at::Tensor more =
+          data_.on_cuda->run_sparse(student, signal, first, labels.narrow(0, begin, count), tokens_in_step).sum(0);
+      data_.late_sums = data_.late_sums.defined() ? data_.late_sums + more : more;
+      data_.late_tokens += count;
+    } else if (backend_ != model::Backend::kKernels) {
+      sums += sparse_rows_by_tensors(data_.objective.mix(), student, signal, first, chunk, tokens_in_step);
     } else if (dtype_ == at::kFloat) {
-      sums += data_.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step);
+      sums += data_.objective.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step);
     } else {
-      sums += data_.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
+      sums += data_.objective.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
     }
     to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
   }
@@ -137,18 +183,20 @@ LossSums Objective::measure(const at::Tensor& student_hidden, const at::Tensor& 
                             std::span<const TokenId> targets, const VisitLogits& visit) {
   const at::NoGradGuard no_gradient;
   const auto total = static_cast<std::int64_t>(targets.size());
+  const at::Tensor labels = labels_for(measured_, targets);
   LossSums sums;
   for (std::int64_t begin = 0; begin < total; begin += chunk_rows_) {
     const std::int64_t count = std::min(chunk_rows_, total - begin);
-    sums += rows(measured_, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets, 0);
+    sums +=
+        chunk(measured_, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets, labels, 0);
     if (visit) visit(begin, student_logits_.narrow(0, 0, count).cpu(), teacher_logits_.narrow(0, 0, count).cpu());
   }
-  return sums;
+  return sums += take_sums(measured_);
 }
 
 std::int64_t Objective::bytes() const {
-  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes() + teacher_logits_.nbytes()) + data_.bytes() +
-                     rollouts_.bytes() + measured_.bytes();
+  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes() + teacher_logits_.nbytes()) +
+                     data_.objective.bytes() + rollouts_.objective.bytes() + measured_.objective.bytes();
   if (head_product_.defined()) sum += static_cast<std::int64_t>(head_product_.nbytes());
   return sum;
 }

@@ -18,6 +18,7 @@
 
 #include "exchange/exchange.h"
 #include "model/backend.h"
+#include "train/objective_cuda.h"
 #include "train/objective_mix.h"
 #include "train/objective_rows.h"
 
@@ -35,6 +36,9 @@ class Objective {
   Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
             const ObjectiveMix& rollouts, model::Backend backend = model::Backend::kKernels);
 
+  // backward() returns the rows' sums; on a CUDA device, where that would mean to wait, zeros: there the sums add up
+  // until take_sums() fetches them.
+  //
   // student_hidden [n, d_s], student_head [V, d_s], teacher_hidden [n, d_t], teacher_head [V, d_t], contiguous, of the
   // dtype; targets: n token ids in [0, V). Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to head_gradient
   // [V, d_s] (FP32), unless that is undefined. The teacher is never given a gradient.
@@ -48,6 +52,9 @@ class Objective {
                     std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
                     at::Tensor& head_gradient);
 
+  // What backward() hasn't returned of rows of this source since it was last asked.
+  LossSums take_sums(RowSource source);
+
   // Without gradients, and whatever the objective: forward KL and cross-entropy at temperature 1, by which runs of
   // different objectives are compared. The sums' loss is the forward KL. `visit` (may be empty) sees the logits.
   LossSums measure(const at::Tensor& student_hidden, const at::Tensor& student_head, const at::Tensor& teacher_hidden,
@@ -56,18 +63,27 @@ class Objective {
   // On logits that are there already, [targets.size(), V] of the dtype, by what trains on data: the student's become
   // their gradient. For those who compare it with another computation.
   LossSums on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
-                     std::int64_t tokens_in_step) {
-    return on_logits(data_, student, teacher, targets, tokens_in_step);
-  }
+                     std::int64_t tokens_in_step);
 
   std::int64_t bytes() const;  // of the kept buffers
 
  private:
-  LossSums on_logits(ObjectiveRows& objective, at::Tensor& student, const at::Tensor& teacher,
-                     std::span<const TokenId> targets, std::int64_t tokens_in_step) const;
-  LossSums rows(ObjectiveRows& objective, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
-                const at::Tensor& student_head, const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
-                std::span<const TokenId> targets, std::int64_t tokens_in_step);
+  // One mix, on whatever computes it.
+  struct Rows {
+    Rows(const ObjectiveMix& mix, std::int64_t vocabulary) : objective(mix, vocabulary) {}
+    ObjectiveRows objective;
+    std::optional<CudaObjectiveRows> on_cuda;
+    at::Tensor late_sums;  // [5] FP64 on the device
+    std::int64_t late_tokens = 0;
+  };
+  // Sums of a chunk, or zeros while they wait in `rows`. labels: of all chunks, defined where on_cuda is.
+  LossSums on_logits(Rows& rows, at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
+                     const at::Tensor& labels, std::int64_t tokens_in_step) const;
+  LossSums chunk(Rows& rows, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
+                 const at::Tensor& student_head, const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
+                 std::span<const TokenId> targets, const at::Tensor& labels, std::int64_t tokens_in_step);
+  static at::Tensor labels_for(const Rows& rows, std::span<const TokenId> targets);
+  static LossSums take_sums(Rows& rows);
 
   // From the gradient of a chunk's logits to those of its hidden states and the head.
   void to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
@@ -76,8 +92,7 @@ class Objective {
   std::int64_t chunk_rows_;
   at::ScalarType dtype_;
   model::Backend backend_;
-  ObjectiveRows data_, rollouts_;
-  ObjectiveRows measured_;
+  Rows data_, rollouts_, measured_;
   at::Tensor student_logits_;
   at::Tensor teacher_logits_;
   at::Tensor head_product_;  // BF16 only: one chunk's product before it is added in FP32

@@ -1,10 +1,12 @@
-// What a GPU runs for the loss, run here: against FP64, and against the kernels.
+// What a GPU runs for the loss, run here, and on a GPU where there is one: against FP64, and against the kernels.
 #include "train/objective_tensors.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -17,6 +19,20 @@ namespace retort::train {
 namespace {
 
 constexpr std::int64_t kVocabulary = 67;
+
+// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
+// asks.
+const bool kCudaIsThere = static_cast<bool>(model::open_cuda());
+
+std::vector<model::Backend> tensor_backends() {
+  std::vector<model::Backend> all = {model::Backend::kTensors};
+  if (kCudaIsThere) all.push_back(model::Backend::kCuda);
+  return all;
+}
+
+at::Tensor on(model::Backend backend, const at::Tensor& tensor) {
+  return tensor.to(backend == model::Backend::kCuda ? at::kCUDA : at::kCPU, tensor.scalar_type(), false, true);
+}
 
 std::vector<double> doubles(const at::Tensor& tensor) {
   const at::Tensor wide = tensor.to(at::kDouble).contiguous();
@@ -53,16 +69,20 @@ TEST(ObjectiveTensors, LossAndGradientAreThoseOfTheFormula) {
   const std::vector<TokenId> targets = labels(5);
   for (const ObjectiveMix& mix : objectives()) {
     const ReferenceLoss exact = reference_loss(mix, doubles(student), doubles(teacher), targets, kVocabulary, -100);
-    at::Tensor gradient = student.clone();
-    const LossSums sums = rows_by_tensors(mix, gradient, teacher, targets, 5);
-    EXPECT_NEAR(sums.loss / 5, exact.loss, 2e-6 * std::max(1.0, exact.loss)) << describe(mix);
-    EXPECT_EQ(sums.tokens, 5);
-    const at::Tensor expected = torch::tensor(exact.gradient, at::kDouble).view({5, kVocabulary});
-    EXPECT_LT((gradient.to(at::kDouble) - expected).norm().item<double>(), 2e-6 * expected.norm().item<double>() + 1e-9)
-        << describe(mix);
-    at::Tensor left = student.clone();
-    rows_by_tensors(mix, left, teacher, targets, 0);
-    EXPECT_TRUE(left.equal(student));
+    for (const model::Backend backend : tensor_backends()) {
+      const std::string what = describe(mix) + ", " + std::string(name_of(backend));
+      at::Tensor gradient = on(backend, student);
+      const LossSums sums = rows_by_tensors(mix, gradient, on(backend, teacher), targets, 5);
+      EXPECT_NEAR(sums.loss / 5, exact.loss, 2e-6 * std::max(1.0, exact.loss)) << what;
+      EXPECT_EQ(sums.tokens, 5);
+      const at::Tensor expected = torch::tensor(exact.gradient, at::kDouble).view({5, kVocabulary});
+      EXPECT_LT((gradient.to(at::kCPU, at::kDouble) - expected).norm().item<double>(),
+                2e-6 * expected.norm().item<double>() + 1e-9)
+          << what;
+      at::Tensor left = on(backend, student);
+      rows_by_tensors(mix, left, on(backend, teacher), targets, 0);
+      EXPECT_TRUE(left.cpu().equal(student));
+    }
   }
 }
 
@@ -73,9 +93,12 @@ TEST(ObjectiveTensors, CountsRowsThatAreNotFinite) {
   student[1][4] = std::numeric_limits<float>::quiet_NaN();
   teacher[0][1] = std::numeric_limits<float>::infinity();
   teacher[2].fill_(-std::numeric_limits<float>::infinity());
-  const LossSums sums = rows_by_tensors(mix, student, teacher, labels(3), 0);
-  EXPECT_EQ(sums.bad_student_rows, 1);
-  EXPECT_EQ(sums.bad_teacher_rows, 2);
+  for (const model::Backend backend : tensor_backends()) {
+    at::Tensor own = on(backend, student);
+    const LossSums sums = rows_by_tensors(mix, own, on(backend, teacher), labels(3), 0);
+    EXPECT_EQ(sums.bad_student_rows, 1) << name_of(backend);
+    EXPECT_EQ(sums.bad_teacher_rows, 2) << name_of(backend);
+  }
 }
 
 // Slots as a file keeps them: an empty one names the id 0, which may be listed too.
@@ -95,19 +118,23 @@ TEST(ObjectiveTensors, KeptTokensGiveWhatTheKernelsGive) {
     mix.temperature = 1.5;
     // Rows 1 and on: the place in the signal counts.
     const std::vector<TokenId> targets = {12, 3};
-    at::Tensor by_kernels = student.narrow(0, 1, 2).contiguous().clone(), by_tensors = by_kernels.clone();
+    at::Tensor by_kernels = student.narrow(0, 1, 2).contiguous().clone();
+    const at::Tensor logits = by_kernels.clone();
     ObjectiveRows kernels(mix, kVocabulary);
     const LossSums expected = kernels.run_sparse(by_kernels.data_ptr<float>(), signal, 1, targets, 4);
-    const LossSums sums = sparse_rows_by_tensors(mix, by_tensors, signal, 1, targets, 4);
-    EXPECT_NEAR(sums.loss, expected.loss, 1e-5) << bucket;
-    EXPECT_NEAR(sums.kl, expected.kl, 1e-5) << bucket;
-    EXPECT_NEAR(sums.cross_entropy, expected.cross_entropy, 1e-5) << bucket;
-    EXPECT_LT((by_tensors - by_kernels).abs().max().item<double>(), 1e-6) << bucket;
+    for (const model::Backend backend : tensor_backends()) {
+      at::Tensor by_tensors = on(backend, logits);
+      const LossSums sums = sparse_rows_by_tensors(mix, by_tensors, signal, 1, targets, 4);
+      EXPECT_NEAR(sums.loss, expected.loss, 1e-5) << bucket;
+      EXPECT_NEAR(sums.kl, expected.kl, 1e-5) << bucket;
+      EXPECT_NEAR(sums.cross_entropy, expected.cross_entropy, 1e-5) << bucket;
+      EXPECT_LT((by_tensors.cpu() - by_kernels).abs().max().item<double>(), 1e-6) << bucket << name_of(backend);
+    }
   }
 }
 
 // A whole training step after the other, by the operations that a GPU runs.
-TEST(ObjectiveTensors, TrainingTakesTheSameStepsWithoutKernels) {
+void expect_the_steps_of_the_kernels(model::Backend backend) {
   const model::Decoder teacher = tiny_decoder(tiny_config(true, 3), 1, model::ComputeType::kFloat32);
   const std::vector<std::int64_t> layers = {0, 2};
   const model::Decoder student = teacher.keep_layers(layers).value();
@@ -119,7 +146,7 @@ TEST(ObjectiveTensors, TrainingTakesTheSameStepsWithoutKernels) {
   options.max_length = 32;
   options.learning_rate = 3e-3;
   StepPlan plan(examples, options);
-  const model::Decoder elsewhere = teacher.clone(model::ComputeType::kFloat32, model::Backend::kTensors);
+  const model::Decoder elsewhere = teacher.clone(model::ComputeType::kFloat32, backend);
   const SystemClock clock;
   StepRunner kernels(teacher, student.clone(model::ComputeType::kFloat32), options, clock);
   StepRunner tensors(elsewhere, student.clone(model::ComputeType::kFloat32), options, clock);
@@ -134,7 +161,11 @@ TEST(ObjectiveTensors, TrainingTakesTheSameStepsWithoutKernels) {
     last = step.loss;
   }
   EXPECT_LT(last, first);
-  EXPECT_EQ(tensors.student().backend(), model::Backend::kTensors);
+  EXPECT_EQ(tensors.student().backend(), backend);
+}
+
+TEST(ObjectiveTensors, TrainingTakesTheSameStepsWithoutKernels) {
+  for (const model::Backend backend : tensor_backends()) expect_the_steps_of_the_kernels(backend);
 }
 
 }  // namespace

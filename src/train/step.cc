@@ -18,8 +18,11 @@ namespace {
 // Adds the time since the last lap to a phase.
 class Laps {
  public:
-  explicit Laps(const Clock& clock) : clock_(&clock), last_s_(clock.monotonic_s()) {}
+  // `waited_for`: whose work has to be done before a lap ends; the processor's has been anyway.
+  Laps(const Clock& clock, model::Backend waited_for)
+      : clock_(&clock), waited_for_(waited_for), last_s_(clock.monotonic_s()) {}
   void lap(double& phase_s) {
+    model::wait_for(waited_for_);
     const double now_s = clock_->monotonic_s();
     phase_s += now_s - last_s_;
     last_s_ = now_s;
@@ -27,6 +30,7 @@ class Laps {
 
  private:
   const Clock* clock_;
+  model::Backend waited_for_;
   double last_s_;
 };
 
@@ -211,7 +215,7 @@ void StepRunner::count(std::span<const MicroBatch> batches, Totals& totals) {
 void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep,
                             StepResult& result) {
   const bool backward = pass != Pass::kLoss;
-  Laps laps(clock_);
+  Laps laps(clock_, laps_wait_for_);
   const Batch batch = make_batch(micro_batch.rows);
   const TeacherSignal teacher = teacher_signal(micro_batch.source, micro_batch.rows, batch, keep);
   laps.lap(phases_.teacher_s);
@@ -223,6 +227,10 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
   std::vector<at::Tensor> inputs(layers + 1);  // the last is the final norm's
   std::vector<at::Tensor> outputs(layers);
   std::vector<at::Tensor> hidden_state_gradients(layers);
+  at::Tensor counted;  // for those
+  if (!teacher.layers.empty()) {
+    counted = batch.tokens.documents.view({-1, 1}).ge(0).to(student_.device(), at::kFloat);
+  }
   {
     const torch::NoGradGuard no_gradient;
     inputs[0] = student_.embed(ids);
@@ -236,8 +244,8 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     if (!backward) inputs[layer].reset();
     if (layer >= teacher.layers.size()) continue;
     hidden_state_gradients[layer] =
-        hidden_state_gradient(inputs[layer + 1], teacher.layers[layer], options_.hidden_state_weight, totals.tokens,
-                              result.hidden_state_error);
+        hidden_state_gradient(inputs[layer + 1], teacher.layers[layer], counted, options_.hidden_state_weight,
+                              totals.tokens, result.hidden_state_error);
   }
   inputs[layers].set_requires_grad(backward);
   const at::Tensor hidden = student_.apply_final_norm(inputs[layers]);
@@ -304,8 +312,16 @@ StepResult StepRunner::alone(const StepRows& rows, std::int64_t micro_batch_toke
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
   for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, false, result);
+  take_late_sums(result);
   finish(totals, result);
   return result;
+}
+
+void StepRunner::take_late_sums(StepResult& result) {
+  result.sums += objective_.take_sums(RowSource::kData);
+  const LossSums rollouts = objective_.take_sums(RowSource::kRollouts);
+  result.sums += rollouts;
+  result.rollouts += rollouts;
 }
 
 StepResult StepRunner::gradients(const StepRows& rows, std::int64_t micro_batch_tokens) {
@@ -323,20 +339,21 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
   }
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
-  Laps laps(clock_);
+  Laps laps(clock_, laps_wait_for_);
   optimiser_.zero_gradients();
   laps.lap(phases_.optimiser_s);
   const std::vector<MicroBatch> own = micro_batches_of(rows, ranks_.rank(), world, options_.micro_batch_tokens);
   for (std::size_t i = 0; i < own.size(); ++i) {
     accumulate(own[i], totals, i + 1 == own.size() ? Pass::kLastGradients : Pass::kGradients, true, result);
   }
-  laps = Laps(clock_);
+  laps = Laps(clock_, laps_wait_for_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()
     sharding_->begin_sums(blocks_.back(), parameters_.size());
     for (std::size_t layer = blocks_.size() - 1; layer-- > 0;)
       sharding_->begin_sums(blocks_[layer], blocks_[layer + 1]);
     sharding_->begin_sums(0, blocks_[0]);
   }
+  take_late_sums(result);
   std::vector<double> figures = {result.hidden_state_error};
   for (const LossSums* sums : {&result.sums, &result.rollouts}) {
     for (const double figure :

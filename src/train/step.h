@@ -118,6 +118,9 @@ class StepRunner {
                            const VisitLogits& visit = {});
 
   const StepPhases& phases() const { return phases_; }  // of all steps so far
+  // A GPU works on while the next is asked for, so its phases show who waited, not what took long; waiting for it at
+  // the end of each shows that, and costs speed. On a processor nothing changes.
+  void wait_in_every_phase(bool wait) { laps_wait_for_ = wait ? student_.backend() : model::Backend::kKernels; }
   const model::Decoder& student() const { return student_; }
   AdamW& optimiser() { return optimiser_; }
   // The first parameter whose gradient of the last step holds NaN or infinity, of the parts that this
@@ -155,6 +158,8 @@ class StepRunner {
   void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep, StepResult& result);
   void add_weights(const model::Decoder& student);  // as the optimiser's parameters
   void add_adapters();
+  // The sums that a GPU still owed: see Objective::take_sums().
+  void take_late_sums(StepResult& result);
   void finish(const Totals& totals, StepResult& result) const;  // sums become means
   void take_gradients(std::size_t first, std::size_t last);     // of parameters that autograd has been through
 
@@ -165,6 +170,7 @@ class StepRunner {
   TeacherStates* states_;
   const CachedSignal* cached_;
   StepPhases phases_;
+  model::Backend laps_wait_for_ = model::Backend::kKernels;
   AdamW optimiser_;
   std::unique_ptr<Ranks> alone_;
   Ranks& ranks_;

@@ -67,6 +67,7 @@ Result<TrainSummary> summary_from_json(const Json& json, const std::string& what
   RETORT_ASSIGN(summary.peak_rss_bytes, member<std::int64_t>(json, "peak_rss_bytes", what));
   RETORT_ASSIGN(summary.compute, member<std::string>(json, "compute", what));
   // Older ones have none of these.
+  summary.peak_device_bytes = json.value("peak_device_bytes", std::int64_t{0});
   if (json.contains("held_out_cross_entropy")) {
     RETORT_ASSIGN(summary.held_out_cross_entropy, member<double>(json, "held_out_cross_entropy", what));
     RETORT_ASSIGN(summary.held_out_cross_entropy_before, member<double>(json, "held_out_cross_entropy_before", what));
@@ -542,6 +543,7 @@ class Training {
     if (!lines.empty()) summary.health = lines.back().health;
     for (const StandingWarning& warning : standing_warnings(lines)) summary.warnings.push_back(warning.text());
     summary.peak_rss_bytes = peak_memory_bytes();
+    summary.peak_device_bytes = model::peak_device_memory_bytes(computed_in_.backend);
     // Times are in the summary alone: the same training gives the same student, to the last byte.
     RETORT_TRY(write_file(files_.summary, to_json(summary).dump(1) + "\n"));
     const Json training = {{"fingerprint", position_.fingerprint},
@@ -593,6 +595,7 @@ Json to_json(const TrainSummary& summary) {
                {"held_out_kl_before", summary.held_out_kl_before},
                {"held_out_kl", summary.held_out_kl},
                {"peak_rss_bytes", summary.peak_rss_bytes},
+               {"peak_device_bytes", summary.peak_device_bytes},
                {"compute", summary.compute},
                {"warnings", summary.warnings}};
   if (summary.held_out_cross_entropy >= 0) {

@@ -75,6 +75,7 @@ struct TrainSummary {
   double held_out_cross_entropy_before = -1;
   double held_out_cross_entropy = -1;
   std::int64_t peak_rss_bytes = 0;                     // of the process
+  std::int64_t peak_device_bytes = 0;                  // of a GPU's memory; 0 on the processor
   std::filesystem::path checkpoint;                    // student.safetensors
   std::string compute;                                 // "bfloat16" or "float32"
   std::optional<StudentHealth> health_before, health;  // on the held-out examples; absent when nothing is held out
