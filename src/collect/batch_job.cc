@@ -42,6 +42,7 @@ BatchJob::BatchJob(const RemoteSource& source, const provider::Dialect& dialect,
       options_(options),
       place_(source.endpoints.front()),
       job_(job),
+      nothing_new_(prompts.nothing_new),
       slots_(std::move(slots)),
       requests_(source, dialect, prompts, options, plan, job, capabilities),
       batches_(batches),
@@ -297,6 +298,7 @@ Result<void> BatchJob::look_at_due() {
       ++i;
       continue;
     }
+    under_way_[i].looked_at = true;
     RETORT_ASSIGN(const bool gone, look(under_way_[i]));
     if (gone) {
       under_way_.erase(under_way_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -314,6 +316,12 @@ void BatchJob::show(const std::string& status) {
   world_.progress.advance(static_cast<double>(asked_ + gave_up_), detail);
 }
 
+bool BatchJob::seen_all() const {
+  // One whose creation was never heard of is looked for until it is found, or known not to be there.
+  return nothing_new_ && std::all_of(under_way_.begin(), under_way_.end(),
+                                     [](const UnderWay& batch) { return batch.looked_at && !batch.record.id.empty(); });
+}
+
 Result<void> BatchJob::run() {
   RETORT_TRY(take_up());
   while (true) {
@@ -325,7 +333,7 @@ Result<void> BatchJob::run() {
     RETORT_TRY(send_more());
     RETORT_TRY(look_at_due());
     if (stopped_ != Stopped::kNot || stopping()) continue;
-    if (under_way_.empty() && !anything_left()) break;
+    if (under_way_.empty() ? !anything_left() : seen_all()) break;
     double next_s = under_way_.empty() ? hold_until_s_ : under_way_.front().look_at_s;
     for (const UnderWay& batch : under_way_) next_s = std::min(next_s, batch.look_at_s);
     const double wait_s = std::clamp(next_s - world_.clock.monotonic_s(), 0.0, kLook_s);

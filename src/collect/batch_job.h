@@ -45,7 +45,8 @@ class BatchJob {
     store::BatchRecord record;
     double look_at_s = 0;
     double interval_s = 0;
-    int searches = 0;             // that didn't find it
+    int searches = 0;  // that didn't find it
+    bool looked_at = false;
     double failing_since_s = -1;  // below 0: the last look went well
   };
   // A batch on its way out.
@@ -85,7 +86,9 @@ class BatchJob {
   net::HttpOutcome ask(net::HttpCall call, bool to_its_end);
   provider::Verdict judge(const net::HttpOutcome& outcome) const;
   void end(Stopped stopped, std::string why);
-  bool anything_left() const { return next_slot_ < slots_.size() || !again_.empty(); }
+  bool anything_left() const { return !nothing_new_ && (next_slot_ < slots_.size() || !again_.empty()); }
+  // Whether a call that asks nothing new has seen what there is.
+  bool seen_all() const;
   bool stopping() const { return world_.stop.stop_requested(); }
   std::int64_t take_slot();
   void show(const std::string& status);
@@ -95,6 +98,7 @@ class BatchJob {
   const CollectOptions& options_;
   const provider::Endpoint place_;
   const std::string job_;
+  const bool nothing_new_;
   std::vector<std::int64_t> slots_;
   const RemoteRequests requests_;
   store::Batches& batches_;

@@ -174,6 +174,19 @@ Result<void> check_mode(const RemoteSource& source, const CollectOptions& option
                       "--reconcile worst|nothing` first, which gives them up.");
 }
 
+// What an earlier recipe handed over is paid for, and nobody would fetch it once this one is asked for.
+Result<void> check_others(const std::string& job, const store::Batches& batches) {
+  RETORT_ASSIGN(const std::vector<store::BatchRecord> others, batches.under_way_of_others(job));
+  if (others.empty()) return {};
+  std::int64_t requests = 0;
+  for (const store::BatchRecord& batch : others) requests += batch.requests();
+  return world_error(human_count(static_cast<std::int64_t>(others.size())) + " batches (" + human_count(requests) +
+                     " requests) that an earlier recipe of this run handed over are under way at " +
+                     others.front().endpoint +
+                     ". The same command fetches them once they have ended, if that recipe's prompts are as they were; "
+                     "`retort collect --reconcile worst|nothing` gives them up.");
+}
+
 // A row that came with its answer is kept as it is.
 Exchange answered_exchange(const PromptRow& row, const RemoteSource& source, const RemotePrompts& prompts,
                            const Clock& clock) {
@@ -315,14 +328,19 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
                                      net::Transport& transport, const std::filesystem::path& capability_folder,
                                      const Clock& clock, Progress& progress, std::stop_token stop) {
   const double started_s = clock.monotonic_s();
-  RETORT_ASSIGN(const provider::Dialect* const dialect, dialect_of(source.teacher));
+  const provider::Dialect* dialect = source.dialect;
+  if (dialect == nullptr) {
+    RETORT_ASSIGN(dialect, dialect_of(source.teacher));
+  }
   if (options.durability == "full") RETORT_TRY(store.survive_power_loss());
   RETORT_ASSIGN(store::Ledger ledger, store::Ledger::open(store));
   const SlotPlan plan(options, prompts.rows.size());
   const std::string job = job_name(source, *dialect, prompts, options);
   store::Batches batches(ledger);
   RETORT_TRY(check_mode(source, options, job, batches));
+  if (!prompts.nothing_new) RETORT_TRY(check_others(job, batches));
   RETORT_ASSIGN(Open open, open_slots(plan, job, prompts, store));
+  if (prompts.nothing_new) open.to_store.clear();
   RemoteSummary summary;
   summary.planned = open.planned;
   summary.from_file = open.from_file;

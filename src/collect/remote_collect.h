@@ -40,6 +40,8 @@ struct RemoteSource {
   TeacherOptions teacher;
   std::vector<provider::Endpoint> endpoints;  // with their keys
   std::string terms;                          // terms::Decision::record()
+  // Borrowed. None: that of teacher.api.
+  const provider::Dialect* dialect = nullptr;
 };
 
 // What is asked.
@@ -47,6 +49,8 @@ struct RemotePrompts {
   const PromptRows& rows;
   std::string source;  // the file's name, for provenance
   std::string digest;  // of what the rows are: part of the job's name
+  // Only what batches under way came to is fetched, each looked at once; nothing is asked.
+  bool nothing_new = false;
 };
 
 enum class Stopped : std::uint8_t { kNot, kBudget, kSignal, kWorld };
@@ -80,9 +84,10 @@ Result<const provider::Dialect*> dialect_of(const TeacherOptions& teacher);
 Result<std::vector<provider::Endpoint>> open_endpoints(
     const TeacherOptions& teacher, const std::function<std::optional<std::string>(const std::string&)>& environment);
 
-// `capability_folder` keeps what probing found, for a week. Errors: kCaller where the service refuses everything (key,
-// model, settings) or can't give what the recipe needs; kWorld from the store. What ends a collection that has begun is
-// told in the summary.
+// `capability_folder` keeps what probing found, for a week. Errors: kWorld where batches of another job of the store
+// are under way, whose answers would be forgotten; kCaller where the service refuses everything (key, model, settings)
+// or can't give what the recipe needs; kWorld from the store. What ends a collection that has begun is told in the
+// summary.
 Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePrompts& prompts,
                                      const CollectOptions& options, store::ExchangeStore& store,
                                      net::Transport& transport, const std::filesystem::path& capability_folder,

@@ -29,7 +29,9 @@ class RemoteRequests {
   std::int64_t prompt_bytes(std::int64_t slot) const { return prompts_.rows.prompt_bytes(plan_.row_of(slot)); }
   Result<PromptRow> row(std::int64_t slot) const { return prompts_.rows.at(plan_.row_of(slot)); }
   provider::WorstCase worst_case(const PromptRow& row) const {
-    return provider::worst_case(row.prompt, options_.max_tokens);
+    provider::WorstCase worst = provider::worst_case(row.prompt, options_.max_tokens);
+    worst.input += dialect_.bytes_around();
+    return worst;
   }
   // How the answer is drawn, as it is sent: without a seed where the service takes none.
   SamplingOptions sampling(std::int64_t slot) const;

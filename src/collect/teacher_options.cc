@@ -34,6 +34,14 @@ const recipe::MapShape<TeacherTermsOptions>& teacher_terms_shape() {
   return shape;
 }
 
+const recipe::MapShape<TurnTexts>& turn_texts_shape() {
+  static const auto shape = recipe::MapShape<TurnTexts>()
+                                .add("user", &TurnTexts::user, {.required = true, .not_empty = true})
+                                .add("assistant", &TurnTexts::assistant, {.required = true, .not_empty = true})
+                                .add("end", &TurnTexts::end, {.required = true, .not_empty = true});
+  return shape;
+}
+
 }  // namespace retort::collect
 
 namespace retort::recipe {
@@ -52,6 +60,7 @@ const MapShape<TeacherOptions>& teacher_shape() {
           .add("model", &TeacherOptions::model)
           .add("route", &TeacherOptions::route)
           .add("organisation", &TeacherOptions::organisation)
+          .add("template", &TeacherOptions::turn_texts)
           .add("terms", &TeacherOptions::terms);
   return shape;
 }
@@ -64,6 +73,12 @@ std::string impossible(const TeacherOptions& teacher) {
     return {};
   }
   if (teacher.endpoints.empty()) return "the part 'endpoints' is missing: api " + teacher.api + " is asked over HTTP";
+  if (teacher.turn_texts.stated() && teacher.api != "openai_completions") {
+    return "a template is for api openai_completions: " + teacher.api + " writes conversations by itself";
+  }
+  if (teacher.turn_texts.stated() && !teacher.turn_texts.assistant.starts_with(teacher.turn_texts.end)) {
+    return "template.assistant begins with template.end, which closes the user's turn";
+  }
   if (teacher.model.empty()) return "the part 'model' is missing: the name by which the API knows the teacher";
   for (const EndpointOptions& endpoint : teacher.endpoints) {
     if (!endpoint.key_env.empty() && !endpoint.key_file.empty()) {

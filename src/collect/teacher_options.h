@@ -51,8 +51,20 @@ struct TeacherTermsOptions {
   bool operator==(const TeacherTermsOptions&) const = default;
 };
 
+// How the teacher's chat template writes a conversation of one turn, as texts: `user` the user's turn `assistant` the
+// answer `end`.
+struct TurnTexts {
+  std::string user;       // all before the user's text: "<|im_start|>user\n"
+  std::string assistant;  // from the user's end of turn on: "<|im_end|>\n<|im_start|>assistant\n"
+  std::string end;        // ends a turn: "<|im_end|>"
+  bool stated() const { return !end.empty(); }
+  bool operator==(const TurnTexts&) const = default;
+};
+
 struct TeacherOptions {
-  std::string api = "gguf";  // gguf: a file of this machine; openai, openai_responses, anthropic: behind an API
+  // gguf: a file of this machine; behind an API: openai (chat), openai_responses, openai_completions (goes on with one
+  // text: for base models and self-generated prompts), anthropic.
+  std::string api = "gguf";
   // The GGUF file, or a name of the catalogue. With an API: the same model's file when it is at hand too, so that the
   // student can be cut from it and shown its probabilities.
   std::string file;
@@ -60,6 +72,8 @@ struct TeacherOptions {
   std::string model;         // as the API names it
   std::string route;         // through whom it is asked, where terms depend on it: "openrouter", "bedrock"
   std::string organisation;  // that owns several keys of one provider
+  // For self-generated prompts, where neither file nor student.from has the teacher's template.
+  TurnTexts turn_texts;
   TeacherTermsOptions terms;
 
   bool served() const { return api != "gguf"; }
@@ -69,6 +83,7 @@ struct TeacherOptions {
 const recipe::MapShape<EndpointOptions>& endpoint_shape();
 const recipe::MapShape<AuthorisationOptions>& authorisation_shape();
 const recipe::MapShape<TeacherTermsOptions>& teacher_terms_shape();
+const recipe::MapShape<TurnTexts>& turn_texts_shape();
 
 }  // namespace retort::collect
 
@@ -80,6 +95,8 @@ template <>
 struct Codec<collect::AuthorisationOptions> : MapCodec<collect::AuthorisationOptions, &collect::authorisation_shape> {};
 template <>
 struct Codec<collect::TeacherTermsOptions> : MapCodec<collect::TeacherTermsOptions, &collect::teacher_terms_shape> {};
+template <>
+struct Codec<collect::TurnTexts> : MapCodec<collect::TurnTexts, &collect::turn_texts_shape> {};
 // A text is the file's path or name; a map must make sense as a whole.
 template <>
 struct Codec<collect::TeacherOptions> {

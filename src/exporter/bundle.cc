@@ -39,7 +39,7 @@ Result<void> fill(const BundleInput& input, const fs::path& folder) {
   CardFacts card = input.card;
   card.files.clear();
   std::set<std::string> names = {kCardFile,   kLineageFile, kDatasetFile, kRecipeFile, kScorecardFile,
-                                 kBundleFile, kSumsFile,    kNoticeFile,  kApacheFile};
+                                 kBundleFile, kSumsFile,    kNoticeFile,  kApacheFile, kMitFile};
   Json models = Json::array();
   for (const fs::path& path : input.models) {
     RETORT_ASSIGN(const gguf::File model, gguf::File::open(path));

@@ -14,6 +14,7 @@ inline constexpr const char* kBundleFile = "bundle.json";
 inline constexpr const char* kSumsFile = "SHA256SUMS";
 inline constexpr const char* kNoticeFile = "NOTICE";              // where the teacher's terms ask for something
 inline constexpr const char* kApacheFile = "LICENSE-Apache-2.0";  // where they are these
+inline constexpr const char* kMitFile = "LICENSE-MIT";            // or these
 inline constexpr const char* kHuggingFaceFolder = "huggingface";  // where it was asked for
 inline constexpr const char* kBundleFormat = "retort-bundle";
 inline constexpr std::int64_t kBundleVersion = 1;

@@ -8,6 +8,7 @@
 #include "exporter/apache_licence.h"
 #include "exporter/bundle_files.h"
 #include "exporter/lineage.h"
+#include "exporter/mit_licence.h"
 #include "terms/facts.h"
 
 namespace retort::exporter {
@@ -17,6 +18,7 @@ using terms::Obligation;
 using terms::ObligationKind;
 
 constexpr std::string_view kApache = "apache-2.0";
+constexpr std::string_view kMit = "mit";
 
 std::string kind_text(ObligationKind kind) {
   std::string text(terms::name_of(kind));
@@ -51,7 +53,24 @@ std::string asked_prefix(const std::vector<Obligation>& obligations) {
 // A text to keep that this program doesn't hold.
 bool is_to_be_added(const Obligation& obligation) {
   return (obligation.kind == ObligationKind::kNotice || obligation.kind == ObligationKind::kPassThrough) &&
-         obligation.origin != kApache && terms::find_text(obligation.origin) != nullptr;
+         obligation.origin != kApache && obligation.origin != kMit && terms::find_text(obligation.origin) != nullptr;
+}
+
+// Where whoever adds that text puts it, beside the notice.
+std::string file_to_add(const std::string& origin) { return "LICENSE-" + origin; }
+
+// The makers of the model that this licence is of; their copyright line isn't in a model's file.
+std::string mit_text(const Lineage& lineage) {
+  const auto& origin = lineage.origin();
+  return "MIT License\n\nCopyright (c) the makers of " + origin.name +
+         (origin.repository.empty() ? "" : " (" + origin.repository + ")") +
+         "\n[To be replaced by the copyright line of that model's own LICENSE file before this is passed on.]\n\n" +
+         std::string(kMitLicence);
+}
+
+bool asks(const std::vector<Obligation>& obligations, std::string_view origin) {
+  return std::any_of(obligations.begin(), obligations.end(),
+                     [&](const Obligation& one) { return one.origin == origin; });
 }
 
 std::string notice_text(const Lineage& lineage, const std::vector<Obligation>& obligations) {
@@ -85,7 +104,8 @@ std::string notice_text(const Lineage& lineage, const std::vector<Obligation>& o
   if (!missing.empty()) {
     text += "\nTexts that this bundle lacks, to be added by hand before it is passed on:\n\n";
     for (const std::string& origin : missing) {
-      text += "- the full text and notices of " + title_of(origin) + "\n";
+      text +=
+          "- " + file_to_add(origin) + ", beside this file: the full text and notices of " + title_of(origin) + "\n";
     }
   }
   return text;
@@ -173,10 +193,17 @@ std::vector<CarriedDuty> carry_out(const Json& decision, const std::string& ship
                   " says that the files were changed.");
           add(one, DutyState::kLeft,
               "If the teacher's own repository has a NOTICE file or notices of its makers, add them.");
+        } else if (one.origin == kMit) {
+          add(one, DutyState::kDone,
+              std::string(kMitFile) + ", with the permission notice, and " + kNoticeFile + " go with it.");
+          add(one, DutyState::kLeft,
+              "Put the copyright line of the teacher's own LICENSE file into " + std::string(kMitFile) + ".");
         } else {
           add(one, DutyState::kDone, std::string(kNoticeFile) + " says what is asked: " + with_condition(one));
           if (is_to_be_added(one)) {
-            add(one, DutyState::kLeft, "Add the full text and notices of " + title_of(one.origin) + ".");
+            add(one, DutyState::kLeft,
+                "The text of " + title_of(one.origin) + " isn't in this program: put it and its notices into " +
+                    file_to_add(one.origin) + " beside " + kNoticeFile + ".");
           }
         }
         break;
@@ -188,8 +215,8 @@ std::vector<CarriedDuty> carry_out(const Json& decision, const std::string& ship
         add(one, DutyState::kDone,
             "The model card and " + std::string(kNoticeFile) + " state it: " + with_condition(one));
         add(one, DutyState::kLeft,
-            "Make it part of the terms under which you pass the student on, and add the text of " +
-                title_of(one.origin) + ".");
+            "Make it part of the terms under which you pass the student on, and put the text of " +
+                title_of(one.origin) + " into " + file_to_add(one.origin) + " beside " + kNoticeFile + ".");
         break;
       case ObligationKind::kMauLimit:
         add(one, DutyState::kLeft,
@@ -215,10 +242,8 @@ std::vector<NoticeFile> notice_files(const Lineage& lineage) {
   std::vector<NoticeFile> files;
   if (obligations.empty()) return files;
   files.push_back({kNoticeFile, notice_text(lineage, obligations)});
-  if (std::any_of(obligations.begin(), obligations.end(),
-                  [](const Obligation& one) { return one.origin == kApache; })) {
-    files.push_back({kApacheFile, std::string(kApacheLicence)});
-  }
+  if (asks(obligations, kApache)) files.push_back({kApacheFile, std::string(kApacheLicence)});
+  if (asks(obligations, kMit)) files.push_back({kMitFile, mit_text(lineage)});
   return files;
 }
 

@@ -50,7 +50,7 @@ TEST(DutiesTest, WhatIsDoneAndWhatIsLeftIsSaid) {
   EXPECT_THAT(done, HasSubstr("name_prefix: The model is called 'Llama-toy'."));
   EXPECT_THAT(done, HasSubstr("display: The model card shows 'Built with Llama'."));
   EXPECT_THAT(done, HasSubstr("notice: NOTICE says what is asked"));
-  EXPECT_THAT(left, HasSubstr("notice: Add the full text and notices of the Llama 3.1 Community License"));
+  EXPECT_THAT(left, HasSubstr("notice: The text of the Llama 3.1 Community License"));
   EXPECT_THAT(left, HasSubstr("display: Show 'Built with Llama' when"));
   EXPECT_THAT(left, HasSubstr("mau_limit: Ask the licensor before the product has more than 700,000,000"));
   EXPECT_THAT(display_lines(decision), ::testing::ElementsAre("Built with Llama"));
@@ -79,6 +79,9 @@ TEST(DutiesTest, TheNoticeFilesSayWhatMustBeKeptAndWhatIsMissing) {
   EXPECT_THAT(files[0].text, HasSubstr("Some teacher"));
   EXPECT_THAT(files[0].text, HasSubstr("to be added by hand"));
   EXPECT_THAT(files[0].text, HasSubstr("models/llama3_1/LICENSE"));
+  EXPECT_THAT(files[0].text, HasSubstr("- LICENSE-llama3.1, beside this file"));
+  EXPECT_THAT(sentences(carry_out(lineage.terms, "Llama-toy"), DutyState::kLeft),
+              HasSubstr("isn't in this program: put it and its notices into LICENSE-llama3.1 beside NOTICE."));
 
   lineage.terms = decision_of("Qwen/Qwen3-8B");
   files = notice_files(lineage);
@@ -88,6 +91,17 @@ TEST(DutiesTest, TheNoticeFilesSayWhatMustBeKeptAndWhatIsMissing) {
   EXPECT_THAT(files[1].text, HasSubstr("TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION"));
   EXPECT_THAT(files[1].text, HasSubstr("9. Accepting Warranty"));
   EXPECT_GT(files[1].text.size(), 11'000U);
+
+  lineage.terms = decision_of("deepseek-ai/DeepSeek-R1");
+  files = notice_files(lineage);
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_THAT(files[0].text, Not(HasSubstr("to be added by hand")));
+  EXPECT_EQ(files[1].name, "LICENSE-MIT");
+  EXPECT_THAT(files[1].text, HasSubstr("Copyright (c) the makers of Some teacher"));
+  EXPECT_THAT(files[1].text, HasSubstr("The above copyright notice and this permission notice shall be included"));
+  const auto duties = carry_out(lineage.terms, "toy");
+  EXPECT_THAT(sentences(duties, DutyState::kDone), HasSubstr("LICENSE-MIT"));
+  EXPECT_THAT(sentences(duties, DutyState::kLeft), HasSubstr("copyright line of the teacher's own LICENSE file"));
 
   lineage.terms = decision_of("deepseek-chat", true, terms::Relation::kOutputs);
   EXPECT_TRUE(notice_files(lineage).empty());

@@ -133,16 +133,9 @@ Result<void> write_hugging_face_folder(const Student& student, const Lineage& li
   return model::write_hugging_face(folder, student.config, note, student.values);
 }
 
-Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,
-                           gguf::TensorType type, const std::filesystem::path& target) {
-  RETORT_TRY(gguf::check_model(teacher));
-  RETORT_ASSIGN(const model::DecoderConfig whole, model::decoder_config(teacher));
-  RETORT_TRY(check_fits(student.config, whole));
-  if (!gguf::can_quantise_to(type)) {
-    return caller_error("A student can't be written as " + std::string(gguf::name_of(type)) +
-                        ": the type needs an importance matrix. Use Q8_0, Q4_0 or F16.");
-  }
-  gguf::Writer writer(student_metadata(teacher, student, metadata, type));
+namespace {
+
+Result<void> add_tensors(const Student& student, gguf::TensorType type, gguf::Writer& writer) {
   const model::DecoderConfig& config = student.config;
   if (!config.rope_factors.empty()) {
     writer.add(kRopeFactors, {config.head_dim / 2}, gguf::TensorType::kF32,
@@ -165,6 +158,44 @@ Result<void> write_student(const gguf::File& teacher, const Student& student, co
       return heads > 0 ? model::half_split_to_interleaved(values, heads, config.head_dim) : std::move(values);
     });
   }
+  return {};
+}
+
+}  // namespace
+
+Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,
+                           gguf::TensorType type, const std::filesystem::path& target) {
+  RETORT_TRY(gguf::check_model(teacher));
+  RETORT_ASSIGN(const model::DecoderConfig whole, model::decoder_config(teacher));
+  RETORT_TRY(check_fits(student.config, whole));
+  if (!gguf::can_quantise_to(type)) {
+    return caller_error("A student can't be written as " + std::string(gguf::name_of(type)) +
+                        ": the type needs an importance matrix. Use Q8_0, Q4_0 or F16.");
+  }
+  gguf::Writer writer(student_metadata(teacher, student, metadata, type));
+  RETORT_TRY(add_tensors(student, type, writer));
+  return writer.write(target);
+}
+
+Result<void> write_with_vocabulary(const gguf::File& vocabulary, const Student& weights, const std::string& name,
+                                   const std::filesystem::path& target) {
+  RETORT_ASSIGN(const auto tokens, vocabulary.metadata().get<std::vector<std::string>>("tokenizer.ggml.tokens"));
+  if (static_cast<std::int64_t>(tokens.size()) != weights.config.vocabulary) {
+    return caller_error("The weights have " + std::to_string(weights.config.vocabulary) +
+                        " rows of embeddings and the vocabulary " + std::to_string(tokens.size()) +
+                        " tokens; expected as many.");
+  }
+  gguf::Metadata metadata;
+  metadata.set("general.architecture", weights.config.architecture);
+  metadata.set("general.type", std::string("model"));
+  metadata.set("general.name", name);
+  for (const auto& [key, value] : vocabulary.metadata().entries()) {
+    if (key.starts_with("tokenizer.")) metadata.set(key, value);
+  }
+  metadata.set("general.file_type", gguf::file_type_number(gguf::TensorType::kF32));
+  model::set_hyperparameters(weights.config, metadata);
+  gguf::Writer writer(std::move(metadata));
+  RETORT_TRY(add_tensors(weights, gguf::TensorType::kF32, writer));
   return writer.write(target);
 }
 

@@ -53,4 +53,9 @@ struct StudentMetadata {
 Result<void> write_student(const gguf::File& teacher, const Student& student, const StudentMetadata& metadata,
                            gguf::TensorType type, const std::filesystem::path& target);
 
+// A model's file made of weights and another file's vocabulary and chat template: every tensor F32, nothing said of
+// licence or lineage. Atomic. Errors as write_student().
+Result<void> write_with_vocabulary(const gguf::File& vocabulary, const Student& weights, const std::string& name,
+                                   const std::filesystem::path& target);
+
 }  // namespace retort::exporter

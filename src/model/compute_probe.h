@@ -23,7 +23,8 @@ struct GemmSpeed {
 struct ComputeProbe {
   std::vector<GemmSpeed> speeds;
   ComputeType chosen = ComputeType::kFloat32;
-  // FP32 products through oneDNN ("medium" precision in libtorch): only where measured faster and as exact as FP32.
+  // FP32 products through oneDNN ("medium" precision in libtorch): wherever they are as exact as FP32, whatever
+  // the clock says: a machine gives the same FP32 bits busy or not.
   bool onednn_float32 = false;
   int threads = 0;
   std::string reason;  // one sentence with the numbers, for people

@@ -1,9 +1,72 @@
 #include "pipeline/compute_choice.h"
 
+#include <torch/version.h>
+
 #include <algorithm>
 #include <cmath>
+#include <optional>
+
+#include "pipeline/machine_memory.h"
 
 namespace retort::pipeline {
+namespace {
+
+Json to_json(const model::ComputeProbe& probe) {
+  Json speeds = Json::array();
+  for (const model::GemmSpeed& speed : probe.speeds) {
+    speeds.push_back({{"name", speed.name},
+                      {"block_gflops", speed.block_gflops},
+                      {"head_gflops", speed.head_gflops},
+                      {"relative_error", speed.relative_error}});
+  }
+  return {{"chosen", model::name_of(probe.chosen)},
+          {"onednn_float32", probe.onednn_float32},
+          {"threads", probe.threads},
+          {"reason", probe.reason},
+          {"block_gflops", probe.chosen_block_gflops},
+          {"head_gflops", probe.chosen_head_gflops},
+          {"speeds", std::move(speeds)}};
+}
+
+Result<model::ComputeProbe> probe_from_json(const Json& json, const std::string& what) {
+  model::ComputeProbe probe;
+  RETORT_ASSIGN(const std::string chosen, member<std::string>(json, "chosen", what));
+  RETORT_ASSIGN(probe.chosen, model::compute_type_from_name(chosen));
+  RETORT_ASSIGN(probe.onednn_float32, member<bool>(json, "onednn_float32", what));
+  RETORT_ASSIGN(probe.threads, member<int>(json, "threads", what));
+  RETORT_ASSIGN(probe.reason, member<std::string>(json, "reason", what));
+  RETORT_ASSIGN(probe.chosen_block_gflops, member<double>(json, "block_gflops", what));
+  RETORT_ASSIGN(probe.chosen_head_gflops, member<double>(json, "head_gflops", what));
+  for (const Json& entry : json.value("speeds", Json::array())) {
+    model::GemmSpeed speed;
+    RETORT_ASSIGN(speed.name, member<std::string>(entry, "name", what));
+    RETORT_ASSIGN(speed.block_gflops, member<double>(entry, "block_gflops", what));
+    RETORT_ASSIGN(speed.head_gflops, member<double>(entry, "head_gflops", what));
+    RETORT_ASSIGN(speed.relative_error, member<double>(entry, "relative_error", what));
+    probe.speeds.push_back(std::move(speed));
+  }
+  return probe;
+}
+
+// Measured on this machine, once for each shape.
+model::ComputeProbe probe_once(const model::ProbeShape& shape, const std::filesystem::path& cache_folder,
+                               const Clock& clock) {
+  const MachineMemory memory(cache_folder, {{"measured", "matrix products"},
+                                            {"version", 1},
+                                            {"libtorch", TORCH_VERSION},
+                                            {"threads", model::compute_threads()},
+                                            {"rows", shape.rows},
+                                            {"hidden", shape.hidden},
+                                            {"intermediate", shape.intermediate},
+                                            {"vocabulary", shape.vocabulary}});
+  if (const std::optional<Json> known = memory.recall()) {
+    if (auto probe = probe_from_json(*known, "the cache")) return std::move(*probe);
+  }
+  const model::ComputeProbe measured = model::probe_compute(shape, clock);
+  return probe_from_json(memory.keep(to_json(measured)), "the cache").value_or(measured);
+}
+
+}  // namespace
 
 model::ProbeShape probe_shape(const model::DecoderConfig& config) {
   // Not so small that calling costs more than computing.
@@ -15,7 +78,8 @@ model::ProbeShape probe_shape(const model::DecoderConfig& config) {
 }
 
 Result<ComputeChoice> choose_compute(const std::string& wanted, const std::string& device,
-                                     const model::DecoderConfig& config, const Clock& clock) {
+                                     const model::DecoderConfig& config, const std::filesystem::path& cache_folder,
+                                     const Clock& clock) {
   ComputeChoice choice;
   RETORT_ASSIGN(choice.backend, model::choose_backend(device));
   if (choice.backend == model::Backend::kCuda) {
@@ -29,7 +93,7 @@ Result<ComputeChoice> choose_compute(const std::string& wanted, const std::strin
                     (kernels ? "." : "; by libtorch's operations alone, since " + kernels.error().message);
     return choice;
   }
-  const model::ComputeProbe probe = model::probe_compute(probe_shape(config), clock);
+  const model::ComputeProbe probe = probe_once(probe_shape(config), cache_folder, clock);
   choice.type = probe.chosen;
   choice.onednn_float32 = probe.onednn_float32;
   choice.reason = probe.reason;

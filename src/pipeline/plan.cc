@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "collect/collect_options.h"
 #include "collect/prompt_intake.h"
+#include "collect/self_generated.h"
 #include "collect/slot_plan.h"
 #include "collect/spending.h"
 #include "dataset/curate_options.h"
@@ -22,6 +23,7 @@
 #include "pipeline/stage.h"
 #include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
+#include "pipeline/teacher_type.h"
 #include "pipeline/train_prediction.h"
 #include "train/train_options.h"
 
@@ -63,6 +65,10 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
     result.sampled_tokens = static_cast<double>(collect.count) * (kUserTokens + answer);
     result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
     RETORT_ASSIGN(result.needed_tokens, check.needed_tokens());
+    if (teacher.served()) {
+      RETORT_ASSIGN(const collect::RawTurns turns, self_generated_turns(recipe, local));
+      result.service = collect::estimate_self_generated(turns, collect);
+    }
     return result;
   }
   double tokens = 0;
@@ -107,8 +113,7 @@ Result<double> batched_decode_rate(const RunRequest& request, const std::filesys
       }
     }
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe,
-                llama::fastest_type(local.file, converted_folder(request.cache_folder), {}, clock, progress, stop));
+  RETORT_ASSIGN(const llama::TypeProbe probe, fastest_type_once(local, request.cache_folder, clock, progress, stop));
   if (probe.fastest.tokens_per_s > 0) return probe.fastest.tokens_per_s;
   return llama::measure_batched_decode(probe.fastest.path, 64, 24, 0, clock, stop);
 }
@@ -146,7 +151,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   const std::int64_t teacher_parameters = model::parameter_count(local.config);
 
   RETORT_ASSIGN(const ComputeChoice compute,
-                choose_compute(train_options.compute, train_options.device, local.config, clock));
+                choose_compute(train_options.compute, train_options.device, local.config, request.cache_folder, clock));
   RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, local, clock, progress, stop));
 
   Plan result;

@@ -7,37 +7,73 @@
 #include "base/json.h"
 #include "collect/collect_options.h"
 #include "collect/remote_estimate.h"
+#include "collect/self_generated.h"
 #include "collect/spending.h"
 #include "net/curl_transport.h"
 #include "pipeline/collection_files.h"
+#include "pipeline/earlier_batches.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
+#include "pipeline/student_base.h"
 #include "pipeline/teacher_terms.h"
 #include "store/ledger.h"
 
 namespace retort::pipeline {
 
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     const collect::PromptSpool& prompts, store::ExchangeStore& store,
-                                     const std::filesystem::path& cache_folder, const Environment& environment,
-                                     const Clock& clock, Progress& progress, std::stop_token stop) {
+                                     const ServicePrompts& prompts, const RunFolder& folder,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const Environment& environment, const Clock& clock, Progress& progress,
+                                     std::stop_token stop) {
   auto options = recipe.get(collect::collect_option_set());
   collect::RemoteSource source;
   source.teacher = recipe.get(run_option_set()).teacher;
   RETORT_ASSIGN(options.prices, collect::prices_of(options, source.teacher.model));
   source.terms = terms;
   RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
-  const collect::RemoteEstimate estimate = collect::estimate_remote(prompts, options);
+  const collect::RemoteEstimate estimate = prompts.turns ? collect::estimate_self_generated(*prompts.turns, options)
+                                                         : collect::estimate_remote(*prompts.read, options);
   if (estimate.requests > 0) {
     progress.note("Asking " + source.teacher.model + " for everything would take " + estimate.sentence() + ".");
   }
   net::CurlTransport transport(static_cast<std::size_t>(options.concurrency));
-  const collect::RemotePrompts asked{prompts, options.prompts_file(), prompts.rows_digest()};
+  RETORT_TRY(
+      fetch_earlier_batches(recipe, terms, folder, store, transport, cache_folder, environment, clock, progress, stop));
+  const std::filesystem::path capabilities = cache_folder / "capabilities";
+  if (prompts.turns) {
+    RETORT_ASSIGN(collect::RemoteSummary summary,
+                  collect::collect_self_generated(source, *prompts.turns, options, store, transport, capabilities,
+                                                  clock, progress, std::move(stop)));
+    return RemoteCollection{std::move(summary), {}};
+  }
+  const collect::RemotePrompts asked{*prompts.read, options.prompts_file(), prompts.read->rows_digest()};
   RETORT_ASSIGN(collect::RemoteSummary summary,
-                collect::collect_remote(source, asked, options, store, transport, cache_folder / "capabilities", clock,
-                                        progress, std::move(stop)));
-  return RemoteCollection{std::move(summary), prompts.intake()};
+                collect::collect_remote(source, asked, options, store, transport, capabilities, clock, progress,
+                                        std::move(stop)));
+  return RemoteCollection{std::move(summary), prompts.read->intake()};
 }
+
+Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local) {
+  const collect::TurnTexts stated = recipe.get(run_option_set()).teacher.turn_texts;
+  const std::string system = recipe.get(collect::collect_option_set()).system;
+  return stated.stated() ? collect::raw_turns_of(stated, system) : collect::raw_turns_of(local.format, system);
+}
+
+namespace {
+
+// Of a recipe that may have no more than a teacher.
+Result<collect::RawTurns> turns_without_a_run(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder) {
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  if (teacher.turn_texts.stated()) {
+    return collect::raw_turns_of(teacher.turn_texts, recipe.get(collect::collect_option_set()).system);
+  }
+  RETORT_ASSIGN(const LocalModel local, teacher.file.empty()
+                                            ? open_student_base(recipe.get(student_option_set()), cache_folder)
+                                            : open_local_model(teacher.file, cache_folder));
+  return self_generated_turns(recipe, local);
+}
+
+}  // namespace
 
 collect::CollectSummary collect_summary(RemoteCollection collection) {
   const collect::RemoteSummary& remote = collection.summary;
@@ -67,9 +103,16 @@ Result<RemoteCollection> collect_alone(const recipe::Recipe& recipe, const std::
   // A missing key is told before a long file is read.
   RETORT_TRY(collect::open_endpoints(run.teacher, environment));
   const std::filesystem::path spool = folder.of("collect/prompts.spool");
-  RETORT_ASSIGN(const collect::PromptSpool prompts, collect::PromptSpool::keep(options, spool));
-  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), prompts, store, cache_folder,
-                                                         environment, clock, progress, std::move(stop)));
+  std::optional<collect::PromptSpool> read;
+  ServicePrompts prompts;
+  if (options.self_generated()) {
+    RETORT_ASSIGN(prompts.turns, turns_without_a_run(recipe, cache_folder));
+  } else {
+    RETORT_ASSIGN(read, collect::PromptSpool::keep(options, spool));
+    prompts.read = &*read;
+  }
+  RETORT_ASSIGN(RemoteCollection collection, ask_service(recipe, decision.record(), prompts, folder, store,
+                                                         cache_folder, environment, clock, progress, std::move(stop)));
   RETORT_TRY(store.checkpoint());
   if (collection.summary.complete) {
     std::error_code ignored;  // no more than room on the disk

@@ -15,7 +15,9 @@
 #include "base/progress.h"
 #include "collect/collect.h"
 #include "collect/prompt_spool.h"
+#include "collect/raw_turns.h"
 #include "collect/remote_collect.h"
+#include "pipeline/local_model.h"
 #include "pipeline/run_folder.h"
 #include "recipe/recipe.h"
 
@@ -29,12 +31,23 @@ struct RemoteCollection {
   collect::PromptIntake intake;
 };
 
-// Asks `prompts` for what isn't in the run's store. Nothing but the store is written. Errors as of
+// What is asked of a service: prompts that were read, or turns that it writes itself.
+struct ServicePrompts {
+  const collect::PromptSpool* read = nullptr;
+  std::optional<collect::RawTurns> turns = std::nullopt;  // where nothing was read
+};
+// How the teacher's template writes self-generated turns: as the recipe states it, else by `local`, which is the
+// teacher's file or the model that the student begins from. Error (kCaller): a template that can't.
+Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local);
+
+// Asks `prompts` for what isn't in the run's store, after what an earlier recipe handed over was fetched
+// (pipeline/earlier_batches.h). Nothing but the store and collect/batches.yaml is written. Errors as of
 // collect::collect_remote().
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
-                                     const collect::PromptSpool& prompts, store::ExchangeStore& store,
-                                     const std::filesystem::path& cache_folder, const Environment& environment,
-                                     const Clock& clock, Progress& progress, std::stop_token stop);
+                                     const ServicePrompts& prompts, const RunFolder& folder,
+                                     store::ExchangeStore& store, const std::filesystem::path& cache_folder,
+                                     const Environment& environment, const Clock& clock, Progress& progress,
+                                     std::stop_token stop);
 
 // `recipe` by collection_schema() (run_options.h), its teacher behind an API. Opens and locks runs_folder/NAME,
 // collects, and leaves collect/collection.json and collect/summary.json, and while it isn't complete the prompts as

@@ -33,11 +33,23 @@ void check_student_is_said(const recipe::Recipe& recipe, recipe::Problems& probl
 }
 
 void check_served_prompts(const recipe::Recipe& recipe, recipe::Problems& problems) {
-  if (!recipe.get(run_option_set()).teacher.served()) return;
-  if (!recipe.get(collect::collect_option_set()).self_generated()) return;
-  problems.add("collect.prompts",
-               "is self_generated, which needs the teacher's own template, but the teacher is asked over an API; "
-               "expected a file of prompts: {file: prompts.jsonl}");
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
+  if (!teacher.served() || !recipe.get(collect::collect_option_set()).self_generated()) return;
+  const std::string or_file = ", or a file of prompts: {file: prompts.jsonl}";
+  if (teacher.api != "openai_completions") {
+    problems.add("collect.prompts",
+                 "is self_generated, for which the teacher must go on with the beginning of its own template, but "
+                 "teacher.api " +
+                     teacher.api +
+                     " takes whole messages only; expected teacher.api openai_completions (vLLM, SGLang, llama.cpp and "
+                     "`retort serve` have it)" +
+                     or_file);
+  } else if (!teacher.turn_texts.stated() && teacher.file.empty() && recipe.get(student_option_set()).from.empty()) {
+    problems.add("collect.prompts",
+                 "is self_generated, which needs the teacher's template; expected teacher.template {user, assistant, "
+                 "end}, the teacher's GGUF file as teacher.file, or a student.from of its family" +
+                     or_file);
+  }
 }
 
 // What a recipe asks of a served teacher must be what it gives.
@@ -86,6 +98,10 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   }
   check_served_prompts(recipe, problems);
   check_served_teacher(recipe, problems);
+  if (!recipe.get(student_option_set()).vocabulary.empty() && !gives_text_alone(recipe.get(run_option_set()).teacher)) {
+    problems.add("student.vocabulary",
+                 "names a tokenizer, but the student has that of the teacher's file; expected it to be left out");
+  }
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   const auto student = recipe.get(student_option_set());
   if (train.hidden_state_weight > 0 && !text_alone && (student.fresh.any() || !student.from.empty())) {
@@ -151,8 +167,12 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                     "GGUF file or of a Hugging Face folder, of any supported family, with the teacher's "
                     "vocabulary. A folder needs its tokenizer.json, which is compared id by id. Of a teacher that "
                     "gives its "
-                    "text alone (behind an API, without teacher.file): the GGUF file, or name of the catalogue, that "
-                    "the student is cut from."})
+                    "text alone (behind an API, without teacher.file): the GGUF file, name of the catalogue, or folder "
+                    "(with student.vocabulary) that the student is cut from."})
+          .add("vocabulary", &StudentOptions::vocabulary,
+               {.help = "A GGUF file, or name of the catalogue, of the same family as the folder student.from, whose "
+                        "tokenizer and chat template the student has. Only where the teacher gives its text alone: "
+                        "else the teacher's file has them. It is compared with the folder's tokenizer.json id by id."})
           .add("intermediate", &StudentOptions::intermediate,
                {.unit = "channels",
                 .help = "How many feed-forward channels of each layer the student keeps, those that are active most "

@@ -33,6 +33,7 @@ struct FreshOptions {
 struct StudentOptions {
   recipe::CountOrList layers;              // how many, or exactly which; 0: all
   std::string from;                        // a checkpoint to begin from instead of the teacher
+  std::string vocabulary;                  // of such a folder, where there is no teacher's file: a GGUF file
   std::int64_t intermediate = 0;           // feed-forward channels to keep; 0: all
   std::int64_t kv_heads = 0;               // key-value heads to keep; 0: all
   FreshOptions fresh;                      // any given: fresh weights of this shape

@@ -86,7 +86,7 @@ TEST_F(ServedTeacherTest, AFileBesideTheApiAllowsEverything) {
     EXPECT_EQ(refusal("tiny.gguf", {override_text}), "accepted");
   }
   EXPECT_THAT(refusal("tiny.gguf", {"collect.prompts=self_generated", "collect.count=200"}),
-              HasSubstr("collect.prompts"));
+              testing::AllOf(HasSubstr("collect.prompts"), HasSubstr("teacher.api openai_completions")));
 }
 
 TEST_F(ServedTeacherTest, WhatIsOpenedIsTheTeacherOrTheBase) {

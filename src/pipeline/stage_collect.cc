@@ -17,6 +17,7 @@
 #include "pipeline/remote_collection.h"
 #include "pipeline/run_files.h"
 #include "pipeline/stage.h"
+#include "pipeline/teacher_type.h"
 
 namespace retort::pipeline {
 namespace {
@@ -51,8 +52,8 @@ Result<ChosenType> choose_type(StageContext& context) {
       return chosen;
     }
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe, llama::fastest_type(local.file, converted_folder(context.cache_folder),
-                                                                  {}, context.clock, context.progress, context.stop));
+  RETORT_ASSIGN(const llama::TypeProbe probe,
+                fastest_type_once(local, context.cache_folder, context.clock, context.progress, context.stop));
   ChosenType chosen{probe.fastest.path, std::string(gguf::name_of(probe.fastest.type)), Json::array()};
   for (const llama::TypeSpeed& speed : probe.measured) {
     chosen.measured.push_back({{"type", gguf::name_of(speed.type)}, {"tokens_per_s", speed.tokens_per_s}});
@@ -85,8 +86,12 @@ Result<Collected> ask_here(StageContext& context, store::ExchangeStore& store, c
 
 Result<Collected> ask_over_api(StageContext& context, store::ExchangeStore& store, const CheckedPrompts& prompts) {
   const Teacher& teacher = context.teacher;
+  ServicePrompts asked{prompts.rows()};
+  if (asked.read == nullptr) {
+    RETORT_ASSIGN(asked.turns, self_generated_turns(context.recipe, context.local));
+  }
   RETORT_ASSIGN(RemoteCollection collection,
-                ask_service(context.recipe, teacher.terms.record(), *prompts.spool, store, context.cache_folder,
+                ask_service(context.recipe, teacher.terms.record(), asked, context.folder, store, context.cache_folder,
                             context.environment, context.clock, context.progress, context.stop));
   if (!collection.summary.complete) {
     const std::string& why = collection.summary.why;

@@ -17,25 +17,26 @@
 #include "tokens/tokenizer.h"
 
 namespace retort::pipeline {
-namespace {
-
 namespace fs = std::filesystem;
 
-Result<void> check_tokenizer(const model::HuggingFaceFolder& folder, const LocalModel& local) {
+Result<void> check_same_tokenizer(const model::HuggingFaceFolder& folder, const gguf::File& file,
+                                  const tokens::Tokenizer& tokenizer) {
   const fs::path path = folder.path() / "tokenizer.json";
   if (is_there(path)) {
     RETORT_ASSIGN(const std::string text, read_file(path));
     RETORT_ASSIGN(const Json json, parse_json(text, path.string()));
-    return tokens::check_same_vocabulary(local.file.metadata(), json, "'" + path.string() + "'");
+    return tokens::check_same_vocabulary(file.metadata(), json, "'" + path.string() + "'");
   }
   const std::string noted = folder.note().value("tokenizer", "");
-  if (noted == local.format.tokenizer().fingerprint().hex()) return {};
+  if (noted == tokenizer.fingerprint().hex()) return {};
   return caller_error("'" + folder.path().string() + "' " +
                       (noted.empty() ? "has no tokenizer.json, so nobody can say which tokens it knows"
                                      : "was trained with another tokenizer than the teacher's") +
                       ". Expected the teacher's vocabulary: put the tokenizer.json of its model there, or start from "
                       "another checkpoint.");
 }
+
+namespace {
 
 // What the recipe says of the student. Where the teacher gives its text alone, student.from names the run's local
 // model, and the student is cut from that like any other.
@@ -145,7 +146,7 @@ Result<StudentSource> open_student_source(const std::string& path, const LocalMo
   if (fs::is_directory(path)) {
     RETORT_ASSIGN(source.folder, model::HuggingFaceFolder::open(path));
     source.config = source.folder->config();
-    RETORT_TRY(check_tokenizer(*source.folder, local));
+    RETORT_TRY(check_same_tokenizer(*source.folder, local.file, local.format.tokenizer()));
   } else {
     RETORT_ASSIGN(source.file, gguf::File::open(path));
     RETORT_ASSIGN(source.config, model::decoder_config(*source.file));

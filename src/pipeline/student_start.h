@@ -33,6 +33,11 @@ struct StudentSource {
 // Error (kCaller): not a GGUF file or Hugging Face folder of a supported family; another tokenizer than the teacher's.
 Result<StudentSource> open_student_source(const std::string& path, const LocalModel& local);
 
+// Whether a folder's tokenizer is that of a file, id by id, or noted as such by Retort. Error (kCaller): it isn't, or
+// nobody can say.
+Result<void> check_same_tokenizer(const model::HuggingFaceFolder& folder, const gguf::File& file,
+                                  const tokens::Tokenizer& tokenizer);
+
 // Digests of the files that `student.from` names; empty without it, and where it names the run's local model.
 Result<Json> student_source_digests(const recipe::Recipe& recipe);
 

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "pipeline/run_options.h"
+#include "pipeline/student_base.h"
 #include "pipeline/teacher_terms.h"
 
 namespace retort::pipeline {
@@ -25,14 +26,8 @@ Result<Models> open_models(const recipe::Recipe& recipe, const std::filesystem::
                            const Clock& clock) {
   const collect::TeacherOptions asked = recipe.get(run_option_set()).teacher;
   const bool at_hand = !gives_text_alone(asked);
-  const std::string from = recipe.get(student_option_set()).from;
-  if (std::error_code error; !at_hand && std::filesystem::is_directory(from, error)) {
-    return caller_error("'" + from +
-                        "' (student.from) is a folder, and the tokenizer and chat template of a student whose teacher "
-                        "gives its text alone are read from a GGUF file. Give that model as a GGUF file; llama.cpp's "
-                        "convert_hf_to_gguf.py makes one of a folder.");
-  }
-  RETORT_ASSIGN(LocalModel local, open_local_model(at_hand ? asked.file : from, cache_folder));
+  RETORT_ASSIGN(LocalModel local, at_hand ? open_local_model(asked.file, cache_folder)
+                                          : open_student_base(recipe.get(student_option_set()), cache_folder));
   const LocalModel* own = at_hand ? &local : nullptr;
   RETORT_ASSIGN(terms::Decision decision, teacher_terms(recipe, local, clock));
   if (!at_hand) {

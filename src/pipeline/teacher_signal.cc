@@ -120,7 +120,8 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   RETORT_ASSIGN(const std::vector<dataset::Example> examples,
                 dataset::materialise(local_reader(store, local), dataset.train, supervision));
 
-  RETORT_ASSIGN(const ComputeChoice compute, choose_compute(options.compute, options.device, local.config, clock));
+  RETORT_ASSIGN(const ComputeChoice compute,
+                choose_compute(options.compute, options.device, local.config, request.cache_folder, clock));
   use(compute);
   CachedSignalOutcome outcome;
   outcome.path = folder.of(kSignalFile);

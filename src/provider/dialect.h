@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "exchange/exchange.h"
@@ -33,6 +34,10 @@ struct AskOptions {
   // OpenAI's newer models know the limit by this name only; most compatible servers by the older one.
   bool max_completion_tokens = false;
   bool seed = true;  // send one, where the API has it
+  // Of the API that goes on with a text: what ends an answer, and whether the text is a template's own, whose special
+  // tokens are tokens.
+  std::vector<std::string> stop = {};
+  bool template_text = false;
 };
 
 struct Answer {
@@ -49,6 +54,8 @@ class Dialect {
   virtual std::string_view path() const = 0;  // below the endpoint's URL: "/chat/completions"
   // The JSON that asks. Error (kCaller): the prompt holds something that this API has no word for.
   virtual Result<std::string> body(const std::string& model, const Prompt& prompt, const AskOptions& options) const = 0;
+  // Bytes that body() writes around a prompt beyond its own: for the worst case.
+  virtual std::int64_t bytes_around() const { return 0; }
   // The fields that carry the key ("" when there is none) and the version.
   virtual net::Headers headers(const std::string& key) const = 0;
   // The answer in a response of status 200. Error (kWorld): what is wrong with it.

@@ -1,9 +1,50 @@
 #include "provider/json_answer.h"
 
+#include <simdjson.h>
+
 #include "base/text.h"
 #include "provider/dialect.h"
 
 namespace retort::provider {
+namespace {
+
+namespace dom = simdjson::dom;
+
+Json to_json(const dom::element& element) {
+  switch (element.type()) {
+    case dom::element_type::OBJECT: {
+      Json::object_t object;
+      for (const auto& [key, value] : dom::object(element)) object[std::string(key)] = to_json(value);
+      return object;
+    }
+    case dom::element_type::ARRAY: {
+      Json::array_t array;
+      for (const dom::element& value : dom::array(element)) array.push_back(to_json(value));
+      return array;
+    }
+    case dom::element_type::STRING: return std::string(std::string_view(element));
+    case dom::element_type::INT64: {
+      const std::int64_t value(element);
+      return value >= 0 ? Json(static_cast<std::uint64_t>(value)) : Json(value);  // as nlohmann's own parser has it
+    }
+    case dom::element_type::UINT64: return std::uint64_t(element);
+    case dom::element_type::DOUBLE: return double(element);
+    case dom::element_type::BOOL: return bool(element);
+    case dom::element_type::NULL_VALUE: return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Json parsed_answer(std::string_view text) {
+  dom::parser parser;
+  dom::element element;
+  // What it doesn't take (numbers beyond 64 bits, deep nesting, no JSON at all) is for the other one to judge.
+  if (parser.parse(text.data(), text.size()).get(element) != simdjson::SUCCESS)
+    return Json::parse(text, nullptr, false);
+  return to_json(element);
+}
 
 std::string text_or_empty(const Json& object, const char* key) {
   const Json& found = part_of(object, key);
@@ -38,7 +79,7 @@ Result<Json> json_body(const net::HttpOutcome& outcome) {
   if (!type.starts_with("application/json")) {
     return malformed("its content type is '" + type.substr(0, 60) + "', not JSON");
   }
-  Json json = Json::parse(outcome.body, nullptr, false);
+  Json json = parsed_answer(outcome.body);
   if (json.is_discarded()) return malformed("it is not JSON");
   if (!json.is_object()) return malformed("it is not a JSON object");
   // Some servers say 200 and mean an error.
@@ -53,7 +94,7 @@ Result<void> for_each_event(const net::HttpOutcome& outcome,
       RETORT_TRY(visit(event.type, Json()));
       continue;
     }
-    const Json data = Json::parse(event.data, nullptr, false);
+    const Json data = parsed_answer(event.data);
     if (!data.is_object()) return malformed("an event of the stream is not a JSON object");
     if (part_of(data, "error").is_object()) {
       return malformed("the stream ended with an error: " + api_error(event.data).message);

@@ -60,6 +60,9 @@ class OpenAiCompletions final : public Dialect {
     if (sampling.top_k > 0) json["top_k"] = sampling.top_k;
     if (sampling.min_p > 0) json["min_p"] = sampling.min_p;
     if (options.seed) json["seed"] = sampling.seed;
+    if (!options.stop.empty()) json["stop"] = options.stop;
+    // vLLM and SGLang read special tokens in any text; llama.cpp and `retort serve` where this says so.
+    if (options.template_text) json["parse_special"] = true;
     if (options.top_logprobs) json["logprobs"] = *options.top_logprobs;
     if (options.stream) {
       json["stream"] = true;

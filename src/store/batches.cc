@@ -6,12 +6,34 @@
 namespace retort::store {
 namespace {
 
-constexpr std::string_view kSelect =
+// What they are of: one job, or all others.
+constexpr const char* kOfJob = "job = ?1";
+constexpr const char* kOfOthers = "job <> ?1";
+constexpr const char* kSelect =
     "SELECT number, name, endpoint, first_attempt, last_attempt, "
     "coalesce((SELECT value FROM batch_steps WHERE batch = number AND step = 'uploaded'), ''), "
     "coalesce((SELECT value FROM batch_steps WHERE batch = number AND step = 'sent'), '') "
-    "FROM batches WHERE job = ?1 AND NOT EXISTS "
-    "(SELECT 1 FROM batch_steps WHERE batch = number AND step = 'ended') ORDER BY number";
+    "FROM batches WHERE NOT EXISTS "
+    "(SELECT 1 FROM batch_steps WHERE batch = number AND step = 'ended') AND ";
+
+Result<std::vector<BatchRecord>> under_way_where(Database& database, const char* condition, std::string_view job) {
+  RETORT_ASSIGN(Statement select, database.prepare(std::string(kSelect) + condition + " ORDER BY number"));
+  select.bind_text(1, job);
+  std::vector<BatchRecord> batches;
+  while (true) {
+    RETORT_ASSIGN(const bool row, select.step());
+    if (!row) return batches;
+    BatchRecord batch;
+    batch.number = select.integer(0);
+    batch.name = std::string(select.text(1));
+    batch.endpoint = std::string(select.text(2));
+    batch.first = select.integer(3);
+    batch.last = select.integer(4);
+    batch.file = std::string(select.text(5));
+    batch.id = std::string(select.text(6));
+    batches.push_back(std::move(batch));
+  }
+}
 
 }  // namespace
 
@@ -54,22 +76,11 @@ Result<void> Batches::note(const BatchRecord& batch, std::string_view step, std:
 }
 
 Result<std::vector<BatchRecord>> Batches::under_way(std::string_view job) const {
-  RETORT_ASSIGN(Statement select, state_->database.prepare(kSelect));
-  select.bind_text(1, job);
-  std::vector<BatchRecord> batches;
-  while (true) {
-    RETORT_ASSIGN(const bool row, select.step());
-    if (!row) return batches;
-    BatchRecord batch;
-    batch.number = select.integer(0);
-    batch.name = std::string(select.text(1));
-    batch.endpoint = std::string(select.text(2));
-    batch.first = select.integer(3);
-    batch.last = select.integer(4);
-    batch.file = std::string(select.text(5));
-    batch.id = std::string(select.text(6));
-    batches.push_back(std::move(batch));
-  }
+  return under_way_where(state_->database, kOfJob, job);
+}
+
+Result<std::vector<BatchRecord>> Batches::under_way_of_others(std::string_view job) const {
+  return under_way_where(state_->database, kOfOthers, job);
 }
 
 Result<std::map<std::int64_t, OpenLine>> Batches::open_lines(const BatchRecord& batch) const {

@@ -56,6 +56,8 @@ class Batches {
   Result<void> note(const BatchRecord& batch, std::string_view step, std::string_view value, std::int64_t at_unix_ms);
   // The batches of a job that haven't ended, in the order they began.
   Result<std::vector<BatchRecord>> under_way(std::string_view job) const;
+  // Those of every other job of the store; "": of all jobs.
+  Result<std::vector<BatchRecord>> under_way_of_others(std::string_view job) const;
   // By slot.
   Result<std::map<std::int64_t, OpenLine>> open_lines(const BatchRecord& batch) const;
   // Whether any batch of the store has this id at its service.

@@ -74,6 +74,12 @@ TEST_F(BatchesTest, WhatIsUnderWayIsFoundAgainWithItsLines) {
 
   ASSERT_TRUE(batches_->note(found->front(), kBatchEnded, "completed", 6));
   EXPECT_EQ(batches_->under_way("job")->size(), 1U);
+  const auto all = *batches_->under_way_of_others("");
+  EXPECT_EQ(all.size(), batches_->under_way("job")->size() + batches_->under_way_of_others("job")->size());
+  ASSERT_EQ(batches_->under_way_of_others("job")->size(), 1U);
+  EXPECT_THAT(*batches_->under_way("job"),
+              ::testing::Not(::testing::Contains(
+                  ::testing::Field(&BatchRecord::name, batches_->under_way_of_others("job")->front().name))));
 }
 
 TEST_F(BatchesTest, ReconcilingGivesThemUp) {

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import sqlite3
 import subprocess
 import time
@@ -131,10 +132,44 @@ def caps(s, dialect):
         s.check(f"{dialect}: where there are no batches", code == 2 and "no batch API" in errors, errors)
 
 
+def earlier_recipe(s, dialect):
+    """The recipe changes while its batches are under way: what they come to is fetched first, and nothing is lost."""
+    with scratch() as name, ScriptedApi() as api:
+        folder = pathlib.Path(name)
+        desk(api, ends_s=4)
+        recipe(folder, api, 40, BATCHED.format(20), dialect=dialect)
+        environment = {**os.environ, "SCRIPTED_KEY": KEY, "RETORT_CACHE": str(folder / "cache")}
+        with subprocess.Popen([PROGRAM, "collect", "recipe.yaml", "--json"], cwd=folder, env=environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 30
+            while len(api.batches.made) < 2 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        other = ["--set", "collect.max_tokens=32"]
+        code, _, errors = collect(folder, *other)
+        s.check(f"{dialect}: another recipe waits for what is under way", code == 1 and "earlier recipe" in errors
+                and "--reconcile" in errors and len(api.batches.made) == 2, (code, errors))
+        prompts = (folder / "prompts.jsonl").read_text()
+        (folder / "prompts.jsonl").unlink()
+        code, _, errors = collect(folder, *other)
+        s.check(f"{dialect}: prompts that are gone are told", code == 2 and "prompts.jsonl" in errors, (code, errors))
+        (folder / "prompts.jsonl").write_text(prompts)
+        time.sleep(4)
+        code, told, errors = collect(folder, *other)
+        s.check(f"{dialect}: and then goes its own way", code == 0 and told["complete"] and told["committed"] == 40, (code, told, errors))
+        books = Books(folder)
+        s.check(f"{dialect}: both recipes' answers are kept", len(books.exchanges) == 80 and not books.wrong()
+                and api.requests == 80 and told["open_attempts"] == 0, (len(books.exchanges), api.requests, told))
+        code, told, errors = collect(folder)
+        s.check(f"{dialect}: the earlier recipe asks nothing again", code == 0 and told["complete"] and api.requests == 80, told)
+
+
 def main():
     s = Scenarios()
     for dialect in ("openai", "anthropic"):
-        for scenario in (plainly, through_troubles, through_kills, caps):
+        for scenario in (plainly, through_troubles, through_kills, caps, earlier_recipe):
             started = time.monotonic()
             scenario(s, dialect)
             print(f"{scenario.__name__}, {dialect}: {time.monotonic() - started:.1f} s")

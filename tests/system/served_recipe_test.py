@@ -144,6 +144,19 @@ def check_with_others(scenarios, folder):
         scenarios.check(f"text alone: {title}", code == 0, errors)
         if code == 0:
             verified(scenarios, folder, "more")
+    # The last of them is a folder to begin from, with the vocabulary of a file.
+    based = {"teacher": teacher(), **TEXT, "student__from": "runs/more/bundle/huggingface", "student__layers": "0"}
+    code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+    scenarios.check("text alone: a folder needs a vocabulary", code == 2 and "student.vocabulary" in errors, errors)
+    based["student__vocabulary"] = "models/other_weights.gguf"
+    code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+    scenarios.check("text alone: a folder to begin from", code == 0, errors)
+    if code == 0:
+        verified(scenarios, folder, "based")
+        base = read(folder, "based/bundle/lineage.json")["base"]
+        scenarios.check("text alone: its lineage names the folder", base["file"].startswith("huggingface."), str(base))
+        code, _, errors = run(arguments("run", "based", "--until", "bundle", **based), folder)
+        scenarios.check("text alone: a folder that stayed repeats nothing", code == 0 and "train: unchanged, kept" in errors, errors)
     losses = {}
     for ranks in (1, 2):
         code, _, errors = run(arguments("train", f"on{ranks}", "--ranks", str(ranks), **{"teacher": teacher(), **TEXT,
@@ -200,6 +213,16 @@ def check_asked(scenarios, folder):
         scenarios.check("asked to go on with a text", code == 0 and json.loads(out)["committed"] == 12, out + errors)
         code, _, errors = run(["collect", "completed.yaml", "--set", "collect.system=Be brief."], folder)
         scenarios.check("a conversation isn't a text", code == 2 and "one user's turn" in errors, errors)
+        (folder / "both.yaml").write_text(
+            f"name: both\nteacher: {{api: openai_completions, endpoints: [{{url: '{url}'}}], model: tiny, file: models/tiny.gguf}}\n"
+            "collect: {prompts: self_generated, count: 6, max_tokens: 8, max_user_tokens: 200, attempts: 16, temperature: 1}\n"
+            "terms: {accepted_by: Jane Doe, accepted_licence: apache-2.0}\n")
+        code, out, errors = run(["collect", "both.yaml", "--json"], folder)
+        told = json.loads(out) if code == 0 else {}
+        scenarios.check("the teacher writes the user's turn too", code == 0 and told["complete"] and told["committed"] == 6
+                        and told["given_up"] < 6, out + errors)
+        code, again, errors = run(["collect", "both.yaml", "--json"], folder)
+        scenarios.check("and is never asked again", code == 0 and json.loads(again)["attempts"] == told.get("attempts"), again + errors)
     code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
                          folder)
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
