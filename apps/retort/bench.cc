@@ -18,10 +18,12 @@ struct Flags {
 };
 
 // One JSON line a peer, from the script of the source tree that this program was built from.
-Result<Json> measure_peers(Context& context, std::int64_t layers) {
-  const std::string script = std::string(RETORT_BENCHMARKS_DIR) + "/peers/peers.sh";
+Result<Json> measure_peers(Context& context, const Flags& flags, bool on_gpu) {
+  const std::string script = std::string(RETORT_BENCHMARKS_DIR) + (on_gpu ? "/peers/gpu_peers.sh" : "/peers/peers.sh");
+  const std::string arguments = on_gpu ? flags.options.shape + " " + std::to_string(flags.options.train.tokens_per_step)
+                                       : std::to_string(flags.options.layers > 0 ? flags.options.layers : 10);
   context.progress.note("Measuring the peers: " + script);
-  std::FILE* pipe = ::popen(("'" + script + "' " + std::to_string(layers)).c_str(), "r");
+  std::FILE* pipe = ::popen(("'" + script + "' " + arguments).c_str(), "r");
   if (pipe == nullptr) return world_error("The peers' script could not be started: " + script);
   std::string output;
   char buffer[512];
@@ -52,7 +54,8 @@ void print(std::ostream& out, const Flags& flags, const train::TrainMeasurement&
       ours.peak_device_bytes > 0 ? ours.peak_device_bytes : ours.peak_rss_bytes);
   for (const Json& peer : peers) {
     row(peer.at("name").get<std::string>(), peer.at("tokens_per_s").get<double>(),
-        peer.at("peak_rss_bytes").get<std::int64_t>());
+        peer.contains("peak_device_bytes") ? peer["peak_device_bytes"].get<std::int64_t>()
+                                           : peer.at("peak_rss_bytes").get<std::int64_t>());
   }
   std::snprintf(line, sizeof(line), "\nShape %s, teacher %s. Ours is %.0f GFLOP/s, %.0f %% of the measured %.0f.\n",
                 flags.options.shape.c_str(), flags.options.train.signal == "online" ? "online" : "kept on disk",
@@ -75,7 +78,7 @@ Result<void> run_bench(Context& context, const Flags& flags) {
   RETORT_ASSIGN(const train::TrainMeasurement ours, train::measure_training(flags.options, context.clock));
   Json peers = Json::array();
   if (flags.peers) {
-    RETORT_ASSIGN(peers, measure_peers(context, flags.options.layers > 0 ? flags.options.layers : 10));
+    RETORT_ASSIGN(peers, measure_peers(context, flags, ours.peak_device_bytes > 0));
   }
   if (context.json) {
     context.emit({{"ours", to_json(ours)}, {"peers", peers}});

@@ -83,6 +83,10 @@ void reset_peak_device_memory(Backend backend) {
   if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(0);
 }
 
+void release_device_memory(Backend backend) {
+  if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->emptyCache();
+}
+
 Result<Backend> choose_backend(std::string_view wanted) {
   if (wanted == "cpu") return Backend::kKernels;
   const Result<void> opened = open_cuda();

@@ -39,6 +39,8 @@ void wait_for(Backend backend);
 // The most that tensors took of the device's memory so far (since reset, where asked); 0 on a processor.
 std::int64_t peak_device_memory_bytes(Backend backend);
 void reset_peak_device_memory(Backend backend);
+// Gives back what tensors no longer take, for other programs to have; nothing to do on a processor.
+void release_device_memory(Backend backend);
 
 // `wanted`: "cpu", "cuda" or "auto" (CUDA when open_cuda() succeeds). Error (kCaller): "cuda" that can't be had.
 Result<Backend> choose_backend(std::string_view wanted);

@@ -173,13 +173,9 @@ Result<Computing> choose(const TrainOptions& train, const model::DecoderConfig& 
   return computing;
 }
 
-}  // namespace
-
-Result<TrainMeasurement> measure_training(const MeasureOptions& options, const Clock& clock) {
-  RETORT_CHECK(options.steps >= 3);
+Result<TrainMeasurement> measure(const MeasureOptions& options, const Computing& computing, const Clock& clock) {
   const MeasuredShape shape = shape_of(options);
   TrainOptions train = options.train;
-  RETORT_ASSIGN(const Computing computing, choose(train, shape.teacher, clock));
   const bool on_gpu = computing.backend == model::Backend::kCuda;
   train.max_length = static_cast<std::int64_t>(shape.longest);
   const std::int64_t waited_for = on_gpu ? 3 : 0;
@@ -245,6 +241,16 @@ Result<TrainMeasurement> measure_training(const MeasureOptions& options, const C
   const StepPhases spent = runner.phases() - before;
   result.phases = {spent.teacher_s * per_1024, spent.forward_s * per_1024, spent.head_s * per_1024,
                    spent.backward_s * per_1024, spent.optimiser_s * per_1024};
+  return result;
+}
+
+}  // namespace
+
+Result<TrainMeasurement> measure_training(const MeasureOptions& options, const Clock& clock) {
+  RETORT_CHECK(options.steps >= 3);
+  RETORT_ASSIGN(const Computing computing, choose(options.train, shape_of(options).teacher, clock));
+  Result<TrainMeasurement> result = measure(options, computing, clock);
+  model::release_device_memory(computing.backend);  // peers may be measured next
   return result;
 }
 

@@ -32,7 +32,7 @@ def check_distributed(scenarios, folder):
     states = {duty["state"] for duty in lineage["obligations"]}
     scenarios.check("the lineage says what was done and what is left", states == {"done", "left_to_a_person"}, str(lineage))
     scenarios.check("so does the console", "terms, done: The model is called 'Llama-toy'." in errors and
-                    "terms, left to you: Add the full text" in errors, errors)
+                    "put it and its notices into LICENSE-llama3.1 beside NOTICE" in errors, errors)
     page = (folder / "runs/toy/report.html").read_text()
     scenarios.check("so does the report", "Left to a person" in page and "Built with Llama" in page)
     code, out, errors = run(["verify", "runs/toy/bundle"], folder)
