@@ -35,6 +35,7 @@ quickstart: build ## distil a 135M teacher on this machine, with report: runs/qu
 
 test: configure ## build everything and run all tests
 	@scripts/clients.sh
+	@python3 -B scripts/parts.py ensure nvrtc
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS) -R '$(TESTS)'
 

@@ -1,5 +1,6 @@
 #include "model/cuda_program.h"
 
+#include <c10/util/Exception.h>
 #include <dlfcn.h>
 
 #include <utility>
@@ -156,7 +157,7 @@ void CudaProgram::launch_with(void* kernel, const CudaGrid& grid, const void** a
   take_context(cuda);
   const int result = cuda.launch(kernel, static_cast<unsigned>(grid.blocks), static_cast<unsigned>(grid.blocks_high), 1,
                                  static_cast<unsigned>(grid.threads), 1, 1, 0, nullptr, arguments, nullptr);
-  RETORT_CHECK(result == 0);
+  TORCH_CHECK(result == 0, "a CUDA kernel could not be launched (error ", result, " of the driver)");
 }
 
 }  // namespace retort::model

@@ -36,7 +36,8 @@ class CudaProgram {
   // The kernel of that name (extern "C"); null when the source has none.
   void* kernel(const char* name) const;
 
-  // Launches a kernel with arguments of exactly its parameters' types. An error of the driver is a broken precondition.
+  // Launches a kernel with arguments of exactly its parameters' types. Throws c10::Error, as libtorch's operations do,
+  // when the driver refuses (a device that an earlier kernel left broken).
   template <class... Arguments>
   void launch(void* kernel, const CudaGrid& grid, const Arguments&... arguments) const {
     const void* places[] = {static_cast<const void*>(&arguments)...};

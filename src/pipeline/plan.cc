@@ -196,10 +196,14 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.seconds = cost.seconds + prediction.layer_choice_s;
     stage.memory_bytes = prediction.peak_bytes;
     stage.disk_bytes = cost.disk_bytes;
-    stage.what = std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
-                 std::to_string(local.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
-                 (train_options.lora_rank > 0 ? ", adapters of rank " + std::to_string(train_options.lora_rank) : "") +
-                 ", " + std::string(model::name_of(compute.type));
+    stage.what =
+        std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
+        std::to_string(local.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
+        (train_options.lora_rank > 0 ? ", adapters of rank " + std::to_string(train_options.lora_rank) : "") + ", " +
+        std::string(model::name_of(compute.type)) +
+        (prediction.device_bytes > 0
+             ? " on a GPU, " + human_bytes(static_cast<std::uint64_t>(prediction.device_bytes)) + " of its memory"
+             : "");
   }
   {
     PlannedStage& stage = planned["export"];
