@@ -20,8 +20,9 @@ struct Flags {
 // One JSON line a peer, from the script of the source tree that this program was built from.
 Result<Json> measure_peers(Context& context, const Flags& flags, bool on_gpu) {
   const std::string script = std::string(RETORT_BENCHMARKS_DIR) + (on_gpu ? "/peers/gpu_peers.sh" : "/peers/peers.sh");
-  const std::string arguments = on_gpu ? flags.options.shape + " " + std::to_string(flags.options.train.tokens_per_step)
-                                       : std::to_string(flags.options.layers > 0 ? flags.options.layers : 10);
+  std::string arguments;
+  if (on_gpu) arguments = flags.options.shape + " " + std::to_string(flags.options.train.tokens_per_step) + " ";
+  if (flags.options.layers > 0) arguments += std::to_string(flags.options.layers);  // else the shape's own
   context.progress.note("Measuring the peers: " + script);
   std::FILE* pipe = ::popen(("'" + script + "' " + arguments).c_str(), "r");
   if (pipe == nullptr) return world_error("The peers' script could not be started: " + script);
@@ -102,9 +103,10 @@ void register_bench(VerbSetup& verb) {
   verb.app.add_option("--device", flags->options.train.device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.app.add_option("--layers", flags->options.layers, "Layers of the student; 0: the shape's own, 10 of 30 or 16")
-      ->check(CLI::Range(0, 30))
-      ->capture_default_str();
+  verb.app
+      .add_option("--layers", flags->options.layers,
+                  "Layers of the student; without it the shape's own, 10 of 30 or 16")
+      ->check(CLI::Range(1, 30));
   verb.app.add_option("--steps", flags->options.steps, "Steps; the first two don't count")
       ->check(CLI::Range(3, 100000))
       ->capture_default_str();
@@ -117,9 +119,9 @@ void register_bench(VerbSetup& verb) {
   verb.app.add_option("--signal", flags->options.train.signal, "The teacher online, or kept: sampled or top_k")
       ->check(CLI::IsMember({"online", "sampled", "top_k"}))
       ->capture_default_str();
-  verb.app.add_option("--vocabulary", flags->options.vocabulary, "Tokens that both models know; 0: the shape's own")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+  verb.app
+      .add_option("--vocabulary", flags->options.vocabulary, "Tokens that both models know; without it the shape's own")
+      ->check(CLI::Range(1024, 1 << 20));
   verb.app.add_option("--head-rows", flags->options.train.head_rows, "Rows of logits that exist at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

@@ -178,12 +178,7 @@ Json to_json(const Findings& findings, const Context& context) {
   Json compute = nullptr;
   if (findings.probed) {
     Json speeds = Json::array();
-    for (const model::GemmSpeed& speed : findings.probe.speeds) {
-      speeds.push_back({{"name", speed.name},
-                        {"block_gflops", speed.block_gflops},
-                        {"head_gflops", speed.head_gflops},
-                        {"relative_error", speed.relative_error}});
-    }
+    for (const model::GemmSpeed& speed : findings.probe.speeds) speeds.push_back(to_json(speed));
     compute = {{"chosen", model::name_of(findings.probe.chosen)},
                {"reason", findings.probe.reason},
                {"threads", findings.probe.threads},

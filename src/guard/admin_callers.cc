@@ -215,13 +215,16 @@ Changed request_verification(Registry& registry, const By& by, const std::string
   return Json{{"number", number}, {"state", "requested"}};
 }
 
-Result<std::int64_t> number_of(const std::string& id) {
+// A whole number from 1. Error: the text as `what` names it.
+Result<std::int64_t> from_one(const std::string& text, const std::string& what) {
   std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), number);
-  if (error != std::errc() || end != id.data() + id.size() || number < 1) {
-    return caller_error("'" + id + "' is not the number of a verification.");
-  }
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 1) return caller_error(what);
   return number;
+}
+
+Result<std::int64_t> number_of(const std::string& id) {
+  return from_one(id, "'" + id + "' is not the number of a verification.");
 }
 
 Changed receive_verification(Registry& registry, const By& by, const std::string& id, const Fields& fields) {
@@ -343,10 +346,7 @@ Changed AdminCallers::show(const net::HttpRequest& request) {
     RETORT_ASSIGN(const std::string asked, parameter(request.query, "limit"));
     std::int64_t limit = 100;
     if (!asked.empty()) {
-      const auto [end, error] = std::from_chars(asked.data(), asked.data() + asked.size(), limit);
-      if (error != std::errc() || end != asked.data() + asked.size() || limit < 1) {
-        return caller_error("'limit' is not a whole number from 1.");
-      }
+      RETORT_ASSIGN(limit, from_one(asked, "'limit' is not a whole number from 1."));
     }
     RETORT_ASSIGN(const auto entries, registry_.audit(limit));
     for (const callers::AuditEntry& entry : entries) {

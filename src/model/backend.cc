@@ -79,10 +79,6 @@ std::int64_t peak_device_memory_bytes(Backend backend) {
   return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
 }
 
-void reset_peak_device_memory(Backend backend) {
-  if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->resetPeakStats(0);
-}
-
 void release_device_memory(Backend backend) {
   if (backend == Backend::kCuda) at::getDeviceAllocator(at::kCUDA)->emptyCache();
 }

@@ -1,8 +1,9 @@
 // Where a model is computed, and by what.
 //
-// Three ways to one result (to rounding): this project's kernels on the processor; libtorch's own operations on a CUDA
-// device; and the same operations on the processor, which is how what a GPU runs is tested where there is none. No
-// libtorch in this header. A GPU is found at run time: the program is the same with and without one.
+// Three ways to one result (to rounding): this project's kernels on the processor; kernels of ours and libtorch's own
+// operations on a CUDA device (BF16; FP32 there is libtorch's alone); and libtorch's operations on the processor, which
+// is how those are tested where there is no GPU. No libtorch in this header. A GPU is found at run time: the program is
+// the same with and without one.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace retort::model {
 enum class Backend {
   kKernels,  // this project's kernels, on the processor
   kTensors,  // libtorch's operations, on the processor
-  kCuda,     // libtorch's operations, on the first CUDA device that the process sees
+  kCuda,     // our CUDA kernels and libtorch's operations, on the first such device that the process sees
 };
 
 std::string_view name_of(Backend backend);  // "cpu", "cpu (tensors)", "cuda"
@@ -36,9 +37,8 @@ Result<void> open_cuda_kernels();
 // Returns when everything asked of the backend's device is done; at once on a processor.
 void wait_for(Backend backend);
 
-// The most that tensors took of the device's memory so far (since reset, where asked); 0 on a processor.
+// The most that tensors took of the device's memory so far; 0 on a processor.
 std::int64_t peak_device_memory_bytes(Backend backend);
-void reset_peak_device_memory(Backend backend);
 // Gives back what tensors no longer take, for other programs to have; nothing to do on a processor.
 void release_device_memory(Backend backend);
 

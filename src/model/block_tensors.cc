@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/adapters.h"
+#include "model/cached_attention.h"
 
 namespace retort::model {
 
@@ -100,15 +101,6 @@ torch::Tensor finish(const torch::Tensor& x, const torch::Tensor& attended, cons
   return adapted(block, &BlockAdapters::down, 0, activated, at::addmm(middle, activated, block.down.t()));
 }
 
-// Room for `total` places in one layer of a cache; what is there moves along.
-void reserve(torch::Tensor& kept, const torch::Tensor& like, std::int64_t length, std::int64_t total) {
-  if (kept.defined() && kept.size(1) >= total) return;
-  torch::Tensor more = torch::empty({like.size(1), std::max<std::int64_t>(64, total + total / 2), like.size(2)},
-                                    like.options().requires_grad(false));
-  if (kept.defined()) more.narrow(1, 0, length).copy_(kept.narrow(1, 0, length));
-  kept = std::move(more);
-}
-
 }  // namespace
 
 torch::Tensor rms_norm_by_tensors(const torch::Tensor& x, const torch::Tensor& weight, double epsilon) {
@@ -149,7 +141,7 @@ torch::Tensor block_with_caches_by_tensors(const torch::Tensor& x, const Decoder
     const std::int64_t count = segment.end - segment.begin;
     const std::int64_t total = cache.length + count;
     const auto append = [&](const torch::Tensor& heads, torch::Tensor& kept) {
-      reserve(kept, heads, cache.length, total);
+      reserve_places(kept, shape, heads.options(), cache.length, total);
       kept.narrow(1, cache.length, count).copy_(heads.narrow(0, segment.begin, count).transpose(0, 1));
       return kept.narrow(1, 0, total).transpose(0, 1);
     };

@@ -9,14 +9,11 @@
 #include <vector>
 
 #include "model/adapters.h"
+#include "model/cuda_for_test.h"
 #include "model/torch_generator.h"
 
 namespace retort::model {
 namespace {
-
-// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
-// asks.
-const bool kCudaIsThere = static_cast<bool>(open_cuda());
 
 std::vector<DecoderConfig> families() {
   DecoderConfig llama;

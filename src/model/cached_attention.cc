@@ -128,17 +128,6 @@ void attend_rows(const torch::Tensor& projections, const BlockShape& shape, std:
   if (!continued.empty()) attend_new<T>(projections, shape, continued, caches, layer, attended);
 }
 
-// Room for `total` places in one layer of a cache on a CUDA device; what is there moves along.
-void reserve_on_cuda(torch::Tensor& kept, const torch::Tensor& projections, const BlockShape& shape,
-                     std::int64_t length, std::int64_t total) {
-  if (kept.defined() && kept.size(1) >= total) return;
-  const std::int64_t capacity = std::max<std::int64_t>(256, total + total / 2);
-  torch::Tensor more =
-      torch::empty({shape.kv_heads, capacity, shape.head_dim}, projections.options().requires_grad(false));
-  if (kept.defined()) more.narrow(1, 0, length).copy_(kept.narrow(1, 0, length));
-  kept = std::move(more);
-}
-
 void attend_cached_on_cuda(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
                            std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended) {
   const auto at = static_cast<std::size_t>(layer);
@@ -150,7 +139,7 @@ void attend_cached_on_cuda(const torch::Tensor& projections, const BlockShape& s
     KeyValueCache& cache = *caches[i];
     const std::int64_t count = segment.end - segment.begin;
     for (torch::Tensor* kept : {&cache.keys.at(at), &cache.values.at(at)}) {
-      reserve_on_cuda(*kept, projections, shape, cache.length, cache.length + count);
+      reserve_places(*kept, shape, projections.options(), cache.length, cache.length + count);
     }
     if (cache.length > 0) {
       most_new = std::max(most_new, count);
@@ -158,12 +147,11 @@ void attend_cached_on_cuda(const torch::Tensor& projections, const BlockShape& s
     }
     whole = true;
     const torch::Tensor rows = projections.narrow(0, segment.begin, count);
-    const auto keep = [&](torch::Tensor& kept, std::int64_t first) {
-      const torch::Tensor heads = rows.narrow(1, first, width).view({count, shape.kv_heads, shape.head_dim});
-      kept.narrow(1, 0, count).copy_(heads.transpose(0, 1));
+    const auto heads = [&](std::int64_t first) {
+      return rows.narrow(1, first, width).view({count, shape.kv_heads, shape.head_dim});
     };
-    keep(cache.keys[at], keys_first);
-    keep(cache.values[at], keys_first + width);
+    cache.keys[at].narrow(1, 0, count).copy_(heads(keys_first).transpose(0, 1));
+    cache.values[at].narrow(1, 0, count).copy_(heads(keys_first + width).transpose(0, 1));
   }
   // Of all rows: those of continued sequences are written over below.
   if (whole) attend(projections, shape, layout, attended, nullptr);
@@ -181,6 +169,15 @@ void attend_cached_on_cuda(const torch::Tensor& projections, const BlockShape& s
 }
 
 }  // namespace
+
+void reserve_places(torch::Tensor& kept, const BlockShape& shape, const torch::TensorOptions& options,
+                    std::int64_t length, std::int64_t total) {
+  if (kept.defined() && kept.size(1) >= total) return;
+  const std::int64_t capacity = std::max<std::int64_t>(256, total + total / 2);
+  torch::Tensor more = torch::empty({shape.kv_heads, capacity, shape.head_dim}, options.requires_grad(false));
+  if (kept.defined()) more.narrow(1, 0, length).copy_(kept.narrow(1, 0, length));
+  kept = std::move(more);
+}
 
 void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
                    std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended) {

@@ -23,4 +23,9 @@ namespace retort::model {
 void attend_cached(const torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout,
                    std::span<KeyValueCache* const> caches, std::int64_t layer, torch::Tensor& attended);
 
+// Room for `total` places in one layer's keys or values of a cache that is laid out [kv_heads, capacity, head_dim]; the
+// `length` that are there move along. `options`: of what is to be kept.
+void reserve_places(torch::Tensor& kept, const BlockShape& shape, const torch::TensorOptions& options,
+                    std::int64_t length, std::int64_t total);
+
 }  // namespace retort::model

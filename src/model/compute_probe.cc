@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/json.h"
 #include "model/backend.h"
 
 namespace retort::model {
@@ -82,7 +83,14 @@ int compute_threads() { return at::get_num_threads(); }
 
 void set_onednn_float32(bool enabled) { at::globalContext().setFloat32MatmulPrecision(enabled ? "medium" : "highest"); }
 
-GemmSpeed gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock) {
+Json to_json(const GemmSpeed& speed) {
+  return {{"name", speed.name},
+          {"block_gflops", speed.block_gflops},
+          {"head_gflops", speed.head_gflops},
+          {"relative_error", speed.relative_error}};
+}
+
+Result<GemmSpeed> gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock) {
   const torch::NoGradGuard no_gradient;
   const auto options =
       torch::TensorOptions(type == ComputeType::kBFloat16 ? torch::kBFloat16 : torch::kFloat32).device(torch::kCUDA);
@@ -101,7 +109,12 @@ GemmSpeed gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Cl
     return 2e-9 * kProducts * static_cast<double>(shape.rows) * static_cast<double>(shape.hidden) *
            static_cast<double>(columns) / best_s;
   };
-  return {std::string(name_of(type)), measure(shape.intermediate), measure(shape.vocabulary), 0};
+  try {
+    return GemmSpeed{std::string(name_of(type)), measure(shape.intermediate), measure(shape.vocabulary), 0};
+  } catch (const c10::Error& error) {
+    return world_error("The GPU can't be computed on: " + std::string(error.what_without_backtrace()) +
+                       " Free its memory, or set train.device to cpu.");
+  }
 }
 
 ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock) {

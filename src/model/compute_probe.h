@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/error.h"
+#include "base/json_fwd.h"
 #include "model/compute_type.h"
 
 namespace retort::model {
@@ -19,6 +21,8 @@ struct GemmSpeed {
   double head_gflops = 0;     // rows x hidden x vocabulary
   double relative_error = 0;  // largest, against FP64, relative to the largest value
 };
+
+Json to_json(const GemmSpeed& speed);
 
 struct ComputeProbe {
   std::vector<GemmSpeed> speeds;
@@ -43,8 +47,9 @@ struct ProbeShape {
 // Takes under 1.5 s on 2 cores. Leaves libtorch's settings as it found them. One caller at a time.
 ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock);
 
-// The same on a CUDA device, for one type; relative_error isn't measured. After open_cuda().
-GemmSpeed gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock);
+// The same on a CUDA device, for one type; relative_error isn't measured. After open_cuda(). Error (kWorld): the device
+// refuses, mostly for want of memory.
+Result<GemmSpeed> gemm_speed_on_cuda(const ProbeShape& shape, ComputeType type, const Clock& clock);
 
 // libtorch's settings belong to the whole process: a program sets them once, before it computes. threads 0: all cores.
 void set_compute_threads(int threads);

@@ -13,12 +13,7 @@ namespace {
 
 Json to_json(const model::ComputeProbe& probe) {
   Json speeds = Json::array();
-  for (const model::GemmSpeed& speed : probe.speeds) {
-    speeds.push_back({{"name", speed.name},
-                      {"block_gflops", speed.block_gflops},
-                      {"head_gflops", speed.head_gflops},
-                      {"relative_error", speed.relative_error}});
-  }
+  for (const model::GemmSpeed& speed : probe.speeds) speeds.push_back(to_json(speed));
   return {{"chosen", model::name_of(probe.chosen)},
           {"onednn_float32", probe.onednn_float32},
           {"threads", probe.threads},
@@ -84,7 +79,7 @@ Result<ComputeChoice> choose_compute(const std::string& wanted, const std::strin
   RETORT_ASSIGN(choice.backend, model::choose_backend(device));
   if (choice.backend == model::Backend::kCuda) {
     choice.type = wanted == "fp32" ? model::ComputeType::kFloat32 : model::ComputeType::kBFloat16;
-    const model::GemmSpeed speed = model::gemm_speed_on_cuda(probe_shape(config), choice.type, clock);
+    RETORT_ASSIGN(const model::GemmSpeed speed, model::gemm_speed_on_cuda(probe_shape(config), choice.type, clock));
     choice.block_gflops = speed.block_gflops;
     choice.head_gflops = speed.head_gflops;
     const Result<void> kernels = model::open_cuda_kernels();

@@ -8,7 +8,6 @@
 #include "base/text.h"
 #include "collect/collect_options.h"
 #include "collect/prompt_spool.h"
-#include "collect/spending.h"
 #include "pipeline/run_options.h"
 #include "store/batches.h"
 
@@ -21,12 +20,8 @@ Result<collect::RemoteSummary> fetch(const recipe::Recipe& recipe, const std::st
                                      store::ExchangeStore& store, net::Transport& transport,
                                      const std::filesystem::path& cache_folder, const Environment& environment,
                                      const Clock& clock, Progress& progress, std::stop_token stop) {
-  auto options = recipe.get(collect::collect_option_set());
-  collect::RemoteSource source;
-  source.teacher = recipe.get(run_option_set()).teacher;
-  RETORT_ASSIGN(options.prices, collect::prices_of(options, source.teacher.model));
-  source.terms = terms;
-  RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
+  RETORT_ASSIGN(const Service service, service_of(recipe, terms, environment));
+  const auto& [options, source] = service;
   RETORT_ASSIGN(const collect::PromptSpool prompts, collect::PromptSpool::make(options, folder.of("collect")));
   collect::RemotePrompts asked{prompts, options.prompts_file(), prompts.rows_digest()};
   asked.nothing_new = true;

@@ -20,17 +20,22 @@
 
 namespace retort::pipeline {
 
+Result<Service> service_of(const recipe::Recipe& recipe, const std::string& terms, const Environment& environment) {
+  Service service{recipe.get(collect::collect_option_set()), {}};
+  service.source.teacher = recipe.get(run_option_set()).teacher;
+  RETORT_ASSIGN(service.options.prices, collect::prices_of(service.options, service.source.teacher.model));
+  service.source.terms = terms;
+  RETORT_ASSIGN(service.source.endpoints, collect::open_endpoints(service.source.teacher, environment));
+  return service;
+}
+
 Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::string& terms,
                                      const ServicePrompts& prompts, const RunFolder& folder,
                                      store::ExchangeStore& store, const std::filesystem::path& cache_folder,
                                      const Environment& environment, const Clock& clock, Progress& progress,
                                      std::stop_token stop) {
-  auto options = recipe.get(collect::collect_option_set());
-  collect::RemoteSource source;
-  source.teacher = recipe.get(run_option_set()).teacher;
-  RETORT_ASSIGN(options.prices, collect::prices_of(options, source.teacher.model));
-  source.terms = terms;
-  RETORT_ASSIGN(source.endpoints, collect::open_endpoints(source.teacher, environment));
+  RETORT_ASSIGN(const Service service, service_of(recipe, terms, environment));
+  const auto& [options, source] = service;
   const collect::RemoteEstimate estimate = prompts.turns ? collect::estimate_self_generated(*prompts.turns, options)
                                                          : collect::estimate_remote(*prompts.read, options);
   if (estimate.requests > 0) {

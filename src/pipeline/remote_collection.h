@@ -36,6 +36,15 @@ struct ServicePrompts {
   const collect::PromptSpool* read = nullptr;
   std::optional<collect::RawTurns> turns = std::nullopt;  // where nothing was read
 };
+
+// Who a recipe asks, with the prices and keys that are found now.
+struct Service {
+  collect::CollectOptions options;
+  collect::RemoteSource source;
+};
+// `terms`: the decision by which it is asked. Error (kCaller): a price or a key that is missing.
+Result<Service> service_of(const recipe::Recipe& recipe, const std::string& terms, const Environment& environment);
+
 // How the teacher's template writes self-generated turns: as the recipe states it, else by `local`, which is the
 // teacher's file or the model that the student begins from. Error (kCaller): a template that can't.
 Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local);

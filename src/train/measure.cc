@@ -161,7 +161,8 @@ Result<Computing> choose(const TrainOptions& train, const model::DecoderConfig& 
     computing.type = train.compute == "fp32" ? model::ComputeType::kFloat32 : model::ComputeType::kBFloat16;
     const model::ProbeShape shape = {train.micro_batch_tokens, teacher.hidden, teacher.intermediate,
                                      teacher.vocabulary};
-    computing.peak_gflops = model::gemm_speed_on_cuda(shape, computing.type, clock).block_gflops;
+    RETORT_ASSIGN(const model::GemmSpeed speed, model::gemm_speed_on_cuda(shape, computing.type, clock));
+    computing.peak_gflops = speed.block_gflops;
     return computing;
   }
   const model::ComputeProbe probe = model::probe_compute({}, clock);

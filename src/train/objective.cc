@@ -44,6 +44,12 @@ Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::Scala
   }
 }
 
+void Objective::Rows::add_late(const at::Tensor& of_rows) {
+  const at::Tensor sums = of_rows.sum(0);
+  late_sums = late_sums.defined() ? late_sums + sums : sums;
+  late_tokens += of_rows.size(0);
+}
+
 at::Tensor Objective::labels_for(const Rows& rows, std::span<const TokenId> targets) {
   return rows.on_cuda ? CudaObjectiveRows::labels(targets) : at::Tensor();
 }
@@ -52,9 +58,7 @@ LossSums Objective::on_logits(Rows& rows, at::Tensor& student, const at::Tensor&
                               std::span<const TokenId> targets, const at::Tensor& labels,
                               std::int64_t tokens_in_step) const {
   if (rows.on_cuda) {
-    const at::Tensor sums = rows.on_cuda->run(student, teacher, labels, tokens_in_step).sum(0);
-    rows.late_sums = rows.late_sums.defined() ? rows.late_sums + sums : sums;
-    rows.late_tokens += static_cast<std::int64_t>(targets.size());
+    rows.add_late(rows.on_cuda->run(student, teacher, labels, tokens_in_step));
     return {};
   }
   if (backend_ != model::Backend::kKernels) {
@@ -162,10 +166,7 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
     void* logits = student.data_ptr();
     if (data_.on_cuda) {
-      const at::Tensor more =
-          data_.on_cuda->run_sparse(student, signal, first, labels.narrow(0, begin, count), tokens_in_step).sum(0);
-      data_.late_sums = data_.late_sums.defined() ? data_.late_sums + more : more;
-      data_.late_tokens += count;
+      data_.add_late(data_.on_cuda->run_sparse(student, signal, first, labels.narrow(0, begin, count), tokens_in_step));
     } else if (backend_ != model::Backend::kKernels) {
       sums += sparse_rows_by_tensors(data_.objective.mix(), student, signal, first, chunk, tokens_in_step);
     } else if (dtype_ == at::kFloat) {

@@ -73,7 +73,8 @@ class Objective {
     Rows(const ObjectiveMix& mix, std::int64_t vocabulary) : objective(mix, vocabulary) {}
     ObjectiveRows objective;
     std::optional<CudaObjectiveRows> on_cuda;
-    at::Tensor late_sums;  // [5] FP64 on the device
+    void add_late(const at::Tensor& of_rows);  // what on_cuda returned
+    at::Tensor late_sums;                      // [5] FP64 on the device
     std::int64_t late_tokens = 0;
   };
   // Sums of a chunk, or zeros while they wait in `rows`. labels: of all chunks, defined where on_cuda is.

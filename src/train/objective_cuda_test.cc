@@ -9,44 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "model/backend.h"
+#include "model/cuda_for_test.h"
+#include "train/objective_cases_for_test.h"
 #include "train/objective_reference.h"
 
 namespace retort::train {
 namespace {
-
-// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
-// asks.
-const bool kCudaIsThere = static_cast<bool>(model::open_cuda());
-
-std::vector<double> doubles(const at::Tensor& tensor) {
-  const at::Tensor wide = tensor.to(at::kCPU, at::kDouble).contiguous();
-  return {wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel()};
-}
-
-std::vector<TokenId> labels(std::int64_t rows, std::int64_t vocabulary) {
-  std::vector<TokenId> all;
-  for (std::int64_t i = 0; i < rows; ++i) all.push_back(static_cast<TokenId>((i * 13 + 5) % vocabulary));
-  return all;
-}
-
-std::vector<ObjectiveMix> objectives() {
-  std::vector<ObjectiveMix> all;
-  for (std::size_t i = 0; i < kTerms; ++i) {
-    for (const double temperature : {1.0, 2.0}) {
-      ObjectiveMix mix;
-      mix.weights[i] = 1;
-      mix.beta = mix.skew = 0.3;
-      mix.temperature = temperature;
-      mix.temperature_squared = i % 2 == 0;
-      all.push_back(mix);
-    }
-  }
-  ObjectiveMix mixed;
-  mixed.weights = {0.4, 0.2, 0.3, 0.1, 0.2, 0.5, 0.3};
-  all.push_back(mixed);
-  return all;
-}
 
 void expect_the_formula(const ObjectiveMix& mix, at::ScalarType type, std::int64_t vocabulary) {
   torch::manual_seed(3);
@@ -72,7 +40,7 @@ void expect_the_formula(const ObjectiveMix& mix, at::ScalarType type, std::int64
 }
 
 TEST(ObjectiveCuda, LossAndGradientAreThoseOfTheFormula) {
-  if (!kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
+  if (!model::kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
   for (const ObjectiveMix& mix : objectives()) {
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
       for (const std::int64_t vocabulary : {67, 1000, 49152}) expect_the_formula(mix, type, vocabulary);
@@ -81,7 +49,7 @@ TEST(ObjectiveCuda, LossAndGradientAreThoseOfTheFormula) {
 }
 
 TEST(ObjectiveCuda, CountsRowsThatAreNotFinite) {
-  if (!kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
+  if (!model::kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
   ObjectiveMix mix;
   mix.weight(Term::kForwardKl) = 1;
   const CudaObjectiveRows rows = CudaObjectiveRows::make(mix, at::kFloat).value();
@@ -101,7 +69,7 @@ TEST(ObjectiveCuda, CountsRowsThatAreNotFinite) {
 
 // Slots as a file keeps them: an empty one names the id 0, which may be listed too; a target may be one of them.
 TEST(ObjectiveCuda, KeptTokensGiveWhatTheProcessorGives) {
-  if (!kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
+  if (!model::kCudaIsThere) GTEST_SKIP() << "there is no CUDA device";
   torch::manual_seed(4);
   for (const std::int64_t vocabulary : {67, 2048}) {
     for (const bool bucket : {false, true}) {

@@ -42,33 +42,37 @@ struct Eight {
   float at[8];
 };
 
-// Calls f(first, values, count) for each part of a row that belongs to this thread. Rows begin at multiples of 16 bytes
-// when the vocabulary is a multiple of 8; else values are read one by one.
+// `count` values of a row from `first` on; minus infinity beyond them. Rows begin at multiples of 16 bytes when the
+// vocabulary is a multiple of 8; else values are read one by one.
+__device__ __forceinline__ Eight get_part(const Logit* row, int vocabulary, int first, int count) {
+  Eight values;
+  if (vocabulary % 8 == 0) {
+#if LOGITS_BF16
+    const uint4 words = *reinterpret_cast<const uint4*>(row + first);
+    const unsigned word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      values.at[2 * i] = __uint_as_float(word[i] << 16);
+      values.at[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
+    }
+#else
+    const float4 low = *reinterpret_cast<const float4*>(row + first);
+    const float4 high = *reinterpret_cast<const float4*>(row + first + 4);
+    values = {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+#endif
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values.at[i] = i < count ? get(row + first + i) : __int_as_float(0xff800000);
+  }
+  return values;
+}
+
+// Calls f(first, values, count) for each part of a row that belongs to this thread.
 template <class F>
 __device__ __forceinline__ void for_parts(const Logit* row, int vocabulary, const F& f) {
-  const bool together = vocabulary % 8 == 0;
   for (int first = threadIdx.x * 8; first < vocabulary; first += THREADS * 8) {
-    Eight values;
     const int count = min(8, vocabulary - first);
-    if (together) {
-#if LOGITS_BF16
-      const uint4 words = *reinterpret_cast<const uint4*>(row + first);
-      const unsigned word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        values.at[2 * i] = __uint_as_float(word[i] << 16);
-        values.at[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
-      }
-#else
-      const float4 low = *reinterpret_cast<const float4*>(row + first);
-      const float4 high = *reinterpret_cast<const float4*>(row + first + 4);
-      values = {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
-#endif
-    } else {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) values.at[i] = i < count ? get(row + first + i) : __int_as_float(0xff800000);
-    }
-    f(first, values, count);
+    f(first, get_part(row, vocabulary, first, count), count);
   }
 }
 
@@ -228,24 +232,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
   Sums sums;
   for_parts(teacher, vocabulary, [&](int first, const Eight& teacher_values, int count) {
-    Eight own;
-    if (vocabulary % 8 == 0) {
-#if LOGITS_BF16
-      const uint4 words = *reinterpret_cast<const uint4*>(student + first);
-      const unsigned word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        own.at[2 * i] = __uint_as_float(word[i] << 16);
-        own.at[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
-      }
-#else
-#pragma unroll
-      for (int i = 0; i < 8; ++i) own.at[i] = student[first + i];
-#endif
-    } else {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) own.at[i] = i < count ? get(student + first + i) : 0;
-    }
+    Eight own = get_part(student, vocabulary, first, count);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       if (i >= count) continue;
@@ -268,12 +255,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (write) {
     const float weighted = block_sum(sums.weighted);
     for_parts(teacher, vocabulary, [&](int first, const Eight& teacher_values, int count) {
-      Eight own;
+      Eight own = get_part(student, vocabulary, first, count);
       Sums unused;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         if (i >= count) continue;
-        const float log_q = get(student + first + i) * factor - student_sum;
+        const float log_q = own.at[i] * factor - student_sum;
         const float log_p = teacher_values.at[i] * factor - teacher_sum;
         const float q = exp2f(log_q), p = exp2f(log_p);
         const float slope = slope_of(mix, q, log_q, p, log_p, unused);

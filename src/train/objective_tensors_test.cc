@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "model/cuda_for_test.h"
+#include "train/objective_cases_for_test.h"
 #include "train/objective_reference.h"
 #include "train/step.h"
 #include "train/step_plan.h"
@@ -20,13 +22,9 @@ namespace {
 
 constexpr std::int64_t kVocabulary = 67;
 
-// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked, and drawing numbers
-// asks.
-const bool kCudaIsThere = static_cast<bool>(model::open_cuda());
-
 std::vector<model::Backend> tensor_backends() {
   std::vector<model::Backend> all = {model::Backend::kTensors};
-  if (kCudaIsThere) all.push_back(model::Backend::kCuda);
+  if (model::kCudaIsThere) all.push_back(model::Backend::kCuda);
   return all;
 }
 
@@ -34,39 +32,10 @@ at::Tensor on(model::Backend backend, const at::Tensor& tensor) {
   return tensor.to(backend == model::Backend::kCuda ? at::kCUDA : at::kCPU, tensor.scalar_type(), false, true);
 }
 
-std::vector<double> doubles(const at::Tensor& tensor) {
-  const at::Tensor wide = tensor.to(at::kDouble).contiguous();
-  return {wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + wide.numel()};
-}
-
-std::vector<TokenId> labels(std::int64_t rows) {
-  std::vector<TokenId> all;
-  for (std::int64_t i = 0; i < rows; ++i) all.push_back(static_cast<TokenId>((i * 13 + 5) % kVocabulary));
-  return all;
-}
-
-std::vector<ObjectiveMix> objectives() {
-  std::vector<ObjectiveMix> all;
-  for (std::size_t i = 0; i < kTerms; ++i) {
-    for (const double temperature : {1.0, 2.0}) {
-      ObjectiveMix mix;
-      mix.weights[i] = 1;
-      mix.beta = mix.skew = 0.3;
-      mix.temperature = temperature;
-      mix.temperature_squared = i % 2 == 0;
-      all.push_back(mix);
-    }
-  }
-  ObjectiveMix mixed;
-  mixed.weights = {0.4, 0.2, 0.3, 0.1, 0.2, 0.5, 0.3};
-  all.push_back(mixed);
-  return all;
-}
-
 TEST(ObjectiveTensors, LossAndGradientAreThoseOfTheFormula) {
   torch::manual_seed(3);
   const at::Tensor student = 3 * torch::randn({5, kVocabulary}), teacher = 3 * torch::randn({5, kVocabulary});
-  const std::vector<TokenId> targets = labels(5);
+  const std::vector<TokenId> targets = labels(5, kVocabulary);
   for (const ObjectiveMix& mix : objectives()) {
     const ReferenceLoss exact = reference_loss(mix, doubles(student), doubles(teacher), targets, kVocabulary, -100);
     for (const model::Backend backend : tensor_backends()) {
@@ -95,7 +64,7 @@ TEST(ObjectiveTensors, CountsRowsThatAreNotFinite) {
   teacher[2].fill_(-std::numeric_limits<float>::infinity());
   for (const model::Backend backend : tensor_backends()) {
     at::Tensor own = on(backend, student);
-    const LossSums sums = rows_by_tensors(mix, own, on(backend, teacher), labels(3), 0);
+    const LossSums sums = rows_by_tensors(mix, own, on(backend, teacher), labels(3, kVocabulary), 0);
     EXPECT_EQ(sums.bad_student_rows, 1) << name_of(backend);
     EXPECT_EQ(sums.bad_teacher_rows, 2) << name_of(backend);
   }

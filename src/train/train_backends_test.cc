@@ -11,7 +11,7 @@
 
 #include "base/progress.h"
 #include "dataset/teacher_signal.h"
-#include "model/backend.h"
+#include "model/cuda_for_test.h"
 #include "train/cached_signal.h"
 #include "train/metrics.h"
 #include "train/rollouts.h"
@@ -21,9 +21,6 @@
 namespace retort::train {
 namespace {
 
-// Asked before anything else: libtorch remembers that there was no CUDA when it was first asked.
-const bool kCudaIsThere = static_cast<bool>(model::open_cuda());
-
 struct Way {
   model::Backend backend;
   model::ComputeType compute;
@@ -31,7 +28,7 @@ struct Way {
 
 std::vector<Way> ways() {
   std::vector<Way> all = {{model::Backend::kTensors, model::ComputeType::kFloat32}};
-  if (kCudaIsThere) {
+  if (model::kCudaIsThere) {
     all.push_back({model::Backend::kCuda, model::ComputeType::kFloat32});
     all.push_back({model::Backend::kCuda, model::ComputeType::kBFloat16});
   }
