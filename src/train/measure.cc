@@ -250,6 +250,11 @@ Result<TrainMeasurement> measure(const MeasureOptions& options, const Computing&
 Result<TrainMeasurement> measure_training(const MeasureOptions& options, const Clock& clock) {
   RETORT_CHECK(options.steps >= 3);
   RETORT_ASSIGN(const Computing computing, choose(options.train, shape_of(options).teacher, clock));
+  if (options.shape == "8b" && computing.backend != model::Backend::kCuda) {
+    return caller_error(
+        "The shape 8b is for a GPU: on a processor a step would take minutes, and its weights more "
+        "memory than most have. Measure the shape 135m here.");
+  }
   Result<TrainMeasurement> result = measure(options, computing, clock);
   model::release_device_memory(computing.backend);  // peers may be measured next
   return result;

@@ -39,7 +39,7 @@ struct TrainMeasurement {
   StepPhases phases;                   // seconds per 1,024 tokens
 };
 
-// Error (kCaller): a `compute` that isn't one; kWorld when memory runs out.
+// Error (kCaller): a `compute` that isn't one, or the shape 8b on a processor; kWorld when memory runs out.
 Result<TrainMeasurement> measure_training(const MeasureOptions& options, const Clock& clock);
 
 Json to_json(const TrainMeasurement& measurement);

@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -38,8 +39,10 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-// Calls `work` on as many threads as there are ranks, each as one of them.
+// Calls `work` on as many threads as there are ranks, each as one of them. libtorch's recorder of collectives is one a
+// process and not made for several ranks in it (two threads insert into its map of groups), so it is switched off.
 void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work) {
+  setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
   const std::uint16_t port = free_port();
   std::vector<std::thread> threads;
   for (int rank = 0; rank < world; ++rank) {
