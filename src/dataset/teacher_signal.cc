@@ -1,6 +1,7 @@
 #include "dataset/teacher_signal.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -54,7 +55,14 @@ std::size_t block_offset(const SignalHeader& header, std::int64_t block) {
 
 }  // namespace
 
-std::string_view name_of(SignalKind kind) { return kind == SignalKind::kSampled ? "sampled" : "top_k"; }
+std::string_view name_of(SignalKind kind) {
+  switch (kind) {
+    case SignalKind::kSampled: return "sampled";
+    case SignalKind::kTopK: return "top_k";
+    case SignalKind::kLogprobs: return "logprobs";
+  }
+  return "";
+}
 
 Digest examples_digest(std::span<const Example> examples, std::int64_t max_length) {
   Sha256 digest;
@@ -78,7 +86,7 @@ Result<void> check_fits(const SignalHeader& found, const SignalHeader& wanted, c
                    ", " + std::to_string(wanted.vocabulary) + " tokens)");
   }
   if (found.teacher != wanted.teacher) {
-    return refused("is of another teacher (file digest " + found.teacher.short_hex() + "; expected " +
+    return refused("is of another teacher (digest " + found.teacher.short_hex() + "; expected " +
                    wanted.teacher.short_hex() + ")");
   }
   if (found.examples != wanted.examples || found.rows != wanted.rows) {
@@ -100,7 +108,7 @@ Result<void> check_fits(const SignalHeader& found, const SignalHeader& wanted, c
 std::string header_bytes(const SignalHeader& header) {
   const std::string json = canonical_json({{"kind", name_of(header.kind)},
                                            {"slots", header.slots},
-                                           {"tail", header.kind == SignalKind::kSampled ? "drawn" : "bucket"},
+                                           {"tail", has_bucket(header.kind) ? "bucket" : "drawn"},
                                            {"id_bytes", header.id_bytes()},
                                            {"block_rows", kSignalBlockRows},
                                            {"vocabulary", header.vocabulary},
@@ -144,8 +152,10 @@ Result<SignalHeader> parse_header(std::span<const std::byte> bytes, const std::f
   RETORT_ASSIGN(const Json json, parse_json(json_text, what));
   SignalHeader header;
   RETORT_ASSIGN(const std::string kind, member<std::string>(json, "kind", what));
-  if (kind != "sampled" && kind != "top_k") return damaged(path, "there is no kind '" + kind + "'");
-  header.kind = kind == "sampled" ? SignalKind::kSampled : SignalKind::kTopK;
+  constexpr std::array kKinds = {SignalKind::kSampled, SignalKind::kTopK, SignalKind::kLogprobs};
+  const auto named = std::ranges::find_if(kKinds, [&](SignalKind each) { return name_of(each) == kind; });
+  if (named == kKinds.end()) return damaged(path, "there is no kind '" + kind + "'");
+  header.kind = *named;
   RETORT_ASSIGN(header.slots, member<std::int64_t>(json, "slots", what));
   RETORT_ASSIGN(header.vocabulary, member<std::int64_t>(json, "vocabulary", what));
   RETORT_ASSIGN(header.rows, member<std::int64_t>(json, "rows", what));

@@ -27,8 +27,13 @@ namespace retort::dataset {
 enum class SignalKind : std::uint8_t {
   kSampled,  // drawn tokens: the expectation of the weights is the teacher's distribution
   kTopK,     // the likeliest tokens with their probabilities; what is left is the tail's, as one bucket
+  // The answer's own token and the likeliest, as far as a service told their probabilities; the rest as one bucket.
+  // Where it told none, the answer's token alone with weight 1, as its text has it.
+  kLogprobs,
 };
-std::string_view name_of(SignalKind kind);  // "sampled", "top_k"
+std::string_view name_of(SignalKind kind);  // "sampled", "top_k", "logprobs"
+// Whether what the weights lack of 1 is the probability of all other tokens together.
+constexpr bool has_bucket(SignalKind kind) { return kind != SignalKind::kSampled; }
 
 struct SignalHeader {
   SignalKind kind = SignalKind::kSampled;
@@ -38,7 +43,7 @@ struct SignalHeader {
   double temperature = 1;  // the logits were divided by it
   std::uint64_t seed = 0;  // of the draws
   Digest tokenizer;        // fingerprint
-  Digest teacher;          // of its file
+  Digest teacher;          // of its file; of a service, what decides its answers
   Digest examples;         // ids, supervised places and where they are cut: examples_digest()
   std::string compute;     // type the teacher computed in
 
@@ -54,6 +59,7 @@ struct SignalSlot {
 };
 
 struct SignalRow {
+  // Both 0 where a service told probabilities (kLogprobs): nobody knows them.
   float log_z = 0;    // log of the sum of exp(logit / temperature): a kept token's logit is T (log p + log_z)
   float entropy = 0;  // of the teacher's whole distribution, nats
   std::vector<SignalSlot> slots;

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/json.h"
 #include "evaluate/parallel.h"
 #include "evaluate/softmax.h"
+#include "exchange/told_tokens.h"
 
 namespace retort::evaluate {
 namespace {
@@ -101,20 +101,17 @@ Estimate answer_perplexity(std::span<const AnswerScore> scores, const BootstrapO
 }
 
 std::optional<double> told_log_probability(const Exchange& exchange) {
-  const std::string& told = exchange.completion.logprobs;
   const auto& sampling = exchange.provenance.sampling;
-  if (told.empty() || !sampling || !drawn_from_all(*sampling)) return std::nullopt;
-  const auto json = parse_json(told, "logprobs");
-  if (!json || !json->is_array()) return std::nullopt;
+  if (!sampling || !drawn_from_all(*sampling)) return std::nullopt;
+  const auto tokens = told_tokens(exchange.completion);
+  if (!tokens) return std::nullopt;
   std::string_view left = exchange.completion.text;
   double sum = 0;
-  for (const Json& entry : *json) {
+  for (const ToldToken& token : *tokens) {
     if (left.empty()) break;  // what follows is the end of turn
-    const auto token = member<std::string>(entry, "token", "logprobs");
-    const auto logprob = member<double>(entry, "logprob", "logprobs");
-    if (!token || !logprob || !left.starts_with(*token)) return std::nullopt;
-    left.remove_prefix(token->size());
-    sum += *logprob;
+    if (!left.starts_with(token.bytes)) return std::nullopt;
+    left.remove_prefix(token.bytes.size());
+    sum += token.logprob;
   }
   if (!left.empty() || exchange.completion.text.empty()) return std::nullopt;
   return sum;

@@ -58,7 +58,7 @@ struct Completion {
   std::string text;  // UTF-8, without the end token
   FinishReason finish_reason = FinishReason::kUnknown;
   // What an API gives besides; empty where it doesn't. Reasoning is text; the others are canonical JSON arrays: calls
-  // as in Message, and a token's {"token", "logprob", ["top": [[TEXT, LOGPROB] ...]]} each, in nats.
+  // as in Message, and what exchange/told_tokens.h writes of each token.
   std::string reasoning = {};
   std::string tool_calls = {};
   std::string logprobs = {};

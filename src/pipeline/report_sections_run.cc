@@ -281,7 +281,10 @@ Json provenance_section(const RunFacts& facts) {
   std::string answered = facts.teacher.run_as.empty() ? "" : "Answered as " + facts.teacher.run_as + ".";
   if (!facts.served_as.empty()) {
     answered = "Answered over the " + facts.served_api + " API as " + facts.served_as + ".";
-    if (facts.text_alone) answered += " Its file wasn't at hand: nothing is known of it but these answers.";
+    if (facts.text_alone) {
+      answered += std::string(" Its file wasn't at hand: nothing is known of it but these answers") +
+                  (facts.learnt_from_logprobs ? ", and what it told of their tokens' probabilities." : ".");
+    }
   }
   item("Teacher", teacher, facts.teacher.file_digest == Digest{} ? "" : "SHA-256 " + facts.teacher.file_digest.hex(),
        answered);

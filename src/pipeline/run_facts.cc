@@ -6,10 +6,12 @@
 #include "base/version.h"
 #include "dataset/curate.h"
 #include "dataset/dataset.h"
+#include "dataset/teacher_signal.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/evaluation_details.h"
 #include "pipeline/manifest.h"
 #include "pipeline/run_files.h"
+#include "pipeline/teacher_signal.h"
 #include "train/metrics.h"
 
 namespace retort::pipeline {
@@ -163,6 +165,10 @@ Result<void> load_teacher(const std::filesystem::path& folder, RunFacts& facts) 
     RETORT_ASSIGN(const FileFacts base, file_facts(json["base"], kTeacherFile));
     facts.base = base.identity;
     facts.base_type = base.type;
+    if (is_there(folder / kSignalFile)) {  // with such a teacher there is no other kind
+      RETORT_ASSIGN(const dataset::SignalFile signal, dataset::SignalFile::open(folder / kSignalFile));
+      facts.learnt_from_logprobs = signal.header().kind == dataset::SignalKind::kLogprobs;
+    }
     return {};
   }
   RETORT_ASSIGN(const FileFacts file, file_facts(json, kTeacherFile));

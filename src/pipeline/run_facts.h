@@ -94,10 +94,11 @@ struct RunFacts {
   std::vector<StageFacts> stages;
 
   // Teacher and terms.
-  bool text_alone = false;  // the teacher's file wasn't at hand: `base` is what the student was cut from
-  std::string served_as;    // as the API names it; empty: it was asked on this machine
-  std::string served_api;   // "openai"
-  ModelIdentity base;       // where text_alone, with base_type
+  bool learnt_from_logprobs = false;  // of what a served teacher told
+  bool text_alone = false;            // the teacher's file wasn't at hand: `base` is what the student was cut from
+  std::string served_as;              // as the API names it; empty: it was asked on this machine
+  std::string served_api;             // "openai"
+  ModelIdentity base;                 // where text_alone, with base_type
   std::string base_type;
   ModelIdentity teacher;
   std::string teacher_type;  // "Q4_1": of the file as given

@@ -66,12 +66,19 @@ void check_served_teacher(const recipe::Recipe& recipe, recipe::Problems& proble
                                      or_file);
   }
   const auto train = recipe.get(train::train_option_set());
+  const bool told = learns_from_logprobs(recipe);
   for (std::size_t i = 0; i < train::kTerms; ++i) {
     const auto term = static_cast<train::Term>(i);
     if (train.objective.of(term) == 0 || term == train::Term::kCe) continue;
-    problems.add("train.objective", "is " + std::string(name_of(term)) +
-                                        ", which needs the teacher's probabilities, but " + why +
-                                        "; expected ce (the cross-entropy of its answers)" + or_file);
+    if (told && term == train::Term::kForwardKl) continue;
+    problems.add(
+        "train.objective",
+        "is " + std::string(name_of(term)) + ", which needs the teacher's probabilities, but " + why +
+            "; expected ce (the cross-entropy of its answers)" +
+            (term == train::Term::kForwardKl ? ", or what the API tells of them (collect.logprobs, and train.signal: "
+                                               "logprobs)"
+                                             : "") +
+            or_file);
     break;
   }
   const auto needs_probabilities = [&](const char* key, const std::string& value, const char* expected) {
@@ -83,6 +90,19 @@ void check_served_teacher(const recipe::Recipe& recipe, recipe::Problems& proble
   if (train.hidden_state_weight > 0) needs_probabilities("train.hidden_state_weight", "is above 0, which", "0");
   if (train.on_policy_from < 1) {
     needs_probabilities("train.on_policy_from", "is below 1: judging the student's own answers", "1");
+  }
+}
+
+void check_told_probabilities(const recipe::Recipe& recipe, recipe::Problems& problems) {
+  if (recipe.get(train::train_option_set()).signal != "logprobs") return;
+  if (!recipe.get(run_option_set()).teacher.served()) {
+    problems.add("train.signal",
+                 "is logprobs, which is what an API tells, but the teacher is a file on this machine; expected online, "
+                 "sampled or top_k");
+  } else if (!recipe.get(collect::collect_option_set()).logprobs) {
+    problems.add("train.signal",
+                 "is logprobs, but none are collected; expected collect.logprobs: how many of the likeliest tokens the "
+                 "API tells at each place, 0 for the drawn one alone");
   }
 }
 
@@ -98,6 +118,7 @@ void check_across(const recipe::Recipe& recipe, recipe::Problems& problems) {
   }
   check_served_prompts(recipe, problems);
   check_served_teacher(recipe, problems);
+  check_told_probabilities(recipe, problems);
   if (!recipe.get(student_option_set()).vocabulary.empty() && !gives_text_alone(recipe.get(run_option_set()).teacher)) {
     problems.add("student.vocabulary",
                  "names a tokenizer, but the student has that of the teacher's file; expected it to be left out");
@@ -228,6 +249,13 @@ std::shared_ptr<recipe::Schema> all_keys() {
 }
 
 }  // namespace
+
+bool learns_from_logprobs(const recipe::Recipe& recipe) {
+  const auto train = recipe.get(train::train_option_set());
+  if (train.signal != "auto") return train.signal == "logprobs";
+  return gives_text_alone(recipe.get(run_option_set()).teacher) && train.objective.of(train::Term::kForwardKl) > 0 &&
+         recipe.get(collect::collect_option_set()).logprobs.has_value();
+}
 
 std::shared_ptr<const recipe::Schema> recipe_schema() {
   static const std::shared_ptr<const recipe::Schema> schema = [] {

@@ -44,6 +44,10 @@ const recipe::OptionSet<StudentOptions>& student_option_set();
 // Whether a student is said at all: without, the recipe is good for collecting alone.
 bool says_student(const StudentOptions& student);
 
+// Whether the student learns from the probabilities that an API tells (train.signal): the recipe says so, or it says
+// auto and there is nothing better.
+bool learns_from_logprobs(const recipe::Recipe& recipe);
+
 // Every key of every module, and the rules that span modules.
 std::shared_ptr<const recipe::Schema> recipe_schema();
 // Every key, but only the rules that concern collecting: `name`, `teacher` and `collect` are enough.

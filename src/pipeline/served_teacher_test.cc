@@ -80,6 +80,27 @@ TEST_F(ServedTeacherTest, TextAloneRefusesWhatNeedsProbabilities) {
   EXPECT_THAT(refusal("", {"collect.prompts=self_generated", "collect.count=200"}), HasSubstr("collect.prompts"));
 }
 
+TEST_F(ServedTeacherTest, WhatAnApiTellsOfProbabilitiesCanBeLearntFrom) {
+  for (const char* signal : {"logprobs", "auto"}) {
+    const std::string set = std::string("train.signal=") + signal;
+    EXPECT_EQ(refusal("", {set, "train.objective=forward_kl", "collect.logprobs=0"}), "accepted");
+    EXPECT_EQ(refusal("", {set, "train.objective={ce: 0.5, forward_kl: 0.5}", "collect.logprobs=5"}), "accepted");
+    EXPECT_THAT(refusal("", {set, "train.objective=reverse_kl", "collect.logprobs=5"}), HasSubstr("train.objective"));
+    EXPECT_THAT(refusal("", {set, "train.objective=forward_kl"}), HasSubstr("collect.logprobs"));
+  }
+  EXPECT_THAT(refusal("", {"train.objective=forward_kl", "collect.logprobs=0"}), HasSubstr("train.signal: logprobs"));
+  EXPECT_THAT(
+      refusal("", {"train.signal=logprobs", "train.objective=forward_kl", "collect.logprobs=0", "train.temperature=2"}),
+      HasSubstr("temperature 1"));
+  // Beside the file too, if that is what is wanted; auto takes the file.
+  EXPECT_EQ(refusal("tiny.gguf", {"train.signal=logprobs", "collect.logprobs=0"}), "accepted");
+  EXPECT_FALSE(learns_from_logprobs(*parse("tiny.gguf", {"train.signal=auto", "collect.logprobs=0"})));
+  EXPECT_TRUE(
+      learns_from_logprobs(*parse("", {"train.signal=auto", "train.objective=forward_kl", "collect.logprobs=0"})));
+  EXPECT_THAT(refusal("tiny.gguf", {"train.signal=logprobs", "teacher=" + path("tiny.gguf")}),
+              HasSubstr("an API tells"));
+}
+
 TEST_F(ServedTeacherTest, AFileBesideTheApiAllowsEverything) {
   for (const char* override_text : {"train.objective=reverse_kl", "train.signal=sampled", "train.hidden_state_weight=1",
                                     "train.on_policy_from=0.5", "train.supervise=sampled"}) {

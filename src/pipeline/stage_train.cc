@@ -1,7 +1,7 @@
 // train: make the student (pipeline/student_start.h), and train it.
 //
 // The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h), or its answers' text is all
-// there is of it.
+// there is of it, at most with the probabilities that an API told (pipeline/told_signal.h).
 // Leaves train/layers.json (which layers, and why), widths.json and start.safetensors where it isn't simply layers of
 // the teacher, compute.json (the type and the probe's sentence; a run that is
 // taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
@@ -180,14 +180,9 @@ Result<StageResult> run_train(StageContext& context) {
   RETORT_ASSIGN(model::Decoder local,
                 model::Decoder::from_gguf(context.local.file,
                                           {.compute = compute.type, .backend = compute.backend, .layers = {}}));
-  std::optional<dataset::SignalFile> signal;
-  if (context.teacher.at_hand) {
-    RETORT_ASSIGN(signal, signal_for_training(context, local, examples, options));
-  } else {
-    options.signal = "text";
-    context.progress.note("The student learns from the text of " + context.teacher.name +
-                          "'s answers alone (ce): its file isn't at hand, so nothing is known of its probabilities.");
-  }
+  const TaughtExchanges taught{read, dataset.train, examples};
+  RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
+                signal_for_training(context, context.teacher.at_hand ? &local : nullptr, taught, options));
   RETORT_ASSIGN(model::Decoder student, start_student(context, local, examples));
   std::optional<model::Decoder> teacher;
   if (context.teacher.at_hand) teacher = std::move(local);

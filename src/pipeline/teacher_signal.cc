@@ -7,6 +7,7 @@
 #include "pipeline/compute_choice.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
+#include "pipeline/told_signal.h"
 #include "train/cached_signal.h"
 #include "train/ranks.h"
 
@@ -75,16 +76,34 @@ Result<void> resolve(StageContext& context, const model::Decoder& teacher, std::
 
 }  // namespace
 
-Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder& teacher,
-                                                               std::span<const dataset::Example> examples,
+Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder* teacher,
+                                                               const TaughtExchanges& taught,
                                                                train::TrainOptions& options) {
-  RETORT_TRY(resolve(context, teacher, examples, options));
-  if (options.signal == "online" || options.signal == "text") return std::optional<dataset::SignalFile>();
-  const SignalKind kind = options.signal == "top_k" ? SignalKind::kTopK : SignalKind::kSampled;
-  const dataset::SignalHeader wanted =
-      wanted_header(context.local, std::string(model::name_of(teacher.compute_type())), examples, options, kind);
+  if (learns_from_logprobs(context.recipe)) {
+    options.signal = name_of(SignalKind::kLogprobs);
+    context.progress.note("The student learns from the probabilities that " + context.teacher.name +
+                          " told with its answers (train.signal: logprobs).");
+  } else if (teacher == nullptr) {
+    options.signal = "text";
+    context.progress.note("The student learns from the text of " + context.teacher.name +
+                          "'s answers alone (ce): its file isn't at hand, so nothing is known of its probabilities.");
+  } else {
+    RETORT_TRY(resolve(context, *teacher, taught.examples, options));
+  }
+  if (!train::reads_signal(options)) return std::optional<dataset::SignalFile>();
   const std::filesystem::path path = context.folder.of(kSignalFile);
-  if (!is_there(path)) RETORT_TRY(write(context, teacher, examples, options, wanted));
+  dataset::SignalHeader wanted;
+  if (options.signal == name_of(SignalKind::kLogprobs)) {
+    wanted = told_header(context, taught.examples, options);
+    if (!is_there(path)) {
+      RETORT_TRY(write_told_signal(context, taught.read, taught.ids, taught.examples, options, path));
+    }
+  } else {
+    const SignalKind kind = options.signal == name_of(SignalKind::kTopK) ? SignalKind::kTopK : SignalKind::kSampled;
+    wanted = wanted_header(context.local, std::string(model::name_of(teacher->compute_type())), taught.examples,
+                           options, kind);
+    if (!is_there(path)) RETORT_TRY(write(context, *teacher, taught.examples, options, wanted));
+  }
   RETORT_ASSIGN(dataset::SignalFile file, dataset::SignalFile::open(path));
   RETORT_TRY(dataset::check_fits(file.header(), wanted, path));
   return std::optional<dataset::SignalFile>(std::move(file));
@@ -94,10 +113,12 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   request.until = "dataset";
   request.ranks = {};  // one process writes the file
   const auto run_options = request.recipe.get(run_option_set());
-  if (gives_text_alone(run_options.teacher)) {
+  const bool told = learns_from_logprobs(request.recipe);
+  if (gives_text_alone(run_options.teacher) && !told) {
     return caller_error(
-        "There is no signal to keep: the teacher is behind an API and gives its text alone. Name its file too "
-        "(teacher.file) if it is at hand.");
+        "There is no signal to keep: the teacher is behind an API and gives its text alone. Let it tell "
+        "log-probabilities (collect.logprobs, train.signal: logprobs), or name its file too (teacher.file) if it is at "
+        "hand.");
   }
   RETORT_TRY(run(request, clock, progress, stop));
   RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
@@ -107,8 +128,8 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   StageContext context{request.recipe,       folder, models,   local, models.teacher,
                        request.cache_folder, clock,  progress, stop,  *alone};
   auto options = request.recipe.get(train::train_option_set());
-  const bool asked = options.signal == "sampled" || options.signal == "top_k";
-  if (!asked) {
+  if (told) options.signal = name_of(SignalKind::kLogprobs);
+  if (!train::reads_signal(options)) {
     progress.note("train.signal is " + options.signal +
                   ": a sampled signal is written, and used when the recipe says sampled or auto.");
   }
@@ -117,21 +138,29 @@ Result<CachedSignalOutcome> cache_signal(RunRequest request, Clock& clock, Progr
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(folder.of(kDatasetFile)));
   RETORT_ASSIGN(const store::ExchangeStore store, store::ExchangeStore::open_read_only(folder.of(kStoreFile)));
   RETORT_ASSIGN(const dataset::Supervision supervision, dataset::supervision_from_name(options.supervise));
-  RETORT_ASSIGN(const std::vector<dataset::Example> examples,
-                dataset::materialise(local_reader(store, local), dataset.train, supervision));
+  const dataset::ReadExchange read = local_reader(store, local);
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, dataset::materialise(read, dataset.train, supervision));
 
+  CachedSignalOutcome outcome;
+  outcome.path = folder.of(kSignalFile);
+  const auto is_kept = [&] {
+    const auto present = dataset::SignalFile::open(outcome.path);
+    outcome.kept = present && dataset::check_fits(present->header(), outcome.header, outcome.path);
+    if (outcome.kept) outcome.header = present->header();
+    return outcome.kept;
+  };
+  if (told) {
+    outcome.header = told_header(context, examples, options);
+    const double started_s = clock.monotonic_s();
+    if (!is_kept()) RETORT_TRY(write_told_signal(context, read, dataset.train, examples, options, outcome.path));
+    outcome.seconds = clock.monotonic_s() - started_s;
+    return outcome;
+  }
   RETORT_ASSIGN(const ComputeChoice compute,
                 choose_compute(options.compute, options.device, local.config, request.cache_folder, clock));
   use(compute);
-  CachedSignalOutcome outcome;
-  outcome.path = folder.of(kSignalFile);
   outcome.header = wanted_header(local, std::string(model::name_of(compute.type)), examples, options, kind);
-  const auto present = dataset::SignalFile::open(outcome.path);
-  if (present && dataset::check_fits(present->header(), outcome.header, outcome.path)) {
-    outcome.header = present->header();
-    outcome.kept = true;
-    return outcome;
-  }
+  if (is_kept()) return outcome;
   RETORT_ASSIGN(
       const model::Decoder decoder,
       model::Decoder::from_gguf(local.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));

@@ -11,7 +11,9 @@
 #include <stop_token>
 #include <string>
 
+#include "base/digest.h"
 #include "dataset/example.h"
+#include "dataset/read_exchange.h"
 #include "dataset/teacher_signal.h"
 #include "model/decoder.h"
 #include "pipeline/pipeline.h"
@@ -22,11 +24,19 @@ namespace retort::pipeline {
 
 inline constexpr const char* kSignalFile = "signal/teacher.signal";
 
-// The signal that training is to use. options.signal is replaced by what was chosen where it is auto, and the choice is
-// said; a kept one that isn't there yet is written. Nothing for online and text.
-// Errors: kCaller for a kept signal of another tokenizer, teacher, data or kind; those of train::write_signal.
-Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder& teacher,
-                                                               std::span<const dataset::Example> examples,
+// The exchanges that are learnt from: by id, as they are read, and as examples.
+struct TaughtExchanges {
+  const dataset::ReadExchange& read;
+  std::span<const Digest> ids;
+  std::span<const dataset::Example> examples;
+};
+
+// The signal that training is to use. options.signal is replaced by what was chosen where it is auto or `teacher` is
+// null (not at hand), and the choice is said; a kept one that isn't there yet is written. Nothing for online and text.
+// Errors: kCaller for a kept signal of another tokenizer, teacher, data or kind; those of train::write_signal and
+// write_told_signal.
+Result<std::optional<dataset::SignalFile>> signal_for_training(StageContext& context, const model::Decoder* teacher,
+                                                               const TaughtExchanges& taught,
                                                                train::TrainOptions& options);
 
 struct CachedSignalOutcome {

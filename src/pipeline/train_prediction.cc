@@ -23,7 +23,7 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
                                          const ComputeChoice& compute, std::int64_t dataset_tokens) {
   auto options = recipe.get(train::train_option_set());
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
-  if (text_alone) options.signal = "text";
+  if (text_alone) options.signal = learns_from_logprobs(recipe) ? "logprobs" : "text";
   const auto student_options = recipe.get(student_option_set());
   RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, local));
   const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;

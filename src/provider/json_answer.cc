@@ -35,7 +35,22 @@ Json to_json(const dom::element& element) {
   return nullptr;
 }
 
+// A token's bytes: the text is them only where it is whole UTF-8.
+std::string bytes_of(const Json& entry) {
+  std::string bytes;
+  for (const Json& byte : part_of(entry, "bytes")) bytes.push_back(static_cast<char>(byte.get<std::uint8_t>()));
+  return bytes.empty() ? entry.at("token").get<std::string>() : bytes;
+}
+
 }  // namespace
+
+ToldToken told_token(const Json& entry) {
+  ToldToken token{bytes_of(entry), entry.at("logprob").get<double>(), {}};
+  for (const Json& other : part_of(entry, "top_logprobs")) {
+    token.likeliest.emplace_back(bytes_of(other), other.at("logprob").get<double>());
+  }
+  return token;
+}
 
 Json parsed_answer(std::string_view text) {
   dom::parser parser;

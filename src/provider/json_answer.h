@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "exchange/told_tokens.h"
 #include "net/sse.h"
 #include "net/transport.h"
 
@@ -19,6 +20,9 @@ std::string text_or_empty(const Json& object, const char* key);
 std::int64_t count_or_zero(const Json& object, const char* key);
 // The member, or null.
 const Json& part_of(const Json& object, const char* key);
+
+// An entry of `logprobs.content` as the chat and responses APIs write it. Throws as the JSON library does.
+ToldToken told_token(const Json& entry);
 
 // Error (kWorld) "The answer is malformed: …".
 Failure malformed(const std::string& what);

@@ -31,22 +31,10 @@ Result<FinishReason> finish_of(const std::string& word) {
   return malformed(word.empty() ? "it doesn't say why it ended" : "it ended for the unknown reason '" + word + "'");
 }
 
-// One token's entry of `logprobs.content`, in our shorter form.
-Json logprob_json(const Json& entry) {
-  Json json = {{"token", entry.at("token").get<std::string>()}, {"logprob", entry.at("logprob").get<double>()}};
-  const Json& top = part_of(entry, "top_logprobs");
-  if (top.is_array() && !top.empty()) {
-    Json list = Json::array();
-    for (const Json& one : top) list.push_back({one.at("token").get<std::string>(), one.at("logprob").get<double>()});
-    json["top"] = std::move(list);
-  }
-  return json;
-}
-
 void append_logprobs(const Json& choice, Json& all) {
   const Json& content = part_of(part_of(choice, "logprobs"), "content");
   if (!content.is_array()) return;
-  for (const Json& entry : content) all.push_back(logprob_json(entry));
+  for (const Json& entry : content) all.push_back(to_json(told_token(entry)));
 }
 
 std::optional<Usage> usage_of(const Json& json) {

@@ -27,13 +27,11 @@ void append_logprobs(const Json& choice, Json& all) {
   const Json& tops = part_of(logprobs, "top_logprobs");
   if (!tokens.is_array() || !values.is_array()) return;
   for (std::size_t i = 0; i < tokens.size() && i < values.size(); ++i) {
-    Json entry = {{"token", tokens[i].get<std::string>()}, {"logprob", values[i].get<double>()}};
-    if (tops.is_array() && i < tops.size() && tops[i].is_object() && !tops[i].empty()) {
-      Json list = Json::array();
-      for (const auto& [token, logprob] : tops[i].items()) list.push_back({token, logprob.get<double>()});
-      entry["top"] = std::move(list);
+    ToldToken token{tokens[i].get<std::string>(), values[i].get<double>(), {}};
+    if (tops.is_array() && i < tops.size() && tops[i].is_object()) {
+      for (const auto& [other, logprob] : tops[i].items()) token.likeliest.emplace_back(other, logprob.get<double>());
     }
-    all.push_back(std::move(entry));
+    all.push_back(to_json(token));
   }
 }
 

@@ -96,14 +96,7 @@ class OpenAiResponses final : public Dialect {
   static void take_message(const Json& item, Completion& completion, Json& logprobs) {
     for (const Json& part : part_of(item, "content")) {
       completion.text += text_or_empty(part, "text");
-      for (const Json& entry : part_of(part, "logprobs")) {
-        Json one = {{"token", entry.at("token").get<std::string>()}, {"logprob", entry.at("logprob").get<double>()}};
-        const Json& top = part_of(entry, "top_logprobs");
-        for (const Json& other : top) {
-          one["top"].push_back({other.at("token").get<std::string>(), other.at("logprob").get<double>()});
-        }
-        logprobs.push_back(std::move(one));
-      }
+      for (const Json& entry : part_of(part, "logprobs")) logprobs.push_back(to_json(told_token(entry)));
     }
   }
 

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "tokens/answer_tokens.h"
+
 namespace retort::tokens {
 namespace {
 
@@ -21,6 +23,23 @@ void cut_to(TokenizedConversation& tokens, std::size_t length) {
   tokens.ids.resize(length);
   std::erase_if(tokens.spans, [&](const TokenSpan& span) { return span.begin >= length; });
   for (TokenSpan& span : tokens.spans) span.end = std::min(span.end, static_cast<std::uint32_t>(length));
+}
+
+// In place of the ids that the text has: those that were drawn. The rendered end of turn stays where the service tells
+// of none.
+void put_answer(TokenizedConversation& tokens, const std::vector<AnswerToken>& drawn,
+                const std::vector<TokenId>& ends) {
+  TokenSpan& answer = tokens.spans.back();
+  const auto is_end = [&](TokenId id) { return std::ranges::find(ends, id) != ends.end(); };
+  std::vector<TokenId> ids;
+  for (const AnswerToken& token : drawn) ids.push_back(token.id);
+  const TokenId last = answer.end > answer.begin ? tokens.ids[answer.end - 1] : -1;
+  if (is_end(last) && !is_end(ids.back())) ids.push_back(last);
+  const auto begin = tokens.ids.begin() + answer.begin;
+  const auto at = tokens.ids.erase(begin, tokens.ids.begin() + answer.end);
+  tokens.ids.insert(at, ids.begin(), ids.end());
+  answer.end = answer.begin + static_cast<std::uint32_t>(ids.size());
+  answer.sampled = true;
 }
 
 }  // namespace
@@ -43,6 +62,9 @@ Result<Exchange> with_rendered_tokens(Exchange exchange, const ChatFormat& forma
     const std::vector<TokenId>& ends = format.end_ids();
     while (answer.end > answer.begin && std::ranges::find(ends, tokens.ids[answer.end - 1]) != ends.end()) --answer.end;
     cut_to(tokens, answer.end);
+  }
+  if (const auto drawn = answer_tokens(exchange.completion, format.tokenizer()); drawn && !tokens.spans.empty()) {
+    put_answer(tokens, *drawn, format.end_ids());
   }
   cut_to(tokens, context_tokens);
   exchange.tokens = std::move(tokens);

@@ -14,9 +14,10 @@
 namespace retort::tokens {
 
 // Fills exchange.tokens where it is empty; otherwise gives the exchange as it is. The answer's span includes the end of
-// turn when the answer ended (or nobody knows whether it did), and no end is invented for one that was cut. Nothing is
-// marked as sampled: the ids are not the teacher's. What is beyond `context_tokens` is left off.
-// Error (kCaller): the template can't write these messages; they hold calls of tools, which templates aren't given yet.
+// turn when the answer ended (or nobody knows whether it did), and no end is invented for one that was cut. Where the
+// service told the answer's tokens and all of them are tokens here (tokens/answer_tokens.h), the answer's ids are
+// those, and marked as sampled; else they are not the teacher's. What is beyond `context_tokens` is left off. Error
+// (kCaller): the template can't write these messages; they hold calls of tools, which templates aren't given yet.
 Result<Exchange> with_rendered_tokens(Exchange exchange, const ChatFormat& format, std::size_t context_tokens);
 
 }  // namespace retort::tokens

@@ -70,6 +70,30 @@ TEST_F(RenderedExchangeTest, WhatTheModelCannotReadIsLeftOff) {
   EXPECT_EQ(made.spans.back().end, whole - 3);
 }
 
+TEST_F(RenderedExchangeTest, AnAnswerHasTheTokensThatWereDrawn) {
+  const std::string ids_of_text = answer(tokens());
+  const std::size_t rendered = tokens().ids.size();
+  exchange_.completion.text = "hello";
+  exchange_.completion.logprobs =
+      R"([{"logprob":-1,"token":"h"},{"logprob":-1,"token":"e"},{"logprob":-1,"token":"l"},{"logprob":-1,"token":"l"},)"
+      R"({"logprob":-1,"token":"o"}])";
+  const TokenizedConversation made = tokens();
+  EXPECT_EQ(answer(made), "hello<|im_end|>");
+  EXPECT_TRUE(made.spans.back().sampled);
+  EXPECT_EQ(made.spans.back().end - made.spans.back().begin, 6U);
+  // One that was cut has no end; one whose service tells the end has one.
+  exchange_.completion.finish_reason = FinishReason::kLength;
+  EXPECT_EQ(answer(tokens()), "hello");
+  exchange_.completion.finish_reason = FinishReason::kEnd;
+  exchange_.completion.logprobs.back() = ',';
+  exchange_.completion.logprobs += R"({"logprob":-1,"token":"<|im_end|>"}])";
+  EXPECT_EQ(answer(tokens()), "hello<|im_end|>");
+  // Tokens that aren't the text's are another answer's.
+  exchange_.completion.text = "hello the user";
+  EXPECT_EQ(answer(tokens()), ids_of_text);
+  EXPECT_EQ(tokens().ids.size(), rendered);
+}
+
 TEST_F(RenderedExchangeTest, TokensThatWereCollectedStay) {
   exchange_.tokens.ids = {1, 2, 3};
   EXPECT_EQ(tokens(), exchange_.tokens);

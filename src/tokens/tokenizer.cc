@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -42,6 +43,8 @@ struct Tokenizer::State {
   std::vector<TokenId> end_ids;
   std::map<std::string, TokenId, std::less<>> special_ids;
   Digest fingerprint;
+  mutable std::once_flag when_asked;  // ids_by_bytes is filled by the first who asks
+  mutable std::unordered_map<std::string, TokenId> ids_by_bytes;
 };
 
 Tokenizer::Tokenizer(std::shared_ptr<const State> state) : state_(std::move(state)) {}
@@ -190,6 +193,18 @@ bool Tokenizer::is_control(TokenId id) const { return contains(id) && llama_voca
 std::optional<TokenId> Tokenizer::special_id(std::string_view text) const {
   const auto found = state_->special_ids.find(text);
   if (found == state_->special_ids.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<TokenId> Tokenizer::id_with_bytes(std::string_view bytes) const {
+  std::call_once(state_->when_asked, [this] {
+    for (TokenId id = 0; contains(id); ++id) {
+      if (!is_control(id)) state_->ids_by_bytes.emplace(piece(id), id);
+    }
+    state_->ids_by_bytes.erase("");
+  });
+  const auto found = state_->ids_by_bytes.find(std::string(bytes));
+  if (found == state_->ids_by_bytes.end()) return std::nullopt;
   return found->second;
 }
 

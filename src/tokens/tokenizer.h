@@ -60,6 +60,8 @@ class Tokenizer {
   bool is_control(TokenId id) const;
   // The id whose exact special text this is ("<|im_start|>"), if there is one.
   std::optional<TokenId> special_id(std::string_view text) const;
+  // The token with these bytes (of several the first) that is no control token.
+  std::optional<TokenId> id_with_bytes(std::string_view bytes) const;
   // All of them, by text: control, user-defined and unknown tokens.
   std::vector<std::pair<std::string, TokenId>> special_tokens() const;
 

@@ -94,7 +94,7 @@ SparseSignal CachedSignal::find(std::span<const dataset::PackedRow> rows) const 
   SparseSignal signal;
   if (file_ == nullptr) return signal;
   signal.slots = static_cast<std::size_t>(file_->header().slots);
-  signal.bucket = file_->header().kind == dataset::SignalKind::kTopK;
+  signal.bucket = dataset::has_bucket(file_->header().kind);
   for (const dataset::PackedRow& row : rows) {
     // Documents stand in a row one after the other; a document's targets are its example's first ones.
     std::int32_t document = dataset::kNoDocument;
@@ -122,7 +122,8 @@ dataset::SignalHeader signal_header(std::span<const dataset::Example> examples, 
   dataset::SignalHeader header;
   header.kind = kind;
   header.slots = kind == dataset::SignalKind::kTopK ? options.signal_top_k : options.signal_draws;
-  header.slots = std::min(header.slots, vocabulary);
+  // A bucket of the rest needs a token in it.
+  header.slots = std::min(header.slots, vocabulary - (dataset::has_bucket(kind) ? 1 : 0));
   header.vocabulary = vocabulary;
   for (const dataset::Example& example : examples) {
     header.rows += dataset::target_count(example, options.max_length);

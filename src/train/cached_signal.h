@@ -37,7 +37,8 @@ class CachedSignal {
   std::vector<std::int64_t> begins_;  // per example its first row
 };
 
-// The header of the signal that `options` ask for; the identities of tokenizer and teacher are the caller's to fill in.
+// The header of the signal that `options` ask for; the identities of tokenizer and teacher, and the slots of what an
+// API told, are the caller's to fill in.
 dataset::SignalHeader signal_header(std::span<const dataset::Example> examples, const TrainOptions& options,
                                     dataset::SignalKind kind, std::int64_t vocabulary);
 

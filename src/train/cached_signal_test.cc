@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/random.h"
 #include "train/batch.h"
+#include "train/objective_reference.h"
 #include "train/tiny_model_for_test.h"
 
 namespace retort::train {
@@ -114,6 +115,40 @@ TEST(SparseRows, MeanOverDrawsIsTheDenseLossAndGradient) {
     }
     EXPECT_NEAR(loss, dense.sums.loss, 4.5 * std::sqrt((loss_squares - loss * loss) / kDraws) + 1e-5);
   }
+}
+
+TEST(SparseRows, LossAndGradientAreThoseOfTheFormula) {
+  const Row row = random_row(53);
+  Random random(3);
+  const std::vector<dataset::SignalSlot> drawn = dataset::draw_slots(row.probabilities, 6, random);
+  const std::vector<dataset::SignalSlot> likeliest = dataset::top_slots(row.probabilities, 6);
+  const std::vector<dataset::SignalSlot> told = {{9, 0.3F}, {11, 0.2F}, {0, 0}};
+  const std::vector<dataset::SignalSlot> text = {{9, 1}, {0, 0}, {0, 0}};
+  for (const double temperature : {1.0, 2.0}) {
+    for (const auto& [slots, bucket] :
+         {std::pair{&drawn, false}, std::pair{&likeliest, true}, std::pair{&told, true}, std::pair{&text, true}}) {
+      ObjectiveMix mix = forward_kl(0.25);
+      mix.temperature = temperature;
+      const SparseSignal signal = signal_of(*slots, bucket, row.entropy);
+      const Made made = run(mix, row, signal, 9);
+      const std::vector<double> student(row.student.begin(), row.student.end());
+      const ReferenceLoss exact = reference_loss(mix, student, signal, std::vector<TokenId>{9}, 53);
+      EXPECT_NEAR(made.sums.loss, exact.loss, 1e-5);
+      for (std::size_t i = 0; i < 53; ++i) EXPECT_NEAR(made.gradient[i], exact.gradient[i], 1e-6) << i;
+    }
+  }
+}
+
+// Told the drawn token's probability alone, the student's is pulled to it from either side.
+TEST(SparseRows, OneToldTokenHasItsProbabilityAsTheMinimum) {
+  const Row row = random_row(53);
+  double sum = 0;
+  for (const float z : row.student) sum += std::exp(static_cast<double>(z));
+  const auto q = static_cast<float>(std::exp(static_cast<double>(row.student[9])) / sum);
+  const auto pull = [&](float p) { return run(forward_kl(), row, signal_of({{9, p}}, true, 0), 9).gradient[9]; };
+  EXPECT_NEAR(pull(q), 0, 1e-6);
+  EXPECT_NEAR(pull(q / 2), q / 2, 0.1F * q);
+  EXPECT_NEAR(pull(2 * q), -q, 0.1F * q);
 }
 
 // With every token listed, both kinds are the dense objective.
@@ -224,12 +259,13 @@ TEST_F(CachedSignalTest, EveryTargetFindsItsOwnRow) {
   const Batch batch = make_batch(packing.rows);
   const SparseSignal signal = cached.find(packing.rows);
   ASSERT_EQ(signal.entropies.size(), batch.targets.size());
+  EXPECT_EQ(signal.slots, 60U);  // one token is left for the rest
   const torch::NoGradGuard no_gradient;
   const auto hidden = teacher.forward(batch.tokens).flatten(0, 1).index_select(0, batch.supervised);
   const auto p = torch::softmax(torch::mm(hidden, teacher.head_weight().t()), 1);
   for (std::size_t row = 0; row < batch.targets.size(); ++row) {
-    for (std::size_t slot = 0; slot < 61; ++slot) {
-      const std::size_t at = row * 61 + slot;
+    for (std::size_t slot = 0; slot < signal.slots; ++slot) {
+      const std::size_t at = row * signal.slots + slot;
       ASSERT_NEAR(signal.weights[at], p[static_cast<std::int64_t>(row)][signal.ids[at]].item<double>(), 3e-5);
     }
   }

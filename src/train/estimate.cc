@@ -20,8 +20,6 @@ std::int64_t adapters_of(const model::DecoderConfig& student, const TrainOptions
   return trains_adapters(options) ? model::adapter_parameter_count(student, adapter_config(options)) : 0;
 }
 
-bool keeps_signal(const TrainOptions& options) { return options.signal == "sampled" || options.signal == "top_k"; }
-
 bool keeps_states(const TrainOptions& options) {
   const bool online = options.signal == "online" || options.signal == "auto";
   return options.teacher_states_mb > 0 && options.hidden_state_weight == 0 && online;
@@ -88,10 +86,10 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   // is taken for granted.
   const double tokens = static_cast<double>(std::max<std::int64_t>(1, cost.tokens));
   const double once = std::min(1.0, static_cast<double>(dataset_tokens) / tokens);
-  // A kept signal asks the teacher's layers and head once; text never.
+  // A kept signal asks the teacher's layers and head once; text, and what was told with it, never.
   double teacher_flops = 2.0 * ((keeps_states(options) ? once : 1.0) * (teacher - head) + head);
-  if (keeps_signal(options)) teacher_flops = 2.0 * once * teacher;
-  if (options.signal == "text") teacher_flops = 0;
+  if (reads_signal(options)) teacher_flops = 2.0 * once * teacher;
+  if (options.signal == "text" || options.signal == "logprobs") teacher_flops = 0;
   cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + teacher_flops;
   // No gradients of frozen matrices.
   if (adapters > 0) cost.flops_per_token = 4.0 * student + 6.0 * static_cast<double>(adapters) + teacher_flops;
@@ -104,7 +102,7 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   const std::int64_t parameters = model::parameter_count(student_config);
   const std::int64_t state = (adapters > 0 ? adapters : parameters) * (options.optimiser_bits == 8 ? 6 : 12);
   cost.disk_bytes = (parameters + adapters) * 4 + state * (options.keep_checkpoints + 1);
-  if (keeps_signal(options)) cost.disk_bytes += dataset_tokens * 48;  // about; every token taken for supervised
+  if (reads_signal(options)) cost.disk_bytes += dataset_tokens * 48;  // about; every token taken for supervised
   return cost;
 }
 

@@ -163,20 +163,34 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     at::Tensor student = student_logits_.narrow(0, 0, count);
     at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
     const auto first = static_cast<std::size_t>(begin);
-    const auto chunk = targets.subspan(first, static_cast<std::size_t>(count));
-    void* logits = student.data_ptr();
-    if (data_.on_cuda) {
-      data_.add_late(data_.on_cuda->run_sparse(student, signal, first, labels.narrow(0, begin, count), tokens_in_step));
-    } else if (backend_ != model::Backend::kKernels) {
-      sums += sparse_rows_by_tensors(data_.objective.mix(), student, signal, first, chunk, tokens_in_step);
-    } else if (dtype_ == at::kFloat) {
-      sums += data_.objective.run_sparse(static_cast<float*>(logits), signal, first, chunk, tokens_in_step);
-    } else {
-      sums += data_.objective.run_sparse(static_cast<Bf16*>(logits), signal, first, chunk, tokens_in_step);
-    }
+    const at::Tensor chunk_labels = labels.defined() ? labels.narrow(0, begin, count) : labels;
+    sums += on_logits(student, signal, first, targets.subspan(first, static_cast<std::size_t>(count)), chunk_labels,
+                      tokens_in_step);
     to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
   }
   return sums;
+}
+
+LossSums Objective::on_logits(at::Tensor& student, const SparseSignal& signal, std::size_t begin,
+                              std::span<const TokenId> targets, const at::Tensor& labels, std::int64_t tokens_in_step) {
+  if (data_.on_cuda) {
+    data_.add_late(data_.on_cuda->run_sparse(student, signal, begin, labels, tokens_in_step));
+    return {};
+  }
+  if (backend_ != model::Backend::kKernels) {
+    return sparse_rows_by_tensors(data_.objective.mix(), student, signal, begin, targets, tokens_in_step);
+  }
+  void* logits = student.data_ptr();
+  return dtype_ == at::kFloat
+             ? data_.objective.run_sparse(static_cast<float*>(logits), signal, begin, targets, tokens_in_step)
+             : data_.objective.run_sparse(static_cast<Bf16*>(logits), signal, begin, targets, tokens_in_step);
+}
+
+LossSums Objective::on_logits(at::Tensor& student, const SparseSignal& signal, std::span<const TokenId> targets,
+                              std::int64_t tokens_in_step) {
+  const at::NoGradGuard no_gradient;
+  LossSums sums = on_logits(student, signal, 0, targets, labels_for(data_, targets), tokens_in_step);
+  return sums += take_sums(data_);
 }
 
 LossSums Objective::measure(const at::Tensor& student_hidden, const at::Tensor& student_head,

@@ -65,6 +65,10 @@ class Objective {
   LossSums on_logits(at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
                      std::int64_t tokens_in_step);
 
+  // The same against what is kept of the teacher, row i of it for target i.
+  LossSums on_logits(at::Tensor& student, const SparseSignal& signal, std::span<const TokenId> targets,
+                     std::int64_t tokens_in_step);
+
   std::int64_t bytes() const;  // of the kept buffers
 
  private:
@@ -80,6 +84,8 @@ class Objective {
   // Sums of a chunk, or zeros while they wait in `rows`. labels: of all chunks, defined where on_cuda is.
   LossSums on_logits(Rows& rows, at::Tensor& student, const at::Tensor& teacher, std::span<const TokenId> targets,
                      const at::Tensor& labels, std::int64_t tokens_in_step) const;
+  LossSums on_logits(at::Tensor& student, const SparseSignal& signal, std::size_t begin,
+                     std::span<const TokenId> targets, const at::Tensor& labels, std::int64_t tokens_in_step);
   LossSums chunk(Rows& rows, std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
                  const at::Tensor& student_head, const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                  std::span<const TokenId> targets, const at::Tensor& labels, std::int64_t tokens_in_step);

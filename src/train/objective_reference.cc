@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace retort::train {
 namespace {
@@ -109,6 +110,48 @@ ReferenceLoss reference_loss(const ObjectiveMix& mix, std::span<const double> st
       for (std::size_t i = 0; i < vocabulary; ++i) {
         const double slope = term.pull[i] - std::exp(lq[i]) * total_pull;
         result.gradient[row * vocabulary + i] += share * mix.weights[t] * slope / mix.temperature;
+      }
+    }
+  }
+  return result;
+}
+
+ReferenceLoss reference_loss(const ObjectiveMix& mix, std::span<const double> student, const SparseSignal& signal,
+                             std::span<const TokenId> labels, std::size_t vocabulary) {
+  ReferenceLoss result;
+  result.gradient.assign(student.size(), 0);
+  result.tokens = static_cast<std::int64_t>(labels.size());
+  const double share = mix.factor() / static_cast<double>(labels.size());
+  for (std::size_t row = 0; row < labels.size(); ++row) {
+    const Row lq = log_softmax(student.subspan(row * vocabulary, vocabulary), mix.temperature);
+    Row weights(vocabulary);
+    for (std::size_t slot = row * signal.slots; slot < (row + 1) * signal.slots; ++slot) {
+      weights[static_cast<std::size_t>(signal.ids[slot])] += static_cast<double>(signal.weights[slot]);
+    }
+    double mass = 0, rest_q = 0;
+    TermValue kl{0, Row(vocabulary)};
+    for (std::size_t i = 0; i < vocabulary; ++i) {
+      mass += weights[i];
+      if (weights[i] == 0) rest_q += std::exp(lq[i]);
+      kl.value += signal.bucket ? surprise(weights[i], std::log(weights[i]), lq[i]) : -weights[i] * lq[i];
+      kl.pull[i] = -weights[i];
+    }
+    if (!signal.bucket && signal.slots > 0) kl.value -= static_cast<double>(signal.entropies[row]);
+    if (const double tail = 1 - mass; signal.bucket && tail > 0) {
+      kl.value += tail * std::log(tail / rest_q);
+      for (std::size_t i = 0; i < vocabulary; ++i) kl.pull[i] -= weights[i] == 0 ? tail * std::exp(lq[i]) / rest_q : 0;
+    }
+    const auto label = static_cast<std::size_t>(labels[row]);
+    const TermValue cross_entropy = term_value(Term::kCe, lq, lq, 0, 0, label);
+    for (const Term term : {Term::kForwardKl, Term::kCe}) {
+      if (mix.weight(term) == 0) continue;
+      const TermValue& part = term == Term::kCe ? cross_entropy : kl;
+      result.loss += share * mix.weight(term) * part.value;
+      double total_pull = 0;
+      for (const double pull : part.pull) total_pull += pull;
+      for (std::size_t i = 0; i < vocabulary; ++i) {
+        const double slope = part.pull[i] - std::exp(lq[i]) * total_pull;
+        result.gradient[row * vocabulary + i] += share * mix.weight(term) * slope / mix.temperature;
       }
     }
   }

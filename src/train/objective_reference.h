@@ -11,6 +11,7 @@
 
 #include "exchange/exchange.h"
 #include "train/objective_mix.h"
+#include "train/objective_rows.h"
 
 namespace retort::train {
 
@@ -24,5 +25,12 @@ struct ReferenceLoss {
 // must then be in [0, vocabulary).
 ReferenceLoss reference_loss(const ObjectiveMix& mix, std::span<const double> student, std::span<const double> teacher,
                              std::span<const TokenId> labels, std::size_t vocabulary, TokenId ignore_index);
+
+// The same against what is kept of the teacher (SparseSignal, made at the mix's temperature), row i for labels[i], for
+// a mix of forward_kl and ce: sum w log(w / q) over the listed tokens, and where `bucket` the same of the rest as one;
+// without it minus sum w log q minus the entropy. All rows are supervised; a bucket must
+// have a token left.
+ReferenceLoss reference_loss(const ObjectiveMix& mix, std::span<const double> student, const SparseSignal& signal,
+                             std::span<const TokenId> labels, std::size_t vocabulary);
 
 }  // namespace retort::train

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "evaluate/compare.h"
 #include "model/torch_scorer.h"
+#include "train/cached_signal.h"
 #include "train/objective_reference.h"
 #include "train/objective_rows.h"
 
@@ -221,10 +222,10 @@ class Preflight {
     const double nats = std::min(measure(labels_before()).cross_entropy, measure(labels_after()).cross_entropy);
     return nats / static_cast<double>(batch_.targets.size());
   }
-  // Text that surprises a model says nothing about places.
-  bool is_telling(double cost, double gain) const {
+  // Text that surprises a model says nothing about places: what costs it more than `share` of a guess.
+  bool is_telling(double cost, double gain, double share = 0.7) const {
     constexpr double kTelling = 0.3;
-    return cost < 0.7 * std::log(static_cast<double>(runner_.student().config().vocabulary)) &&
+    return cost < share * std::log(static_cast<double>(runner_.student().config().vocabulary)) &&
            std::abs(gain) > kTelling;
   }
 
@@ -271,7 +272,7 @@ class Preflight {
     check.advice = kShifted;
     const double cost = in_place_.cross_entropy / static_cast<double>(batch_.targets.size());
     const double shifted = shifted_cost([&](const auto& labels) { return runner_.measure_student(student_, labels); });
-    const bool tells = is_telling(cost, shifted - cost);
+    const bool tells = is_telling(cost, shifted - cost, 0.5);  // an untrained one rather repeats its input
     check.passed = !tells || shifted > cost;
     check.measured = text("the labels cost the student %.2f nats, shifted by one %.2f", cost, shifted);
     if (!tells) check.measured += " (it knows too little yet to tell)";
@@ -288,9 +289,6 @@ class Preflight {
       return at::mm(hidden.narrow(0, 0, rows), head.t()).contiguous();
     };
     const at::Tensor student = logits(student_, runner_.student().head_weight());
-    // The cross-entropy of a text reads no teacher, so any rows will do.
-    const at::Tensor teacher =
-        input_.teacher != nullptr ? logits(teacher_, input_.teacher->head_weight()) : student.clone();
     const auto targets = std::span(batch_.targets).first(static_cast<std::size_t>(rows));
     const std::int64_t vocabulary = student.size(1);
     const auto doubles = [](const at::Tensor& tensor) {
@@ -298,10 +296,19 @@ class Preflight {
       return std::vector<double>(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
     };
     const ObjectiveMix mix = objective_mix(options_);
-    const ReferenceLoss exact = reference_loss(mix, doubles(student), doubles(teacher), targets,
-                                               static_cast<std::size_t>(vocabulary), dataset::kNoLabel);
+    const auto size = static_cast<std::size_t>(vocabulary);
     at::Tensor gradient = student.clone();
-    const LossSums sums = runner_.on_logits(gradient, teacher, targets, rows);
+    ReferenceLoss exact;
+    LossSums sums;
+    if (runner_.cached() != nullptr) {
+      const SparseSignal kept = runner_.cached()->find(packing_.rows);
+      exact = reference_loss(mix, doubles(student), kept, targets, size);
+      sums = runner_.on_logits(gradient, kept, targets, rows);
+    } else {
+      const at::Tensor teacher = logits(teacher_, input_.teacher->head_weight());
+      exact = reference_loss(mix, doubles(student), doubles(teacher), targets, size, dataset::kNoLabel);
+      sums = runner_.on_logits(gradient, teacher, targets, rows);
+    }
     const double loss = sums.loss / static_cast<double>(rows);
     const at::Tensor exact_gradient = torch::tensor(exact.gradient, at::kDouble).view({rows, vocabulary});
     const double off = std::abs(loss - exact.loss) / std::max(std::abs(exact.loss), 1e-3);

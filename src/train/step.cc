@@ -60,8 +60,8 @@ StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& stud
                  cached) {}
 
 StepRunner::StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options,
-                       const Clock& clock, Ranks* ranks, const CachedSignal& text)
-    : StepRunner(nullptr, computed_in, student, options, clock, nullptr, ranks, &text) {}
+                       const Clock& clock, Ranks* ranks, const CachedSignal& cached)
+    : StepRunner(nullptr, computed_in, student, options, clock, nullptr, ranks, &cached) {}
 
 StepRunner::StepRunner(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
                        const TrainOptions& options, const Clock& clock, TeacherStates* states, Ranks* ranks,

@@ -81,9 +81,9 @@ class StepRunner {
   StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
              const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr,
              const CachedSignal* cached = nullptr);
-  // The same without a teacher: its text is all there is.
+  // The same without a teacher: its text, or what a service told with it, is all there is.
   StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options, const Clock& clock,
-             Ranks* ranks, const CachedSignal& text);
+             Ranks* ranks, const CachedSignal& cached);
 
   bool has_teacher() const { return teacher_ != nullptr; }
 
@@ -112,6 +112,12 @@ class StepRunner {
                      std::int64_t tokens_in_step) {
     return objective_.on_logits(student, teacher, targets, tokens_in_step);
   }
+  // The same against what is kept of the teacher, where it stands for it: row i for target i.
+  LossSums on_logits(at::Tensor& student, const SparseSignal& signal, std::span<const TokenId> targets,
+                     std::int64_t tokens_in_step) {
+    return objective_.on_logits(student, signal, targets, tokens_in_step);
+  }
+  const CachedSignal* cached() const { return cached_; }
   // How surprised the teacher, or the student, is by `targets`: its cross-entropy alone.
   LossSums measure_teacher(const at::Tensor& teacher_hidden, std::span<const TokenId> targets);
   LossSums measure_student(const at::Tensor& student_hidden, std::span<const TokenId> targets,

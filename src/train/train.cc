@@ -48,9 +48,13 @@ std::string loss_name(const TrainExamples& examples, const TrainOptions& options
   if (examples.signal == nullptr) return name;
   const dataset::SignalHeader& header = examples.signal->header();
   const std::string slots = std::to_string(header.slots);
-  return header.kind == dataset::SignalKind::kSampled
-             ? name + ", estimated from " + slots + " drawn tokens a place"
-             : name + ", over the " + slots + " likeliest tokens and the rest as one";
+  switch (header.kind) {
+    case dataset::SignalKind::kSampled: return name + ", estimated from " + slots + " drawn tokens a place";
+    case dataset::SignalKind::kTopK: return name + ", over the " + slots + " likeliest tokens and the rest as one";
+    case dataset::SignalKind::kLogprobs:
+      return name + ", over the tokens whose probabilities were told (at most " + slots + ") and the rest as one";
+  }
+  return name;
 }
 
 Result<TrainSummary> summary_from_json(const Json& json, const std::string& what) {
@@ -97,13 +101,14 @@ struct Files {
 // What can be said before anything is spent.
 Result<void> check(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
                    const StepPlan& plan, const TrainExamples& examples, const TrainOptions& options) {
-  RETORT_CHECK(teacher != nullptr || (options.signal == "text" && options.hidden_state_weight == 0));
+  RETORT_CHECK(teacher != nullptr || ((options.signal == "text" || options.signal == "logprobs") &&
+                                      options.hidden_state_weight == 0 && options.on_policy_from >= 1));
   if (teacher != nullptr && teacher->config().vocabulary != student.config().vocabulary) {
     return caller_error("The teacher's vocabulary has " + std::to_string(teacher->config().vocabulary) +
                         " tokens and the student's " + std::to_string(student.config().vocabulary) +
                         "; the objective needs the same one. Take a student cut from this teacher.");
   }
-  RETORT_CHECK((options.signal == "sampled" || options.signal == "top_k") == (examples.signal != nullptr));
+  RETORT_CHECK(reads_signal(options) == (examples.signal != nullptr));
   if (computed_in.backend != model::Backend::kKernels && options.optimiser_bits == 8) {
     return caller_error(
         "train.optimiser_bits 8 is computed by this program's own kernels, which run on the processor; "

@@ -1,7 +1,7 @@
 // Training: a student learns the teacher's distribution on packed exchanges, with the teacher online or from what is
 // kept of it. Held-out exchanges are always measured against the teacher itself, which reads them once. Without a
-// teacher there is its text alone (options.signal is then text): the cross-entropy of its answers is what is learnt and
-// measured, and nothing that speaks of its distribution.
+// teacher there is its text, and at most what a service told with it (options.signal is then text or logprobs): the
+// cross-entropy of its answers is what is measured, and nothing that speaks of its whole distribution.
 //
 // The order of the data is a pure function of (seed, epoch); the loss of a step is the mean over the supervised tokens
 // of the whole global batch, however it is split. `folder` receives
@@ -87,8 +87,8 @@ Json to_json(const TrainSummary& summary);  // without the checkpoint's path
 struct TrainExamples {
   std::span<const dataset::Example> train;
   std::span<const dataset::Example> held_out;  // may be empty: nothing is measured while training
-  // What is kept of the teacher for `train`, where options.signal is sampled or top_k: made for these examples, this
-  // teacher and these options (dataset::check_fits).
+  // What is kept of the teacher for `train`, where it is read from a file (reads_signal()): made for these examples,
+  // this teacher and these options (dataset::check_fits).
   const dataset::SignalFile* signal = nullptr;
 };
 

@@ -60,6 +60,11 @@ void check_signal(const TrainOptions& options, recipe::Problems& problems) {
                   : "the whole of it. Expected train.signal: online, or forward_kl and ce in train.objective"));
     return;
   }
+  if (options.signal == "logprobs" && options.temperature != 1) {
+    problems.add(
+        "train.temperature",
+        "isn't 1, but what an API tells are probabilities at temperature 1 (train.signal: logprobs); expected 1");
+  }
   if (options.hidden_state_weight > 0) {
     problems.add("train.signal", "is " + options.signal +
                                      ", but train.hidden_state_weight compares the teacher's layers in every pass; "
@@ -109,11 +114,14 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                {.help = "What the student learns of the teacher. online: its whole distribution, computed beside the "
                         "student's. sampled: train.signal_draws tokens a place, drawn once and kept in the run "
                         "(signal/teacher.signal), whose weights are its distribution on average. top_k: its "
-                        "train.signal_top_k likeliest tokens, kept likewise, and the rest as one. text: its text alone "
+                        "train.signal_top_k likeliest tokens, kept likewise, and the rest as one. logprobs: the "
+                        "probabilities that "
+                        "an API told with its answers (collect.logprobs), and the rest as one. text: its text alone "
                         "(ce); that is also what online means of a teacher that gives nothing else. auto: the best "
-                        "there is: online, but text where the objective is ce, and a kept signal "
-                        "that fits where there is one. With a kept signal the teacher's layers aren't run in training.",
-                .choices = {"online", "sampled", "top_k", "text", "auto"}})
+                        "there is: online, but text where the objective is ce, a kept signal that fits where there is "
+                        "one, and logprobs of a teacher of which there is nothing better. With a kept signal the "
+                        "teacher's layers aren't run in training.",
+                .choices = {"online", "sampled", "top_k", "logprobs", "text", "auto"}})
           .add("signal_draws", &O::signal_draws,
                {.unit = "tokens",
                 .help = "Tokens kept a place of a sampled signal: 4 bytes each, or 5 with a vocabulary above 65,536, "
@@ -294,6 +302,10 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
             problems.add("train.optimiser_bits", "is " + std::to_string(options.optimiser_bits) + "; expected 32 or 8");
           });
   return set;
+}
+
+bool reads_signal(const TrainOptions& options) {
+  return options.signal == "sampled" || options.signal == "top_k" || options.signal == "logprobs";
 }
 
 ObjectiveMix on_policy_mix(const TrainOptions& options) {

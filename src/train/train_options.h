@@ -22,7 +22,7 @@ struct TrainOptions {
   double skew = 0.1;                 // of skew_kl and skew_rkl
   double temperature = 1;            // divides both models' logits
   bool temperature_squared = false;  // the loss is multiplied by the temperature's square
-  std::string signal = "online";     // what is known of the teacher: online, sampled, top_k, text or auto
+  std::string signal = "online";     // what is known of the teacher: online, sampled, top_k, logprobs, text or auto
   std::int64_t signal_draws = 8;     // tokens a place of a sampled signal
   std::int64_t signal_top_k = 8;     // tokens a place of a top-k signal
   double hidden_state_weight = 0;    // of matching the teacher's hidden states between layers
@@ -65,6 +65,9 @@ struct TrainOptions {
 };
 
 const recipe::OptionSet<TrainOptions>& train_option_set();
+
+// Whether the teacher's signal is read from a file (train/cached_signal.h).
+bool reads_signal(const TrainOptions& options);
 
 // What is minimised on rollouts: on_policy_objective with the same beta, skew and temperature.
 ObjectiveMix on_policy_mix(const TrainOptions& options);

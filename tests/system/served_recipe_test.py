@@ -183,6 +183,40 @@ def check_refusals(scenarios, folder):
             scenarios.check(f"{title}: says '{word}'", word in errors, errors)
 
 
+def check_logprobs(scenarios, folder, url, asked):
+    """The student learns from what the API tells of its tokens: the drawn one's probability, and the likeliest."""
+    first = {}
+    for likeliest in ("0", "5"):
+        name = f"told{likeliest}"
+        changes = {**TEXT, **asked, "teacher": teacher("", url, "tiny"), "student__from": "models/tiny.gguf",
+                   "collect__logprobs": likeliest, "collect__temperature": "1", "collect__top_p": "1",
+                   "train__signal": "auto", "train__objective": "forward_kl", "train__compute": "fp32"}
+        code, out, errors = run(arguments("run", name, **changes), folder)
+        scenarios.check(f"{name}: the recipe goes through", code == 0 and "told the probabilities of" in errors, out + errors)
+        if code != 0:
+            continue
+        lines = metrics(folder, name)
+        first[likeliest] = lines[0]["loss"]
+        scenarios.check(f"{name}: it is learnt", lines[-1]["health"]["perplexity"] < lines[0]["health_before"]["perplexity"]
+                        and "told" in lines[0]["objective"], str(lines))
+        checks = {check["name"]: check for check in read(folder, f"{name}/train/preflight.json")}
+        scenarios.check(f"{name}: proved first", checks["reference"]["passed"], str(checks))
+        scenarios.check(f"{name}: the report says so", "what it told of their" in (folder / f"runs/{name}/report.html").read_text())
+        code, out, errors = run(arguments("cache", name, "--json", **changes), folder)
+        scenarios.check(f"{name}: the signal is kept", code == 0 and json.loads(out)["kept"] and json.loads(out)["kind"] == "logprobs",
+                        out + errors)
+    scenarios.check("more is told of more tokens", len(first) == 2 and first["5"] > first["0"], str(first))
+    stranger = {**TEXT, **asked, "teacher": teacher("", url, "tiny"), "collect__logprobs": "0", "train__signal": "logprobs",
+                "train__objective": "forward_kl"}
+    code, _, errors = run(arguments("run", "untold", **{**stranger, "collect__logprobs": "null"}), folder)
+    scenarios.check("logprobs that aren't collected", code == 2 and "collect.logprobs" in errors, errors)
+    code, _, errors = run(arguments("run", "untold", **{**stranger, "teacher": "models/tiny.gguf"}), folder)
+    scenarios.check("logprobs of a file", code == 2 and "an API tells" in errors, errors)
+    write_answers(folder)  # came with a file: nobody told of them
+    code, _, errors = run(arguments("run", "untold", **{**stranger, "collect__prompts": "{file: answered.jsonl, format: jsonl}"}), folder)
+    scenarios.check("answers without them", code == 2 and "were collected without" in errors, errors)
+
+
 def check_asked(scenarios, folder):
     """The teacher really is behind an API: the program's own server."""
     with Server(folder, "models/tiny.gguf") as server:
@@ -205,6 +239,7 @@ def check_asked(scenarios, folder):
             scenarios.check("asked, text alone: the KL is estimated from its log-probabilities",
                             card["student"]["kl_nats"] is not None and card["student"]["top1_agreement"] is None, str(card))
             verified(scenarios, folder, "alone")
+        check_logprobs(scenarios, folder, url, asked)
         (folder / "completed.yaml").write_text(
             f"name: completed\nteacher: {{api: openai_completions, endpoints: [{{url: '{url}'}}], model: tiny}}\n"
             "collect: {prompts: {file: prompts.txt, format: lines}, count: 0, max_tokens: 8}\n"
