@@ -7,7 +7,6 @@
 #include "base/random.h"
 #include "base/version.h"
 #include "exchange/engine.h"
-#include "model/torch_generator.h"
 #include "tokens/tokenizer.h"
 
 namespace retort::pipeline {
@@ -110,7 +109,7 @@ Exchange Rollouts::exchange(const Exchange& asked, TokenizedConversation tokens,
   return made;
 }
 
-Result<std::vector<dataset::Example>> Rollouts::round(const model::Decoder& student, const train::RolloutRound& round,
+Result<std::vector<dataset::Example>> Rollouts::round(TokenGenerator& student, const train::RolloutRound& round,
                                                       std::stop_token stop) {
   std::vector<dataset::Example> examples;
   RETORT_ASSIGN(const std::vector<store::SlotEntry> entries, store_.slots(job_of(round)));
@@ -133,8 +132,7 @@ Result<std::vector<dataset::Example>> Rollouts::round(const model::Decoder& stud
     request.end_ids = format_->end_ids();
     requests.push_back(std::move(request));
   }
-  model::TorchGenerator generator(student, options_.parallel);
-  RETORT_ASSIGN(const std::vector<TokenCompletion> answers, generate_all(generator, requests, std::move(stop)));
+  RETORT_ASSIGN(const std::vector<TokenCompletion> answers, generate_all(student, requests, std::move(stop)));
 
   std::vector<store::NewExchange> made;
   for (std::size_t i = 0; i < asked.size(); ++i) {

@@ -21,8 +21,7 @@
 namespace retort::pipeline {
 
 struct RolloutOptions {
-  SamplingOptions sampling;  // seed: of all rounds
-  std::size_t parallel = 64;
+  SamplingOptions sampling;        // seed: of all rounds
   std::size_t context_tokens = 0;  // that a prompt and its answer must fit into
   std::string student_name;
   std::string run_as;  // the type it computes in
@@ -34,7 +33,7 @@ class Rollouts final : public train::RolloutSource {
   // when the store can't be opened.
   static Result<Rollouts> open(const std::filesystem::path& store, std::vector<Exchange> exchanges,
                                const tokens::ChatFormat& format, RolloutOptions options, const Clock& clock);
-  Result<std::vector<dataset::Example>> round(const model::Decoder& student, const train::RolloutRound& round,
+  Result<std::vector<dataset::Example>> round(TokenGenerator& student, const train::RolloutRound& round,
                                               std::stop_token stop) override;
 
  private:

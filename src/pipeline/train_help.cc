@@ -15,6 +15,7 @@
 #include "model/decoder.h"
 #include "pipeline/run_options.h"
 #include "pipeline/teacher.h"
+#include "train/rank_messages.h"
 #include "train/train.h"
 #include "train/train_options.h"
 
@@ -34,27 +35,6 @@ std::vector<T> unpacked(const Json& json) {
   std::vector<T> values(bytes.size() / sizeof(T));
   if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
   return values;
-}
-
-// What training reads of the examples; the ranks run the same program on machines of one kind.
-Json to_json(const std::vector<dataset::Example>& examples) {
-  Json all = Json::array();
-  for (const dataset::Example& example : examples) {
-    all.push_back({packed(example.ids), packed(example.supervised), example.exchange_id.hex()});
-  }
-  return all;
-}
-
-Result<std::vector<dataset::Example>> examples_from(const Json& json) {
-  std::vector<dataset::Example> all;
-  for (const Json& item : json) {
-    dataset::Example example;
-    example.ids = unpacked<TokenId>(item[0]);
-    example.supervised = unpacked<std::uint8_t>(item[1]);
-    RETORT_ASSIGN(example.exchange_id, Digest::from_hex(item[2].get<std::string>()));
-    all.push_back(std::move(example));
-  }
-  return all;
 }
 
 // A student that can't be read from the teacher's file: its shape and FP32 weights.
@@ -83,11 +63,6 @@ Result<model::Decoder> student_from(const Json& start, const LocalModel& local,
   return model::Decoder::from_tensors(config, tensors, model::ComputeType::kFloat32);
 }
 
-std::string bytes_of(const Json& json) {
-  const std::vector<std::uint8_t> bytes = Json::to_cbor(json);
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 void use(const ComputeChoice& compute, int local_ranks) {
@@ -99,34 +74,33 @@ void use(const ComputeChoice& compute, int local_ranks) {
 
 Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {
   if (ranks.world() == 1) return {};
-  RETORT_TRY(ranks.share(bytes_of({{"compute", to_json(task.compute)},
-                                   {"layers", task.layers},
-                                   {"start", to_json(task.start)},
-                                   {"train", to_json(task.train)},
-                                   {"held_out", to_json(task.held_out)},
-                                   {"text", to_json(task.text)},
-                                   {"signal", task.signal},
-                                   {"signal_file", task.signal_file.string()}})));
+  RETORT_TRY(ranks.share(train::message_bytes({{"compute", to_json(task.compute)},
+                                               {"layers", task.layers},
+                                               {"start", to_json(task.start)},
+                                               {"train", train::message_of(task.train)},
+                                               {"held_out", train::message_of(task.held_out)},
+                                               {"text", train::message_of(task.text)},
+                                               {"signal", task.signal},
+                                               {"signal_file", task.signal_file.string()}})));
   return {};
 }
 
 Result<void> dismiss(train::Ranks& ranks) {
   if (ranks.world() == 1) return {};
-  RETORT_TRY(ranks.share(bytes_of(Json::object())));
+  RETORT_TRY(ranks.share(train::message_bytes(Json::object())));
   return {};
 }
 
 Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const LocalModel& local,
                            Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_ASSIGN(const std::string bytes, ranks.share({}));
-  const Json json = Json::from_cbor(bytes, true, false);
-  RETORT_CHECK(json.is_object());  // our own words
+  const Json json = train::message_from(bytes);
   if (json.empty()) return {};
   RETORT_ASSIGN(const ComputeChoice compute, compute_choice_from_json(json.at("compute"), "the first rank"));
   const auto layers = json.at("layers").get<std::vector<std::int64_t>>();
-  RETORT_ASSIGN(const std::vector<dataset::Example> examples, examples_from(json.at("train")));
-  RETORT_ASSIGN(const std::vector<dataset::Example> held_out, examples_from(json.at("held_out")));
-  RETORT_ASSIGN(const std::vector<dataset::Example> text, examples_from(json.at("text")));
+  RETORT_ASSIGN(const std::vector<dataset::Example> examples, train::examples_from(json.at("train")));
+  RETORT_ASSIGN(const std::vector<dataset::Example> held_out, train::examples_from(json.at("held_out")));
+  RETORT_ASSIGN(const std::vector<dataset::Example> text, train::examples_from(json.at("text")));
   use(compute, local_ranks);
   std::optional<model::Decoder> decoder;
   if (!gives_text_alone(recipe.get(run_option_set()).teacher)) {

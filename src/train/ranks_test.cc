@@ -19,6 +19,7 @@
 
 #include "model/weights.h"
 #include "train/metrics.h"
+#include "train/rollout_source_for_test.h"
 #include "train/tiny_model_for_test.h"
 #include "train/train.h"
 
@@ -179,15 +180,16 @@ class TrainTogether : public testing::Test {
     const auto student = tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32);
     const auto train_examples = tiny_examples(40);
     const auto held_out = tiny_examples(16, 100);
+    AnswersForTest answers;
     std::vector<std::string> errors(static_cast<std::size_t>(world));
     together(world, [&](std::unique_ptr<Ranks> ranks) {
       Stopper stopper(ranks->rank() == world - 1 ? stop_after : 0);
       SystemClock clock;
       // Only the first has the folder.
       const auto folder = ranks->leads() ? root_ / name : std::filesystem::path("/nowhere");
-      const auto result =
-          train(teacher, student.clone(model::ComputeType::kFloat32), {train_examples, held_out}, setting.options,
-                folder, clock, stopper, stopper.token(), {ranks.get(), {}, nullptr, {}, "", {}, {}});
+      const auto result = train(teacher, student.clone(model::ComputeType::kFloat32), {train_examples, held_out},
+                                setting.options, folder, clock, stopper, stopper.token(),
+                                {ranks.get(), {}, ranks->leads() ? &answers : nullptr, {}, "", {}, {}});
       if (!result) errors[static_cast<std::size_t>(ranks->rank())] = result.error().message;
     });
     return errors;
@@ -271,6 +273,28 @@ TEST_F(TrainTogether, TrainsAdaptersAsOneRankDoes) {
     ASSERT_EQ(train_on(1, "parts" + kind, setting), std::vector<std::string>(1));
     expect_equal("one" + kind, "parts" + kind, exact ? 1e-5 : 2e-2);
   }
+}
+
+// All ranks answer as the student, and learn from all answers.
+TEST_F(TrainTogether, LearnsFromTheAnswersOfAllRanks) {
+  Setting setting;
+  setting.options.on_policy_from = 0.3;
+  setting.options.rollout_every = 3;
+  setting.options.tokens = 1200;
+  ASSERT_EQ(train_on(1, "one", setting), std::vector<std::string>(1));
+  EXPECT_TRUE(metrics("one").back().rollout_loss);
+  for (const int world : {2, 3}) {
+    const std::string name = std::to_string(world);
+    ASSERT_EQ(train_on(world, name, setting), std::vector<std::string>(static_cast<std::size_t>(world)));
+    expect_equal("one", name, 1e-4);
+    for (std::size_t i = 0; i < metrics("one").size(); ++i) {
+      EXPECT_NEAR(metrics("one")[i].rollout_loss.value_or(0), metrics(name)[i].rollout_loss.value_or(0), 1e-4) << i;
+    }
+  }
+  // The last rank is stopped within a round; all save.
+  EXPECT_THAT(train_on(2, "parts", setting, 8)[0], HasSubstr("stopped after step 8"));
+  ASSERT_EQ(train_on(2, "parts", setting), kFine2);
+  expect_equal("one", "parts", 1e-4);
 }
 
 TEST_F(TrainTogether, GoesOnWithAnotherNumberOfRanks) {

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/json.h"
 #include "base/random.h"
+#include "train/rank_generator.h"
+#include "train/rank_messages.h"
 
 namespace retort::train {
 namespace {
@@ -21,7 +24,41 @@ AnswerFigures describe(std::span<const dataset::Example> examples, std::span<con
   return describe_answers(prompts, answers);
 }
 
+constexpr const char* kExamples = "examples";
+constexpr const char* kStopped = "stopped";
+
 }  // namespace
+
+Result<std::vector<dataset::Example>> RolloutRows::answers(const model::Decoder& student, const RolloutRound& wanted,
+                                                           std::stop_token stop) {
+  RankGenerator generator(student, ranks_);
+  if (ranks_.leads()) {
+    auto made = source_->round(generator, wanted, std::move(stop));
+    if (ranks_.world() > 1) {
+      Json message;
+      if (made) {
+        message[kExamples] = message_of(*made);
+      } else {
+        message[kStopped] = made.error().fault == Fault::kInterrupted;
+      }
+      RETORT_TRY(ranks_.share(message_bytes(message)));
+    }
+    return made;
+  }
+  while (true) {
+    RETORT_ASSIGN(const std::string bytes, ranks_.share({}));
+    const Json message = message_from(bytes);
+    if (message.contains(kRequests)) {
+      RETORT_TRY(generator.help(message[kRequests], stop));
+    } else if (message.contains(kExamples)) {
+      return examples_from(message[kExamples]);
+    } else if (message[kStopped].get<bool>()) {
+      return interrupted("The student's answering was stopped.");
+    } else {
+      return world_error("The first rank could not ask the student; its own output says why.");
+    }
+  }
+}
 
 Result<std::span<const dataset::PackedRow>> RolloutRows::of_step(std::size_t step, const model::Decoder& student,
                                                                  std::stop_token stop) {
@@ -38,7 +75,7 @@ Result<std::span<const dataset::PackedRow>> RolloutRows::of_step(std::size_t ste
     wanted.step = static_cast<std::int64_t>(begin);
     for (std::size_t i = begin; i < begin + steps; ++i) wanted.tokens += plan_.steps()[i].rollout_tokens;
     wanted.fingerprint = fingerprint_;
-    RETORT_ASSIGN(const std::vector<dataset::Example> examples, source_.round(student, wanted, std::move(stop)));
+    RETORT_ASSIGN(const std::vector<dataset::Example> examples, answers(student, wanted, std::move(stop)));
     dataset::PackOptions pack;
     pack.max_length = static_cast<std::size_t>(options_.max_length);
     pack.seed = derive_seed(static_cast<std::uint64_t>(options_.seed), "train.rollouts");

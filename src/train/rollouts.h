@@ -1,6 +1,7 @@
 // On-policy learning: the student's own answers, which the teacher then judges (GKD, arXiv 2306.13649, algorithm 1).
 //
-// Training asks for a round of them from time to time; who keeps prompts and exchanges answers. One thread.
+// Training asks for a round of them from time to time; who keeps prompts and exchanges answers. Where several ranks
+// train, the first of them has the source, and all of them answer (train/rank_generator.h). One thread.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,9 @@
 #include "base/error.h"
 #include "dataset/example.h"
 #include "dataset/pack.h"
+#include "exchange/engine.h"
 #include "train/health.h"
+#include "train/ranks.h"
 #include "train/step_plan.h"
 #include "train/train_options.h"
 
@@ -36,17 +39,19 @@ class RolloutSource {
   virtual ~RolloutSource() = default;
   // Answers of the student as it is now, each with its own tokens as targets. A round that was made before, by the same
   // training, is given again as it was. Error kInterrupted: stopped before the round was whole; nothing of it is kept.
-  virtual Result<std::vector<dataset::Example>> round(const model::Decoder& student, const RolloutRound& round,
+  virtual Result<std::vector<dataset::Example>> round(TokenGenerator& student, const RolloutRound& round,
                                                       std::stop_token stop) = 0;
 };
 
-// Rounds laid into rows, step by step. Borrows the source.
+// Rounds laid into rows, step by step. Every rank has its own and makes the same calls. Borrows source and ranks.
 class RolloutRows {
  public:
-  // `taught`: what the teacher's answers look like. `end_ids`: what ends an answer.
-  RolloutRows(RolloutSource& source, const StepPlan& plan, const TrainOptions& options, std::string fingerprint,
-              std::span<const dataset::Example> taught, std::span<const TokenId> end_ids)
+  // `source`: on the rank that leads; elsewhere it isn't looked at. `taught`: what the teacher's answers look like.
+  // `end_ids`: what ends an answer.
+  RolloutRows(RolloutSource* source, Ranks& ranks, const StepPlan& plan, const TrainOptions& options,
+              std::string fingerprint, std::span<const dataset::Example> taught, std::span<const TokenId> end_ids)
       : source_(source),
+        ranks_(ranks),
         plan_(plan),
         options_(options),
         fingerprint_(std::move(fingerprint)),
@@ -68,7 +73,12 @@ class RolloutRows {
   const Round& last() const { return round_; }
 
  private:
-  RolloutSource& source_;
+  // The round's answers, on every rank.
+  Result<std::vector<dataset::Example>> answers(const model::Decoder& student, const RolloutRound& wanted,
+                                                std::stop_token stop);
+
+  RolloutSource* source_;
+  Ranks& ranks_;
   const StepPlan& plan_;
   const TrainOptions& options_;
   std::string fingerprint_;

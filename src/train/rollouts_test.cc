@@ -4,11 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <map>
 
 #include "base/clock.h"
-#include "model/torch_generator.h"
 #include "train/metrics.h"
+#include "train/rollout_source_for_test.h"
 #include "train/tiny_model_for_test.h"
 #include "train/train.h"
 
@@ -31,38 +30,6 @@ TrainOptions options_with(double from) {
   options.rollout_every = 3;
   return options;
 }
-
-// Answers by the student itself; a round that was given before is given again, as a store would.
-class Answers final : public RolloutSource {
- public:
-  Result<std::vector<dataset::Example>> round(const model::Decoder& student, const RolloutRound& round,
-                                              std::stop_token stop) override {
-    rounds.push_back(round);
-    const auto kept = stored.find(round.number);
-    if (kept != stored.end()) return kept->second;
-    std::vector<TokenRequest> requests;
-    for (std::int64_t tokens = 0; tokens < round.tokens; tokens += 12) {
-      TokenRequest request;
-      request.prompt_ids = {static_cast<TokenId>(tokens % 61), 5};
-      request.sampling = {.temperature = 1, .top_p = 1, .top_k = 0, .min_p = 0, .max_tokens = 10, .seed = 0};
-      request.sampling.seed = static_cast<std::uint64_t>(100 * round.number + tokens);
-      requests.push_back(request);
-    }
-    model::TorchGenerator generator(student);
-    RETORT_ASSIGN(const auto answers, generate_all(generator, requests, std::move(stop)));
-    std::vector<dataset::Example> examples(answers.size());
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      examples[i].ids = requests[i].prompt_ids;
-      examples[i].ids.insert(examples[i].ids.end(), answers[i].ids.begin(), answers[i].ids.end());
-      examples[i].supervised.assign(examples[i].ids.size(), 1);
-      examples[i].supervised[0] = examples[i].supervised[1] = 0;
-    }
-    stored[round.number] = examples;
-    return examples;
-  }
-  std::vector<RolloutRound> rounds;
-  std::map<std::int64_t, std::vector<dataset::Example>> stored;
-};
 
 class StopAfter final : public Progress {
  public:
@@ -109,7 +76,7 @@ class OnPolicyTest : public testing::Test {
 };
 
 TEST_F(OnPolicyTest, TheLastPartLearnsFromRollouts) {
-  Answers answers;
+  AnswersForTest answers;
   const auto summary = run("run", options_with(0.5), &answers);
   ASSERT_TRUE(summary) << summary.error().message;
   const auto lines = metrics("run");
@@ -139,7 +106,7 @@ TEST_F(OnPolicyTest, TheLastPartLearnsFromRollouts) {
 }
 
 TEST_F(OnPolicyTest, TakenUpWithinARoundItGivesTheSameLosses) {
-  Answers whole_answers, parted_answers;
+  AnswersForTest whole_answers, parted_answers;
   const TrainOptions options = options_with(0.3);
   ASSERT_TRUE(run("whole", options, &whole_answers));
   const auto whole = metrics("whole");
@@ -161,7 +128,7 @@ TEST_F(OnPolicyTest, TakenUpWithinARoundItGivesTheSameLosses) {
 }
 
 TEST_F(OnPolicyTest, OnlyRolloutsWhenTheShareIsOne) {
-  Answers answers;
+  AnswersForTest answers;
   TrainOptions options = options_with(0);
   options.on_policy_share = 1;
   options.tokens = 500;
@@ -175,7 +142,7 @@ TEST_F(OnPolicyTest, OnlyRolloutsWhenTheShareIsOne) {
 }
 
 TEST_F(OnPolicyTest, WithoutThemNobodyIsAsked) {
-  Answers answers;
+  AnswersForTest answers;
   ASSERT_TRUE(run("run", options_with(1), &answers));
   EXPECT_TRUE(answers.rounds.empty());
   const auto refused = run("other", options_with(0.5), nullptr);

@@ -327,13 +327,12 @@ class Training {
 
   Result<void> prepare_rollouts() {
     if (plan_.first_on_policy() == plan_.steps().size()) return {};
-    if (helpers_.rollouts == nullptr || ranks_.world() > 1) {
+    if (helpers_.rollouts == nullptr && ranks_.leads()) {
       return caller_error(
-          std::string("train.on_policy_from asks for the student's own answers; ") +
-          (ranks_.world() > 1 ? "several ranks can't make them yet: train on one" : "nobody here can ask for them") +
-          ", or set it to 1.");
+          "train.on_policy_from asks for the student's own answers; nobody here can ask for them. Set it to 1.");
     }
-    rollouts_.emplace(*helpers_.rollouts, plan_, options_, position_.fingerprint, examples_.train, helpers_.end_ids);
+    rollouts_.emplace(helpers_.rollouts, ranks_, plan_, options_, position_.fingerprint, examples_.train,
+                      helpers_.end_ids);
     return {};
   }
 

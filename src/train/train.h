@@ -96,7 +96,7 @@ struct TrainExamples {
 struct TrainHelpers {
   Ranks* ranks = nullptr;             // that train together; null: one process alone
   ComputedIn computed_in = {};        // how, without a teacher, whose way it is otherwise
-  RolloutSource* rollouts = nullptr;  // needed when options.on_policy_from is below 1
+  RolloutSource* rollouts = nullptr;  // needed when options.on_policy_from is below 1, of the rank that leads
   // Opens the same teacher on another engine, for the checks before the first step, and its name.
   std::function<Result<std::unique_ptr<Scorer>>()> open_other_engine;
   std::string other_engine_name;

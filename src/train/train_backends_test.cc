@@ -68,16 +68,20 @@ class StopAfter final : public Progress {
 // The student's answers: whatever it says to the beginning of an example.
 class Answers final : public RolloutSource {
  public:
-  Result<std::vector<dataset::Example>> round(const model::Decoder& student, const RolloutRound& /*round*/,
-                                              std::stop_token /*stop*/) override {
+  Result<std::vector<dataset::Example>> round(TokenGenerator& student, const RolloutRound& /*round*/,
+                                              std::stop_token stop) override {
     std::vector<dataset::Example> all = tiny_examples(12, 7);
-    for (dataset::Example& example : all) {
-      const model::TokenBatch batch = model::single_document(example.ids);
-      const torch::NoGradGuard no_gradient;
-      const torch::Tensor said = student.logits(student.forward(batch).squeeze(0)).argmax(1).cpu();
-      for (std::size_t i = 3; i < example.ids.size(); ++i) {
-        example.ids[i] = static_cast<TokenId>(said[static_cast<std::int64_t>(i) - 1].item<std::int64_t>());
-      }
+    std::vector<TokenRequest> requests;
+    for (const dataset::Example& example : all) {
+      TokenRequest request;
+      request.prompt_ids.assign(example.ids.begin(), example.ids.begin() + 3);
+      request.sampling.temperature = 0;
+      request.sampling.max_tokens = static_cast<std::int32_t>(example.ids.size()) - 3;
+      requests.push_back(std::move(request));
+    }
+    RETORT_ASSIGN(const auto answers, generate_all(student, requests, std::move(stop)));
+    for (std::size_t e = 0; e < all.size(); ++e) {
+      std::copy(answers[e].ids.begin(), answers[e].ids.end(), all[e].ids.begin() + 3);
     }
     return all;
   }

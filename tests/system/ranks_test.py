@@ -49,6 +49,19 @@ def check_same_losses(scenarios, folder):
     scenarios.check("a finished training is kept", code == 0 and json.loads(out)["kept"], f"{code} {out} {errors}")
 
 
+def check_own_answers(scenarios, folder):
+    """On-policy: both ranks answer as the student, the first keeps the answers."""
+    own = ["--set", "train.on_policy_from=0.5", "--set", "train.rollout_every=2", "--set", "train.rollout_tokens=12"]
+    for ranks in (1, 2):
+        code, out, errors = run(["train", RECIPE, *TINY, *own, "--set", f"name=own{ranks}", "--ranks", str(ranks), "--json"], folder)
+        scenarios.check(f"learns from its own answers on {ranks}", code == 0, f"{code} {out} {errors}")
+    one, two = metrics(folder, "own1"), metrics(folder, "own2")
+    scenarios.check("as many steps with own answers", len(one) == len(two) > 2 and one[-1]["rollout_loss"] > 0, f"{len(one)} {len(two)}")
+    for a, b in zip(one, two):
+        close = abs(a["loss"] - b["loss"]) <= 1e-3 * a["loss"] and a["supervised_tokens"] == b["supervised_tokens"]
+        scenarios.check(f"the same loss with own answers at step {a['step']}", close, f"{a} {b}")
+
+
 def check_started_by_others(scenarios, folder):
     """As torchrun, Slurm and mpirun do: every process with its own variables."""
     processes = []
@@ -102,6 +115,7 @@ def main():
         make_models(folder)
         (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
         check_same_losses(scenarios, folder)
+        check_own_answers(scenarios, folder)
         check_started_by_others(scenarios, folder)
         for victim in (1, 0):
             check_a_dying_rank(scenarios, folder, victim)
