@@ -48,8 +48,8 @@ void AdamW::allocate_moments(AdamWParameter& parameter) const {
   const std::vector<std::int64_t> shape = parameter.master.sizes().vec();
   for (Moment* moment : {&parameter.m, &parameter.v}) {
     if (in_8_bits(parameter)) {
-      moment->values = at::zeros(shape, at::kByte);
-      moment->scales = at::zeros({code_blocks(parameter.count)}, at::kFloat);
+      moment->values = at::zeros(shape, parameter.master.options().dtype(at::kByte));
+      moment->scales = at::zeros({code_blocks(parameter.count)}, parameter.master.options().dtype(at::kFloat));
     } else {
       moment->values = at::zeros(shape, parameter.master.options().dtype(at::kFloat));
     }
@@ -210,22 +210,53 @@ void AdamW::step(double learning_rate, double gradient_norm) {
 void AdamW::step_by_tensors(double learning_rate, double gradient_scale) {
   const at::NoGradGuard no_gradient;
   std::map<std::pair<double, bool>, UpdateLists> groups;  // by rate and decay
-  at::Tensor done, divisor;
+  at::Tensor done;
+  std::optional<at::Tensor> divisor;
   for (AdamWParameter& parameter : parameters_) {
     if (parameter.frozen() || parameter.count == 0) continue;
     if (!done.defined()) {
       const auto options = parameter.master.options().dtype(at::kFloat);
       done = at::full({}, static_cast<double>(steps_done_), options);
-      divisor = at::full({}, 1.0 / gradient_scale, options);
+      if (gradient_scale != 1) divisor = at::full({}, 1.0 / gradient_scale, options);
+    }
+    if (in_8_bits(parameter)) {
+      step_8_bits_by_tensors(parameter, learning_rate, done, divisor);
+      continue;
     }
     groups[{parameter.rate, parameter.decays}].add(parameter, done);
   }
   for (auto& [kind, lists] : groups) {
     at::_fused_adamw_(lists.masters, lists.gradients, lists.means, lists.squares, {}, lists.steps,
                       learning_rate * kind.first, options_.beta1, options_.beta2,
-                      kind.second ? options_.weight_decay : 0.0, options_.epsilon, false, false,
-                      gradient_scale == 1 ? std::optional<at::Tensor>() : divisor);
+                      kind.second ? options_.weight_decay : 0.0, options_.epsilon, false, false, divisor);
     if (!lists.computes.empty()) at::_foreach_copy_(lists.computes, lists.rounded);
+  }
+}
+
+// The moments exist in FP32 for a piece of the parameter at a time.
+void AdamW::step_8_bits_by_tensors(AdamWParameter& parameter, double learning_rate, const at::Tensor& steps_done,
+                                   const std::optional<at::Tensor>& divisor) {
+  constexpr std::int64_t kPiece = 1 << 24;
+  static_assert(kPiece % kCodeBlock == 0);
+  if (!m_code_) {
+    m_code_.emplace(signed_code(), parameter.master.device());
+    v_code_.emplace(unsigned_code(), parameter.master.device());
+  }
+  const bool copies = parameter.compute.scalar_type() == at::kBFloat16;
+  for (std::int64_t begin = 0; begin < parameter.count; begin += kPiece) {
+    const std::int64_t count = std::min(kPiece, parameter.count - begin);
+    const auto piece = [&](const at::Tensor& of) { return of.view({-1}).narrow(0, begin, count); };
+    const auto scales = [&](const Moment& of) { return of.scales.narrow(0, begin / kCodeBlock, code_blocks(count)); };
+    at::Tensor m = m_code_->decode(piece(parameter.m.values), scales(parameter.m));
+    at::Tensor v = v_code_->decode(piece(parameter.v.values), scales(parameter.v));
+    at::Tensor master = piece(parameter.master);
+    at::Tensor gradient = parameter.gradient.view({-1}).narrow(0, parameter.first + begin, count);
+    at::_fused_adamw_({master}, {gradient}, {m}, {v}, {}, {steps_done}, learning_rate * parameter.rate, options_.beta1,
+                      options_.beta2, parameter.decays ? options_.weight_decay : 0.0, options_.epsilon, false, false,
+                      divisor);
+    m_code_->encode(m, piece(parameter.m.values), scales(parameter.m));
+    v_code_->encode(v, piece(parameter.v.values), scales(parameter.v));
+    if (copies) parameter.compute.view({-1}).narrow(0, parameter.first + begin, count).copy_(master);
   }
 }
 

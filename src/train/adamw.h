@@ -14,10 +14,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/backend.h"
+#include "train/dynamic_code_tensors.h"
 
 namespace retort::train {
 
@@ -27,7 +29,7 @@ struct AdamWOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;
   double clip_norm = 0;  // 0: none
-  int bits = 32;         // of each moment: 32, or with our kernels 8
+  int bits = 32;         // of each moment: 32 or 8
   model::Backend backend = model::Backend::kKernels;
 };
 
@@ -96,10 +98,13 @@ class AdamW {
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
   void allocate_moments(AdamWParameter& parameter) const;
   void step_by_tensors(double learning_rate, double gradient_scale);
+  void step_8_bits_by_tensors(AdamWParameter& parameter, double learning_rate, const at::Tensor& steps_done,
+                              const std::optional<at::Tensor>& divisor);
   bool by_tensors() const { return options_.backend != model::Backend::kKernels; }
 
   AdamWOptions options_;
   std::vector<AdamWParameter> parameters_;
+  std::optional<DynamicCodeTensors> m_code_, v_code_;  // once they are needed
   std::int64_t steps_done_ = 0;
 };
 

@@ -105,6 +105,44 @@ TEST(AdamW, LeavesEverythingAloneWhenTheGradientIsNotFinite) {
 }
 
 // A quadratic valley of many scales with noisy gradients, descended with either state: eight bits get as far.
+// On a GPU the codes are libtorch's work: the same, step after step.
+TEST(AdamW, EightBitsByTensorsAreThoseOfTheKernels) {
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    AdamWOptions options;
+    options.bits = 8;
+    options.weight_decay = 0.01;
+    options.clip_norm = 1;
+    AdamW kernels(options);
+    options.backend = model::Backend::kTensors;
+    AdamW tensors(options);
+    torch::manual_seed(6);
+    const auto start = torch::randn({37, 70}).to(type);
+    const auto by_kernels = start.clone(), by_tensors = start.clone();
+    kernels.add("w", by_kernels);
+    tensors.add("w", by_tensors);
+    for (int step = 0; step < 30; ++step) {
+      // Of very different sizes; a block of zeros; a column that nothing reaches.
+      auto gradient = torch::randn({37, 70}) * torch::pow(10.0, -6 * torch::rand({37, 70}));
+      gradient.flatten().narrow(0, 512, 256).zero_();
+      gradient.select(1, 3).zero_();
+      for (AdamW* optimiser : {&kernels, &tensors}) {
+        optimiser->zero_gradients();
+        optimiser->accumulate(0, gradient);
+        optimiser->step(0.01);
+      }
+      const AdamWParameter& a = kernels.parameters()[0];
+      const AdamWParameter& b = tensors.parameters()[0];
+      for (const auto& [of_kernels, of_tensors] : {std::pair{&a.m, &b.m}, std::pair{&a.v, &b.v}}) {
+        EXPECT_TRUE(torch::allclose(of_kernels->scales, of_tensors->scales, 1e-5));
+        // A value on the border between two codes may be rounded to either.
+        const auto apart = (of_kernels->values.to(torch::kInt) - of_tensors->values.to(torch::kInt)).abs();
+        EXPECT_LT(apart.gt(0).sum().item<double>(), 0.01 * 37 * 70) << step;
+      }
+    }
+    EXPECT_LT((by_kernels - by_tensors).abs().max().item<double>(), type == torch::kFloat ? 2e-3 : 2e-2);
+  }
+}
+
 TEST(AdamW, EightBitsLearnAsFarAs32) {
   double losses[2] = {};
   for (const int bits : {32, 8}) {

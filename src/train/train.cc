@@ -99,8 +99,8 @@ struct Files {
 };
 
 // What can be said before anything is spent.
-Result<void> check(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
-                   const StepPlan& plan, const TrainExamples& examples, const TrainOptions& options) {
+Result<void> check(const model::Decoder* teacher, const model::Decoder& student, const StepPlan& plan,
+                   const TrainExamples& examples, const TrainOptions& options) {
   RETORT_CHECK(teacher != nullptr || ((options.signal == "text" || options.signal == "logprobs") &&
                                       options.hidden_state_weight == 0 && options.on_policy_from >= 1));
   if (teacher != nullptr && teacher->config().vocabulary != student.config().vocabulary) {
@@ -109,12 +109,6 @@ Result<void> check(const model::Decoder* teacher, ComputedIn computed_in, const 
                         "; the objective needs the same one. Take a student cut from this teacher.");
   }
   RETORT_CHECK(reads_signal(options) == (examples.signal != nullptr));
-  if (computed_in.backend != model::Backend::kKernels && options.optimiser_bits == 8) {
-    return caller_error(
-        "train.optimiser_bits 8 is computed by this program's own kernels, which run on the processor; "
-        "the training runs on " +
-        std::string(name_of(computed_in.backend)) + ". Set it to 32, or train.device to cpu.");
-  }
   if (options.hidden_state_weight > 0) {
     RETORT_TRY(check_hidden_states(teacher->config(), student.config()));
   }
@@ -169,7 +163,7 @@ class Training {
 
   Result<TrainSummary> run(std::optional<model::Decoder> student) {
     const model::Decoder* teacher = teacher_ ? &*teacher_ : nullptr;
-    RETORT_TRY(check(teacher, computed_in_, *student, plan_, examples_, options_));
+    RETORT_TRY(check(teacher, *student, plan_, examples_, options_));
     if (ranks_.world() > 1 && computed_in_.backend == model::Backend::kCuda) {
       return caller_error("Several ranks compute on processors only. Set train.device to cpu, or train on one rank.");
     }

@@ -169,6 +169,9 @@ TEST_F(TrainBackends, LearnAdapters) {
     options.embedding_rate = 1;
   });
 }
+TEST_F(TrainBackends, LearnWithAStateOf8Bits) {
+  expect_learning([](TrainOptions& options) { options.optimiser_bits = 8; });
+}
 TEST_F(TrainBackends, LearnOnPolicy) {
   expect_learning([](TrainOptions& options) {
     options.on_policy_from = 0.5;
