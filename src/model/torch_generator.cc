@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "exchange/sampling.h"
+#include "model/tensor_draw.h"
 #include "model/tensor_rows.h"
 
 namespace retort::model {
@@ -47,8 +48,21 @@ Result<void> check_request(const TokenRequest& request, const DecoderConfig& con
   return check_sampling(sampling);
 }
 
-// Draws the next token of each sequence from its row of logits, on all threads.
-std::vector<TokenId> draw(const torch::Tensor& logits, std::span<const std::unique_ptr<Sequence>> sequences) {
+// Draws the next token of each sequence from its row of logits: on all threads, or where the logits are when that isn't
+// this memory and nothing is cut.
+std::vector<TokenId> draw(const torch::Tensor& computed, Backend backend,
+                          std::span<const std::unique_ptr<Sequence>> sequences) {
+  const bool uncut = std::all_of(sequences.begin(), sequences.end(), [&](const auto& sequence) {
+    return is_uncut(sequence->request.sampling, computed.size(1));
+  });
+  if (backend != Backend::kKernels && uncut) {
+    std::vector<Draw> draws;
+    for (const auto& sequence : sequences) {
+      draws.push_back({sequence->request.sampling.temperature, &sequence->random});
+    }
+    return draw_by_tensors(computed, draws);
+  }
+  const torch::Tensor logits = computed.cpu();
   std::vector<TokenId> drawn(sequences.size());
   at::parallel_for(0, static_cast<std::int64_t>(sequences.size()), 1, [&](std::int64_t first, std::int64_t last) {
     Sampler sampler;
@@ -94,7 +108,7 @@ Result<void> TorchGenerator::generate(GenerationJob& job, std::stop_token stop) 
     }
     const torch::Tensor hidden = decoder_.extend(ids, counts, caches);
     const torch::Tensor last = hidden.index_select(0, torch::tensor(last_rows, torch::kInt64).to(decoder_.device()));
-    const std::vector<TokenId> drawn = draw(at::mm(last, decoder_.head_weight().t()).cpu(), active);
+    const std::vector<TokenId> drawn = draw(at::mm(last, decoder_.head_weight().t()), decoder_.backend(), active);
     for (std::size_t i = 0; i < active.size(); ++i) {
       auto& sequence = *active[i];
       const auto& request = sequence.request;
