@@ -2,6 +2,7 @@
 # The peers of `retort bench train`, one after the other: a JSON line each on standard output.
 #
 #   peers.sh [LAYERS]
+#   peers.sh --site      the folder of TRL and what it needs, and nothing else
 #
 # PyTorch is the wheel that the project's libtorch comes from (benchmarks/torch_python.sh); TRL and what it needs are
 # installed once beside it, by pip, with digests (requirements.txt), into the cache.
@@ -17,6 +18,10 @@ if [ ! -f "$site/done" ]; then
   rm -rf "$site"
   "$python" -m pip install -q --no-deps --require-hashes --only-binary :all: --target "$site" -r "$here/requirements.txt" >&2
   touch "$site/done"
+fi
+if [ "$layers" = --site ]; then
+  echo "$site"
+  exit
 fi
 
 loop() {  # NAME ARGUMENTS...

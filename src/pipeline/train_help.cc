@@ -3,7 +3,6 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <thread>
@@ -22,28 +21,13 @@
 namespace retort::pipeline {
 namespace {
 
-template <class T>
-Json packed(const std::vector<T>& values) {
-  std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return Json::binary(std::move(bytes));
-}
-
-template <class T>
-std::vector<T> unpacked(const Json& json) {
-  const auto& bytes = json.get_binary();
-  std::vector<T> values(bytes.size() / sizeof(T));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-  return values;
-}
-
 // A student that can't be read from the teacher's file: its shape and FP32 weights.
 Json to_json(const model::Decoder* student) {
   if (student == nullptr) return {};
   Json tensors = Json::array();
   for (const auto& [name, tensor] : student->named_parameters()) {
     const auto* values = tensor.const_data_ptr<float>();
-    tensors.push_back(packed(std::vector<float>(values, values + tensor.numel())));
+    tensors.push_back(train::packed(std::vector<float>(values, values + tensor.numel())));
   }
   return {{"config", model::to_json(student->config())}, {"tensors", std::move(tensors)}};
 }
@@ -57,7 +41,7 @@ Result<model::Decoder> student_from(const Json& start, const LocalModel& local,
   RETORT_ASSIGN(const auto config, model::decoder_config_from_json(start.at("config"), "the first rank"));
   std::vector<model::NamedTensor> tensors;
   for (const std::string& name : model::tensor_names(config)) {
-    const auto values = unpacked<float>(start.at("tensors").at(tensors.size()));
+    const auto values = train::unpacked<float>(start.at("tensors").at(tensors.size()));
     tensors.push_back({name, at::tensor(values).view(model::tensor_shape(config, name))});
   }
   return model::Decoder::from_tensors(config, tensors, model::ComputeType::kFloat32);

@@ -1,31 +1,9 @@
 #include "train/rank_messages.h"
 
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
-#include "base/json.h"
-
 namespace retort::train {
-namespace {
-
-template <class T>
-Json packed(const std::vector<T>& values) {
-  std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
-  return Json::binary(std::move(bytes));
-}
-
-template <class T>
-std::vector<T> unpacked(const Json& json) {
-  const auto& bytes = json.get_binary();
-  std::vector<T> values(bytes.size() / sizeof(T));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-  return values;
-}
-
-}  // namespace
-
 std::string message_bytes(const Json& message) {
   const std::vector<std::uint8_t> bytes = Json::to_cbor(message);
   return {bytes.begin(), bytes.end()};

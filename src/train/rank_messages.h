@@ -4,16 +4,34 @@
 // Pure; any thread.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/json_fwd.h"
+#include "base/json.h"
 #include "dataset/example.h"
 #include "exchange/engine.h"
 
 namespace retort::train {
+
+// Numbers as they lie in memory.
+template <class T>
+Json packed(const std::vector<T>& values) {
+  std::vector<std::uint8_t> bytes(values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return Json::binary(std::move(bytes));
+}
+template <class T>
+std::vector<T> unpacked(const Json& json) {
+  const auto& bytes = json.get_binary();
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
 
 std::string message_bytes(const Json& message);
 Json message_from(const std::string& bytes);
