@@ -17,7 +17,10 @@ constexpr std::int64_t kNow_ms = kToday * kDay_ms + 5000;
 
 class SpendingRestoredTest : public ::testing::Test {
  public:
-  ~SpendingRestoredTest() override { std::filesystem::remove_all(folder); }
+  ~SpendingRestoredTest() override {
+    spool.reset();
+    std::filesystem::remove_all(folder);
+  }
   std::filesystem::path folder =
       std::filesystem::temp_directory_path() / ("retort-spending-restored-" + std::to_string(getpid()));
   SystemClock clock;
