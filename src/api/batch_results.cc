@@ -2,12 +2,21 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+
 #include "api/json_dom.h"
 
 namespace retort::api {
 namespace {
 
 constexpr std::size_t kMostLine = 64 << 20;
+// More than any batch uses; products with prices fit.
+constexpr std::int64_t kMostTokensOfBatch = 1'000'000'000'000;
+
+bool is_plausible(const Usage& usage) {
+  return std::max({usage.input, usage.cached, usage.cache_written, usage.output, usage.reasoning}) <=
+         kMostTokensOfBatch;
+}
 
 // https://platform.openai.com/docs/api-reference/batch/object
 std::optional<BatchState> openai_state(Element batch) {
@@ -31,7 +40,7 @@ std::optional<BatchState> openai_state(Element batch) {
   const bool none =
       state.output_file.empty() && (is_object(counts) ? count_at(*counts, "completed") == 0 : status == "failed");
   // Zeros beside answers: this provider doesn't count here.
-  if (usage.input + usage.output > 0 || none) state.usage = usage;
+  if (is_plausible(usage) && (usage.input + usage.output > 0 || none)) state.usage = usage;
   return state;
 }
 
@@ -118,7 +127,7 @@ void ResultUsage::count(std::string_view line) {
   static_cast<void>(answer.whole(body));
   const AnswerFacts facts = answer.facts();
   if (facts.failed) return;
-  if (!facts.usage.reported) {
+  if (!facts.usage.reported || !is_plausible(facts.usage)) {
     known_ = false;
     return;
   }
@@ -127,6 +136,7 @@ void ResultUsage::count(std::string_view line) {
   sum_.cache_written += facts.usage.cache_written;
   sum_.output += facts.usage.output;
   sum_.reasoning += facts.usage.reasoning;
+  known_ = is_plausible(sum_);
 }
 
 }  // namespace retort::api

@@ -39,6 +39,8 @@ TEST(BatchResults, WhatNobodyCountedIsNotNothing) {
                    .usage);
   EXPECT_FALSE(one(R"({"id":"b","object":"batch","status":"expired","request_counts":{"completed":1}})").usage);
   EXPECT_FALSE(one(R"({"id":"b","object":"batch","status":"completed"})").usage);
+  EXPECT_FALSE(
+      one(R"({"id":"b","object":"batch","status":"completed","usage":{"input_tokens":9000000000000000000}})").usage);
   EXPECT_EQ(one(R"({"id":"b","object":"batch","status":"failed","errors":{}})").usage->input, 0);
   EXPECT_EQ(one(R"({"id":"b","object":"batch","status":"cancelled","request_counts":{"completed":0}})").usage->input,
             0);
@@ -98,7 +100,9 @@ TEST(BatchResults, AddsUpWhatAnswersUsed) {
 TEST(BatchResults, WhatCannotBeReadIsNoSum) {
   const std::string silent =
       R"({"response":{"body":{"object":"chat.completion","choices":[{"index":0,"message":{"content":"4"}}]}}})";
-  for (const std::string& bad : {silent, std::string("no JSON"), kChat.substr(0, 60)}) {
+  const std::string huge =
+      R"({"response":{"body":{"object":"chat.completion","choices":[],"usage":{"prompt_tokens":9000000000000000000}}}})";
+  for (const std::string& bad : {silent, huge, std::string("no JSON"), kChat.substr(0, 60)}) {
     ResultUsage usage(std::make_shared<JsonReader>());
     usage.feed(kChat + "\n" + bad);
     EXPECT_FALSE(usage.total()) << bad;
