@@ -1,5 +1,7 @@
-// Any bytes as a form, as a batch's file and list, and as a line of results: what nobody changes keeps its bytes.
+// Any bytes as a form, as a batch's file and list, and as results: what nobody changes keeps its bytes, and pieces add
+// up to the same as the whole.
 #include "api/batch.h"
+#include "api/batch_results.h"
 #include "api/multipart.h"
 #include "fuzz/fuzz.h"
 
@@ -20,6 +22,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const auto list = api::read_batch_list(text, same, reader.get());
   RETORT_CHECK(!list || list->changed == text);
   RETORT_CHECK(api::edited_result(text, {}, reader) == text);
+  api::ResultUsage whole(reader);
+  whole.feed(text);
+  const auto total = whole.total();
+  api::ResultUsage pieces(reader);
+  for (std::size_t i = 0; i < size; i += 7) pieces.feed(text.substr(i, 7));
+  const auto sum = pieces.total();
+  RETORT_CHECK(total.has_value() == sum.has_value() && (!total || total->input == sum->input));
+  for (const api::BatchState& state : api::read_batch_states(text, *reader)) RETORT_CHECK(!state.id.empty());
   return 0;
 }
 
@@ -31,5 +41,7 @@ std::vector<std::string> fuzz_seeds() {
       "\n"
       R"({"url":"/v1/chat/completions","body":{},"method":"POST"})",
       R"({"requests":[{"custom_id":"1","params":{"model":"m"}},{"params":{}}]})",
+      R"({"object":"list","data":[{"id":"b","object":"batch","status":"expired","usage":{"input_tokens":1}}]})",
+      R"({"result":{"message":{"type":"message","usage":{"input_tokens":1,"output_tokens":2}}}})",
       R"({"custom_id":"1","response":{"body":{"object":"chat.completion","choices":[{"message":{"reasoning":"r"}}]}}})"};
 }

@@ -110,7 +110,8 @@ TEST(CheckForm, WithoutAProvidersKeyTheCallersIsTakenOut) {
 TEST(CheckForm, NoKeyGoesInWhereItMayBeAnothersUpstream) {
   guard::Admission admission = admitted("provider");
   auto rules = std::make_shared<guard::Rules>(*admission.in_force->rules);
-  rules->upstreams.push_back(rules->upstreams.front());
+  rules->upstreams.push_back(guard::Upstream(rules->upstreams.front()));
+  admission.upstream = rules->upstreams.data();
   auto in_force = std::make_shared<guard::InForce>();
   in_force->rules = rules;
   admission.in_force = in_force;

@@ -283,7 +283,7 @@ struct Admitter::Pass {
     }
     if (!look.body.empty()) body = std::move(look.body);
     out.decision.withheld = std::move(look.withheld);
-    out.batch = Batch{upload, std::move(look.path), static_cast<std::int64_t>(look.requests), look.worst};
+    out.batch = Batch{upload, std::move(look.path), static_cast<std::int64_t>(look.requests), look.worst, look.prices};
     return true;
   }
 
@@ -308,7 +308,7 @@ struct Admitter::Pass {
       return refuse(400, "invalid_request", "request",
                     "The file's requests are for " + (*found)->path + "; say that as \"endpoint\".");
     }
-    out.batch = Batch{false, {}, (*found)->requests, (*found)->worst};
+    out.batch = Batch{false, {}, (*found)->requests, (*found)->worst, (*found)->prices};
     return true;
   }
 

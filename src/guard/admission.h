@@ -22,6 +22,7 @@
 #include "net/http.h"
 #include "policy/decide.h"
 #include "policy/limits.h"
+#include "policy/price.h"
 
 namespace retort::guard {
 
@@ -30,7 +31,8 @@ struct Batch {
   bool upload = false;  // a file for a batch: nothing is asked yet
   std::string path;     // what its requests ask for, of an upload
   std::int64_t requests = 0;
-  std::optional<policy::NanoUsd> worst;  // nothing: it has no bound
+  std::optional<policy::NanoUsd> worst;       // nothing: it has no bound
+  std::optional<policy::TokenPrices> prices;  // it is billed by; nothing: not known
 };
 
 struct Admission {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "policy/money.h"
+#include "policy/price.h"
 
 namespace retort::guard {
 
@@ -18,7 +19,8 @@ struct BatchFileFacts {
   std::string account;  // who uploaded it
   std::string path;     // what its lines ask for: "/v1/chat/completions"
   std::int64_t requests = 0;
-  std::optional<policy::NanoUsd> worst;  // what all of them may cost; nothing: it has no bound
+  std::optional<policy::NanoUsd> worst;       // what all of them may cost; nothing: it has no bound
+  std::optional<policy::TokenPrices> prices;  // by which its batches are billed; nothing: not known
 };
 
 class BatchFiles {

@@ -21,8 +21,9 @@ class BatchFilesTest : public ::testing::Test {
 TEST_F(BatchFilesTest, KeepsWhatWasLookedInto) {
   {
     const auto files = BatchFiles::open(folder / "batches.sqlite").value();
-    ASSERT_TRUE(files->keep("file-1", {"acme", "/v1/chat/completions", 3, 5'000'000'000}, 7));
-    ASSERT_TRUE(files->keep("file-2", {"acme", "/v1/responses", 1, std::nullopt}, 7));
+    ASSERT_TRUE(
+        files->keep("file-1", {"acme", "/v1/chat/completions", 3, 5'000'000'000, policy::TokenPrices{1, 2, 3, 4}}, 7));
+    ASSERT_TRUE(files->keep("file-2", {"acme", "/v1/responses", 1, {}, {}}, 7));
   }
   const auto files = BatchFiles::open(folder / "batches.sqlite").value();
   const auto first = files->find("file-1").value();
@@ -31,6 +32,8 @@ TEST_F(BatchFilesTest, KeepsWhatWasLookedInto) {
   EXPECT_EQ(first->path, "/v1/chat/completions");
   EXPECT_EQ(first->requests, 3);
   EXPECT_EQ(first->worst, 5'000'000'000);
+  EXPECT_EQ(first->prices, (policy::TokenPrices{1, 2, 3, 4}));
+  EXPECT_FALSE(files->find("file-2").value()->prices);
   EXPECT_FALSE(files->find("file-2").value()->worst);
   EXPECT_FALSE(files->find("file-3").value());
 }

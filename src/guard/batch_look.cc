@@ -4,7 +4,6 @@
 
 #include "api/multipart.h"
 #include "policy/decide.h"
-#include "policy/price.h"
 
 namespace retort::guard {
 namespace {
@@ -16,6 +15,7 @@ class Judge {
   Judge(const BatchTerms& terms, api::Family family) : terms_(terms), family_(family), policy_(terms.policy) {
     policy_.tier.expose.excess = "refuse";
     look_.worst = 0;
+    look_.prices.emplace();
   }
 
   Result<std::optional<std::string>> judge(const api::BatchRequest& request) {
@@ -55,8 +55,15 @@ class Judge {
   }
 
   void count(api::Operation operation, const api::RequestFacts& facts, const policy::Decision& decision) {
-    const policy::Price* price = terms_.rules.price_of(facts.model);
-    const auto worst = price == nullptr ? std::nullopt : policy::worst_case(*price, operation, facts, decision);
+    const policy::Price* found = terms_.rules.price_of(facts.model);
+    if (found == nullptr) {
+      look_.worst.reset();
+      look_.prices.reset();
+      return;
+    }
+    const policy::Price price = policy::batch_price(*found);
+    if (look_.prices) look_.prices = policy::dearest(*look_.prices, policy::token_prices(price));
+    const auto worst = policy::worst_case(price, operation, facts, decision);
     if (!worst) {
       look_.worst.reset();
     } else if (look_.worst) {

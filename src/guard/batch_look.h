@@ -17,6 +17,7 @@
 #include "api/request_facts.h"
 #include "guard/rules.h"
 #include "policy/money.h"
+#include "policy/price.h"
 #include "policy/steps.h"
 
 namespace retort::guard {
@@ -25,7 +26,8 @@ struct BatchLook {
   std::string body;  // the request's, where something in it changed; else ""
   std::string path;  // of a file: what its lines ask for
   std::size_t requests = 0;
-  std::optional<policy::NanoUsd> worst;  // what all of them may cost; nothing: one has no price or no bound
+  std::optional<policy::NanoUsd> worst;       // what all of them may cost; nothing: one has no price or no bound
+  std::optional<policy::TokenPrices> prices;  // of batches: each the dearest of its models'; nothing: one has no price
   std::vector<std::string> withheld;
 };
 

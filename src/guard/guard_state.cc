@@ -48,6 +48,8 @@ Result<std::unique_ptr<GuardState>> GuardState::open(std::shared_ptr<const Rules
   RETORT_ASSIGN(state->callers, callers::LiveCallers::open(callers::RegistryPaths::in(folder), rules->ownership));
   RETORT_ASSIGN(state->steps, StepBook::open(folder / "steps.sqlite"));
   RETORT_ASSIGN(state->batch_files, BatchFiles::open(folder / "batches.sqlite"));
+  RETORT_ASSIGN(state->batch_ledger, BatchLedger::open(folder / "batches.sqlite"));
+  state->open_batches = std::make_unique<OpenBatches>(*state->batch_ledger);
   RETORT_TRY(state->open_evidence(*rules));
   RETORT_TRY(state->share_limits(*rules));
   RETORT_TRY(state->put_in_force(rules));
@@ -63,6 +65,9 @@ Result<void> GuardState::open_evidence(const Rules& rules) {
   if (restored.unsettled > 0) {
     log(std::to_string(restored.unsettled) +
         " requests of today had not ended when the guard stopped; they count at their worst case.");
+  }
+  for (const AwaitedBatch& batch : restored.batches) {
+    open_batches->hold(batch.exchange, limits.hold(batch.account, batch.day, batch.reserved));
   }
   evidence::SpoolOptions spool_options;
   spool_options.folder = folder;
@@ -136,6 +141,51 @@ Result<void> GuardState::reload() {
   return {};
 }
 
+void GuardState::batch_used(const std::string& id, const api::Usage& usage) {
+  const auto first = batch_ledger->bill(id, usage);
+  if (!first) {
+    log(first.error().message);
+  } else if (*first) {
+    settle_batches();
+  }
+}
+
+void GuardState::settle_batches() {
+  const bool required = now()->rules->options.evidence.required;
+  const auto record = [&](const BatchBill& bill) {
+    if (!recorder) return true;
+    const bool kept = recorder
+                          ->act(kBatchSettled,
+                                {{"account", bill.batch.account},
+                                 {"batch", bill.batch.id},
+                                 {"exchange", bill.batch.exchange},
+                                 {"nano_usd", std::to_string(bill.cost)},
+                                 {"input_tokens", std::to_string(bill.usage.input)},
+                                 {"cached_tokens", std::to_string(bill.usage.cached)},
+                                 {"cache_written_tokens", std::to_string(bill.usage.cache_written)},
+                                 {"output_tokens", std::to_string(bill.usage.output)},
+                                 {"reasoning_tokens", std::to_string(bill.usage.reasoning)}},
+                                clock.unix_ms())
+                          .has_value();
+    evidence_kept(kept);
+    // Nothing is given back that a restart would take again.
+    return kept || !required;
+  };
+  const auto settled = [&](const BatchBill& bill, policy::NanoUsd over) {
+    ++metrics.settled_batches;
+    metrics.batches_nano_usd += static_cast<std::uint64_t>(bill.cost);
+    metrics.input_tokens += static_cast<std::uint64_t>(bill.usage.input);
+    metrics.output_tokens += static_cast<std::uint64_t>(bill.usage.output);
+    metrics.reasoning_tokens += static_cast<std::uint64_t>(bill.usage.reasoning);
+    if (over <= 0) return;
+    metrics.overshoot_nano_usd += static_cast<std::uint64_t>(over);
+    log("Upstream billed " + std::to_string(policy::usd(over)) + " USD above what was reserved for the batch " +
+        bill.batch.id + ".");
+  };
+  const Result<void> done = open_batches->settle(record, settled);
+  if (!done) log(done.error().message);
+}
+
 void GuardState::evidence_kept(bool kept) {
   (kept ? metrics.evidence_records : metrics.evidence_failures).fetch_add(1, std::memory_order_relaxed);
   if (evidence_down.load(std::memory_order_relaxed) == kept) evidence_down = !kept;
@@ -179,6 +229,7 @@ void GuardState::refresh() {
   };
   tell(callers->refresh());
   tell(steps->refresh());
+  settle_batches();
   const std::shared_ptr<const Rules> rules = now()->rules;
   std::string stamp = stamp_of(*rules);
   if (stamp == stamp_ && !rules->sources->files_changed()) return;

@@ -16,6 +16,7 @@
 #include "evidence/spool.h"
 #include "guard/batch_files.h"
 #include "guard/metrics.h"
+#include "guard/open_batches.h"
 #include "guard/rules.h"
 #include "guard/step_book.h"
 #include "policy/limits.h"
@@ -55,6 +56,8 @@ class GuardState {
   std::unique_ptr<callers::LiveCallers> callers;
   std::unique_ptr<StepBook> steps;
   std::unique_ptr<BatchFiles> batch_files;
+  std::unique_ptr<BatchLedger> batch_ledger;
+  std::unique_ptr<OpenBatches> open_batches;
   std::unique_ptr<evidence::Spool> spool;         // null: no evidence is kept
   std::unique_ptr<evidence::Recorder> recorder;   // with it
   std::unique_ptr<sharing::SharedLimits> shared;  // null: limits are this guard's own
@@ -62,6 +65,10 @@ class GuardState {
   // The last record could not be written.
   std::atomic<bool> evidence_down = false;
 
+  // Settles what batches are billed, by this guard or by another one: recorded first, and counted.
+  void settle_batches();
+  // A batch's answers used this. Settles it, unless it was billed before.
+  void batch_used(const std::string& id, const api::Usage& usage);
   // Counts whether a record was kept.
   void evidence_kept(bool kept);
   // For /metrics: what is counted, and how the parts stand.

@@ -82,6 +82,9 @@ std::string Metrics::prometheus() const {
   one("failed_reloads_total", "counter", "Configurations that could not be taken over.", failed_reloads.load());
   one("overshoot_usd_total", "counter", "What upstream billed above reserved worst cases.",
       static_cast<double>(overshoot_nano_usd.load()) / 1e9);
+  one("settled_batches_total", "counter", "Batches whose reservations were settled with what they were billed.",
+      settled_batches.load());
+  one("batches_usd_total", "counter", "What those were billed.", static_cast<double>(batches_nano_usd.load()) / 1e9);
   return text.str();
 }
 

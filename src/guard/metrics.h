@@ -30,6 +30,8 @@ class Metrics {
   Counter reloads = 0;
   Counter failed_reloads = 0;
   Counter overshoot_nano_usd = 0;
+  Counter settled_batches = 0;
+  Counter batches_nano_usd = 0;  // that those were billed
   std::atomic<std::int64_t> under_way = 0;
   std::atomic<std::int64_t> streams = 0;
 

@@ -186,7 +186,7 @@ void Passage::on_head(net::HttpResponse head) {
   const bool whole_models =
       admission_.route.operation == Operation::kModels && !admission_.effective.tier.expose.models.empty();
   const bool uploaded = admission_.batch && admission_.batch->upload;
-  if (generated || whole_models || uploaded) {
+  if (generated || whole_models || uploaded || tells_of_batches()) {
     how_ = generated && head_.status < 300 && is_stream(head_.headers) ? How::kStreamed : How::kCollected;
   }
   if (generated) {
@@ -218,6 +218,10 @@ void Passage::on_head(net::HttpResponse head) {
     lines_ = std::make_unique<ResultLines>(std::move(edits), worker_.reader());
   }
   if (how_ == How::kCollected) return;
+  if (const auto batch = batch_to_bill()) {
+    billed_batch_ = *batch;
+    used_ = std::make_unique<api::ResultUsage>(worker_.reader());
+  }
   net::HttpResponse first;
   first.status = head_.status;
   first.headers = answer_headers(head_.headers);
@@ -241,6 +245,7 @@ void Passage::on_body(std::string_view piece) {
     collected_.append(piece);
     return;
   }
+  if (used_) used_->feed(piece);
   if (how_ == How::kPlain) {
     send_on(std::string(piece));
     return;
@@ -357,19 +362,69 @@ void Passage::keep_batch_file() {
   if (id == file.end() || !id->is_string()) return;
   const Batch& batch = *admission_.batch;
   const auto kept = state_.batch_files->keep(
-      id->get<std::string>(), {admission_.account, batch.path, batch.requests, batch.worst}, state_.clock.unix_ms());
+      id->get<std::string>(), {admission_.account, batch.path, batch.requests, batch.worst, batch.prices},
+      state_.clock.unix_ms());
   if (!kept) state_.log(kept.error().message);
 }
 
-// Its answers come later and elsewhere: what it may cost is what it costs, once upstream took it or may have.
+bool Passage::tells_of_batches() const {
+  return admission_.route.operation == Operation::kBatches && request_.method != "HEAD" &&
+         !request_.path.ends_with("/results") && head_.status < 300 && !is_compressed(head_.headers);
+}
+
+void Passage::note_batches() {
+  for (const api::BatchState& batch : api::read_batch_states(collected_, *worker_.reader())) {
+    if (admission_.batch) {
+      await_batch(batch.id);
+      return;
+    }
+    if (!batch.output_file.empty()) {
+      const auto noted = state_.batch_ledger->answers_in(batch.id, batch.output_file);
+      if (!noted) state_.log(noted.error().message);
+    }
+    if (batch.ended && batch.usage) state_.batch_used(batch.id, *batch.usage);
+  }
+}
+
+// It was made: its money is settled when it is known what its answers used.
+void Passage::await_batch(const std::string& id) {
+  if (!admission_.batch->prices) return;
+  awaited_ = admission_.reservation.worst();
+  state_.open_batches->hold(admission_.id, std::move(admission_.reservation));
+  const auto made = state_.batch_ledger->made({id, admission_.id, admission_.account, *admission_.batch->prices},
+                                              state_.clock.unix_ms());
+  if (!made) state_.log(made.error().message);
+}
+
+std::optional<std::string> Passage::batch_to_bill() const {
+  const bool openai = admission_.route.operation == Operation::kFiles && request_.path.ends_with("/content");
+  const bool anthropic = admission_.route.operation == Operation::kBatches && request_.path.ends_with("/results");
+  if ((!openai && !anthropic) || request_.method != "GET" || head_.status != 200 || is_compressed(head_.headers)) {
+    return std::nullopt;
+  }
+  // Of what ends with the connection nobody knows whether it is whole.
+  if (!head_.headers.find("content-length") && !head_.headers.find("transfer-encoding")) return std::nullopt;
+  auto batch = state_.batch_ledger->awaiting(admission_.route.id);
+  if (batch) return *std::move(batch);
+  state_.log(batch.error().message);
+  return std::nullopt;
+}
+
+// Its answers come later and elsewhere: until then what it may cost is what it costs, once upstream took it or may
+// have.
 policy::NanoUsd Passage::cost_of_batch() const {
+  if (awaited_) return *awaited_;
   if (!admission_.batch || admission_.batch->upload || unsent_ || head_.status >= 300) return 0;
   return admission_.reservation.worst();
 }
 
 std::string Passage::collected_answer() {
-  if (!answer_ && admission_.batch) {
+  if (!answer_ && admission_.batch && admission_.batch->upload) {
     keep_batch_file();
+    return std::move(collected_);
+  }
+  if (admission_.route.operation == Operation::kBatches) {
+    note_batches();
     return std::move(collected_);
   }
   if (admission_.route.operation == Operation::kModels) {
@@ -460,6 +515,9 @@ void Passage::on_end() {
       fail("it ended the stream before its answer was whole", evidence::Ended::kUpstreamFailed, 502);
       return;
     }
+  }
+  if (used_) {
+    if (const auto usage = used_->total()) state_.batch_used(billed_batch_, *usage);
   }
   if (!complete(evidence::Ended::kComplete, head_.status)) {
     fail(kNotRecorded, evidence::Ended::kCutByPolicy, 503);
@@ -563,7 +621,7 @@ bool Passage::settle_and_record(evidence::Ended ended, int status, std::optional
     cost = policy::cost_of(*admission_.price, facts.usage);
   }
   const std::int64_t tokens = billed ? facts.usage.input + facts.usage.output : 0;
-  const policy::NanoUsd over = admission_.reservation.settle(tokens, cost);
+  const policy::NanoUsd over = awaited_ ? 0 : admission_.reservation.settle(tokens, cost);
   if (over > 0) {
     state_.metrics.overshoot_nano_usd += static_cast<std::uint64_t>(over);
     state_.log("Upstream billed " + std::to_string(policy::usd(over)) + " USD above what was reserved for " +

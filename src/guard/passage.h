@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "api/answer.h"
+#include "api/batch_results.h"
 #include "guard/admission.h"
 #include "guard/result_lines.h"
 #include "net/server.h"
@@ -54,6 +55,12 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   // Whether it is the results of a batch, whose answers hold what this tier may not have.
   bool hides_in_results() const;
   void keep_batch_file();
+  // Whether its answer says how batches stand.
+  bool tells_of_batches() const;
+  void note_batches();
+  void await_batch(const std::string& id);
+  // The batch whose answers it hands out, when what those used isn't known yet.
+  std::optional<std::string> batch_to_bill() const;
   policy::NanoUsd cost_of_batch() const;
   // Settles and records; false when the record was required and could not be written.
   bool complete(evidence::Ended ended, int status);
@@ -70,7 +77,10 @@ class Passage final : public net::UpstreamListener, public std::enable_shared_fr
   std::shared_ptr<net::UpstreamCall> call_;
   std::unique_ptr<api::AnswerStream> answer_;
   std::optional<api::Operation> answered_as_;
-  std::unique_ptr<ResultLines> lines_;  // of a batch's results
+  std::unique_ptr<ResultLines> lines_;      // of a batch's results
+  std::unique_ptr<api::ResultUsage> used_;  // likewise, of `billed_batch_`
+  std::string billed_batch_;
+  std::optional<policy::NanoUsd> awaited_;  // the reservation is the batch's now: what it holds
   How how_ = How::kPlain;
   net::HttpResponse head_;
   std::string collected_;

@@ -132,9 +132,11 @@ NanoUsd LimitBook::settle(const std::string& account, std::int64_t day, NanoUsd 
   Shard& home = shard(account);
   const std::lock_guard lock(home.mutex);
   Account& state = home.accounts[account];
-  MoneyState& money = state.days[day];
-  money.reserved -= worst;
-  money.settled += cost;
+  // Of a batch that took days nobody asks any more.
+  if (const auto found = state.days.find(day); found != state.days.end()) {
+    found->second.reserved -= worst;
+    found->second.settled += cost;
+  }
   if (state.tokens.at_s >= 0) {
     state.tokens.level += static_cast<double>(estimated - tokens);
     state.tokens.used += tokens - estimated;
@@ -176,6 +178,18 @@ void LimitBook::visit_money(const std::string& account, std::int64_t day,
   Shard& home = shard(account);
   const std::lock_guard lock(home.mutex);
   visit(home.accounts[account].days[day]);
+}
+
+Reservation LimitBook::hold(const std::string& account, std::int64_t day, NanoUsd worst) {
+  Shard& home = shard(account);
+  const std::lock_guard lock(home.mutex);
+  home.accounts[account].days[day].reserved += worst;
+  Reservation reservation;
+  reservation.book_ = this;
+  reservation.account_ = account;
+  reservation.day_ = day;
+  reservation.worst_ = worst;
+  return reservation;
 }
 
 void LimitBook::restore(const std::string& account, std::int64_t day, NanoUsd settled) {

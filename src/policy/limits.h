@@ -108,6 +108,8 @@ class LimitBook {
   // With the account locked: nothing is reserved or settled meanwhile. `visit` must not call the book.
   void visit_money(const std::string& account, std::int64_t day, const std::function<void(const MoneyState&)>& visit);
 
+  // Money that is reserved whatever the budget says: it was admitted before this process began. Settles as any other.
+  Reservation hold(const std::string& account, std::int64_t day, NanoUsd worst);
   // What was spent before this process began (from the evidence of the day).
   void restore(const std::string& account, std::int64_t day, NanoUsd settled);
   MoneyState money(const std::string& account, std::int64_t day) const;

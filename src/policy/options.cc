@@ -44,7 +44,8 @@ const recipe::MapShape<Price>& price_shape() {
                                 .add("output_per_mtok", &Price::output_per_mtok, {.minimum = 0, .required = true})
                                 .add("cached_input_per_mtok", &Price::cached_input_per_mtok, {.minimum = 0})
                                 .add("cache_write_per_mtok", &Price::cache_write_per_mtok, {.minimum = 0})
-                                .add("max_output_tokens", &Price::max_output_tokens, {.minimum = 1});
+                                .add("max_output_tokens", &Price::max_output_tokens, {.minimum = 1})
+                                .add("batch_factor", &Price::batch_factor, {.minimum = 0, .maximum = 1});
   return shape;
 }
 

@@ -52,6 +52,7 @@ struct Price {
   std::optional<double> cache_write_per_mtok;     // written into it; absent: as other input
   double output_per_mtok = 0;                     // reasoning is output
   std::optional<std::int64_t> max_output_tokens;  // of one answer, where neither request nor tier bounds it
+  double batch_factor = 1;                        // what tokens of batches cost, of the prices above
 };
 
 struct StepOptions {

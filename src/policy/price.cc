@@ -3,30 +3,35 @@
 #include <algorithm>
 
 namespace retort::policy {
-namespace {
-
-struct InputPrices {
-  NanoUsd plain = 0, cached = 0, written = 0;
-};
-
-InputPrices input_prices(const Price& price) {
+TokenPrices token_prices(const Price& price) {
   return {token_price(price.input_per_mtok), token_price(price.cached_input_per_mtok.value_or(price.input_per_mtok)),
-          token_price(price.cache_write_per_mtok.value_or(price.input_per_mtok))};
+          token_price(price.cache_write_per_mtok.value_or(price.input_per_mtok)), token_price(price.output_per_mtok)};
 }
 
-}  // namespace
-
-NanoUsd cost_of(const Price& price, const api::Usage& usage) {
-  const InputPrices input = input_prices(price);
+NanoUsd cost_of(const TokenPrices& prices, const api::Usage& usage) {
   const std::int64_t plain = std::max<std::int64_t>(0, usage.input - usage.cached - usage.cache_written);
-  return plain * input.plain + usage.cached * input.cached + usage.cache_written * input.written +
-         usage.output * token_price(price.output_per_mtok);
+  return plain * prices.input + usage.cached * prices.cached + usage.cache_written * prices.written +
+         usage.output * prices.output;
+}
+
+NanoUsd cost_of(const Price& price, const api::Usage& usage) { return cost_of(token_prices(price), usage); }
+
+TokenPrices dearest(const TokenPrices& a, const TokenPrices& b) {
+  return {std::max(a.input, b.input), std::max(a.cached, b.cached), std::max(a.written, b.written),
+          std::max(a.output, b.output)};
+}
+
+Price batch_price(Price price) {
+  price.input_per_mtok *= price.batch_factor;
+  price.output_per_mtok *= price.batch_factor;
+  if (price.cached_input_per_mtok) *price.cached_input_per_mtok *= price.batch_factor;
+  if (price.cache_write_per_mtok) *price.cache_write_per_mtok *= price.batch_factor;
+  return price;
 }
 
 NanoUsd most_for(const Price& price, std::int64_t input_tokens, std::int64_t output_tokens) {
-  const InputPrices input = input_prices(price);
-  return input_tokens * std::max({input.plain, input.cached, input.written}) +
-         output_tokens * token_price(price.output_per_mtok);
+  const TokenPrices prices = token_prices(price);
+  return input_tokens * std::max({prices.input, prices.cached, prices.written}) + output_tokens * prices.output;
 }
 
 std::optional<NanoUsd> worst_case(const Price& price, api::Operation operation, const api::RequestFacts& facts,

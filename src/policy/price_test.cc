@@ -33,6 +33,15 @@ TEST(Price, WithoutOnesOfItsOwnACacheCostsWhatInputDoes) {
   EXPECT_EQ(cost_of(price, usage(330, 300, 20, 42)), 330 * 3000 + 42 * 15000);
 }
 
+TEST(Price, BatchesCostTheirPartOfEveryPrice) {
+  Price price = priced(0.3, 6);
+  price.batch_factor = 0.5;
+  EXPECT_EQ(token_prices(batch_price(price)), (TokenPrices{1500, 150, 3000, 7500}));
+  EXPECT_EQ(cost_of(token_prices(batch_price(price)), usage(330, 300, 20, 42)),
+            10 * 1500 + 300 * 150 + 20 * 3000 + 42 * 7500);
+  EXPECT_EQ(dearest({1, 9, 3, 4}, {5, 2, 3, 8}), (TokenPrices{5, 9, 3, 8}));
+}
+
 TEST(Price, TheMostIsNeverLessThanWhatIsCounted) {
   const Price price = priced(0.3, 6);
   for (const auto& [cached, written] : {std::pair{0, 0}, {1000, 0}, {0, 1000}, {300, 300}}) {

@@ -15,6 +15,7 @@ CTEST = os.environ.get("RETORT_CTEST", "ctest")
 class TestsTest(HouseTest):
     def setUp(self):
         listing = subprocess.run([CTEST, "--show-only=json-v1"], cwd=BUILD, capture_output=True, text=True, check=True)
+        self.run = {argument for test in json.loads(listing.stdout)["tests"] for argument in test.get("command", [])}
         self.programs = {pathlib.Path(test["command"][0]) for test in json.loads(listing.stdout)["tests"]
                          if test.get("command")}
         self.compiled = {pathlib.Path(entry["file"]).resolve()
@@ -28,6 +29,10 @@ class TestsTest(HouseTest):
     def test_every_test_program_runs(self):
         built = {path for path in (BUILD / "bin").glob("*_test") if path.is_file()}
         self.refuse([str(path.name) for path in sorted(built - self.programs)], "A test program that ctest does not run.")
+
+    def test_every_script_of_tests_runs(self):
+        scripts = [path for path in files("_test.py") if path.parts[0] == "tests"]
+        self.refuse([str(path) for path in scripts if str((ROOT / path).resolve()) not in self.run], "A script of tests that ctest does not run.")
 
     def test_every_test_program_holds_its_tests(self):
         complaints = []

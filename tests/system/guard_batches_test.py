@@ -45,7 +45,7 @@ class Api:
     """The file and batch paths of both APIs."""
 
     def __init__(self, upstream):
-        self.files = 0
+        self.files = self.batches = 0
         self.upstream = upstream
         upstream.behaviour.update({"/v1/files": self.upload, "/v1/batches": self.create, "/v1/messages/batches": self.create,
                                    "/v1/files/file-out/content": self.results, "/v1/embeddings": self.embed,
@@ -57,7 +57,9 @@ class Api:
         self.upstream.send(handler, 200, {"id": f"file-{self.files}", "object": "file", "purpose": "batch"})
 
     def create(self, handler, _):
-        self.upstream.send(handler, 500 if self.refuse else 200, {"id": "batch-1", "object": "batch", "status": "validating"})
+        self.batches += 1
+        kind = {"type": "message_batch", "processing_status": "in_progress"} if "messages" in handler.path else {"object": "batch", "status": "validating"}
+        self.upstream.send(handler, 500 if self.refuse else 200, {"id": f"batch-{self.batches}", **kind})
 
     def embed(self, handler, _):
         self.upstream.send(handler, 200, {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
@@ -131,11 +133,12 @@ def check_batches(checks, guard, api, keys):
     checks.check("another path than its lines have", create(guard, keys["acme"], "file-2", "/v1/responses")[0] == 400)
     api.refuse = True
     status, data = create(guard, keys["acme"], "file-2")
-    checks.check("a batch that upstream refuses costs nothing", status == 500 and spent(guard, "acme")["settled_usd"] == 0, (status, data))
+    checks.check("a batch that upstream refuses costs nothing", status == 500 and spent(guard, "acme") == {"settled_usd": 0, "reserved_usd": 0},
+                 (status, data))
     api.refuse = False
     status, data = create(guard, keys["acme"], "file-2")
-    cost = spent(guard, "acme")["settled_usd"]
-    checks.check("a batch counts at its worst case", status == 200 and 0.4 <= cost <= 0.9, (status, data, cost))
+    cost = spent(guard, "acme")
+    checks.check("a batch holds its worst case", status == 200 and 0.4 <= cost["reserved_usd"] <= 0.9 and cost["settled_usd"] == 0, (status, data, cost))
     create(guard, keys["acme"], "file-2")
     status, data = create(guard, keys["acme"], "file-2")
     checks.check("until the budget is used up", status == 429 and data["error"]["code"] == "insufficient_quota", (status, data))
@@ -164,7 +167,7 @@ def check_inline(checks, guard, upstream, keys):
     status, data = ask(keys["other"], {}, {})
     checks.check("a list goes on as it is", status == 200 and len(upstream.requests) == before + 1
                  and len(upstream.requests[-1]["body"]["requests"]) == 2, (status, data))
-    checks.check("and is counted", 0.04 < spent(guard, "other")["settled_usd"] < 1, spent(guard, "other"))
+    checks.check("and is counted", 0.04 < spent(guard, "other")["reserved_usd"] < 1, spent(guard, "other"))
 
 
 def check_spending(checks, guard, upstream, keys):
@@ -203,11 +206,11 @@ def main():
             check_inline(checks, guard, upstream, keys)
             check_spending(checks, guard, upstream, keys)
             check_estimates(checks, guard, upstream, keys)
-            before = {account: spent(guard, account)["settled_usd"] for account in ("acme", "other")}
+            before = {account: spent(guard, account) for account in ("acme", "other")}
             checks.check("SIGTERM ends it", guard.stop() == 0, (folder / "guard.log").read_text())
         with Guard(folder) as guard:
-            after = {account: spent(guard, account)["settled_usd"] for account in before}
-            checks.check("what batches cost is restored", after == before, (before, after))
+            after = {account: spent(guard, account) for account in before}
+            checks.check("what batches hold is restored", after == before, (before, after))
             checks.check("and their files are known", create(guard, keys["acme"], "file-2")[0] == 429)
     checks.end()
 
