@@ -73,11 +73,14 @@ for bench in "${chosen[@]}"; do
     fi
     python3 -B benchmarks/guard.py "$build" $([ -f "$portkey/done" ] && echo --portkey "$portkey")
     ;;
+  quality)
+    python3 -B benchmarks/quality.py --program "$build/bin/retort" --out "$out/quality"
+    ;;
   guard_soak)
     python3 -B benchmarks/guard_soak.py "$build"
     ;;
   *)
-    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence, dialects, guard, guard_soak)" >&2
+    echo "run.sh: there is no benchmark '$bench' (micro, collect, train, rollouts, serve, api, store, evidence, dialects, guard, guard_soak, quality)" >&2
     exit 2
     ;;
   esac
