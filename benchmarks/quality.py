@@ -28,7 +28,7 @@ class Bench:
         self.tokens = arguments.tokens
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def run(self, name, *settings, until="bundle"):
+    def run(self, name, *settings, until="export"):
         """A run with the common exchanges; returns its folder."""
         folder = self.out / "runs" / name
         first = self.collected or self.out / "runs/collected"

@@ -1,12 +1,18 @@
 // Ranks over libtorch's c10d: Gloo moves the tensors, a TCPStore is where the ranks meet and call the roll.
+#include <arpa/inet.h>
 #include <c10/util/Logging.h>
+#include <sys/socket.h>
 #include <torch/torch.h>
+#include <unistd.h>
 #define USE_C10D_GLOO
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -36,12 +42,38 @@ std::string first_line(const char* text) {
 
 std::string here_key(int rank) { return "here/" + std::to_string(rank); }
 
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
+
+// Where ranks of one machine meet: nobody else can come, and c10d's server, which looks up the name of each caller,
+// finds it in the machine's own list. (Of a socket of its own it asks the DNS, for seconds where there is none.)
+int listen_here(std::uint16_t port) {
+  const auto failed = [] { return std::runtime_error(errno == EADDRINUSE ? "EADDRINUSE" : std::strerror(errno)); };
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (listener < 0) throw failed();
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  if (::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      ::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(listener, SOMAXCONN) != 0) {
+    const auto failure = failed();
+    ::close(listener);
+    throw failure;
+  }
+  return listener;
+}
+
 Store open_store(const RankPlace& place, bool listens) {
   c10d::TCPStoreOptions options;
   options.port = place.port;
   options.isServer = listens;
   options.waitWorkers = false;
   options.timeout = std::chrono::seconds(place.timeout_s);
+  if (listens && is_loopback(place.address) && place.address != "::1") options.masterListenFd = listen_here(place.port);
   return c10::make_intrusive<c10d::PrefixStore>("retort", c10::make_intrusive<c10d::TCPStore>(place.address, options));
 }
 
@@ -220,10 +252,6 @@ class GlooRanks final : public Ranks {
   std::atomic<bool> failed_ = false;
   std::thread watch_;
 };
-
-bool is_loopback(const std::string& address) {
-  return address == "localhost" || address == "::1" || address.starts_with("127.");
-}
 
 }  // namespace
 
