@@ -87,7 +87,7 @@ def main():
     layers = f"student.layers={json.dumps(kept)}"
     plain = bench.run("plain", tokens, layers, "train.hidden_state_weight=0")
     # A step too small to move anything: these weights as a folder.
-    still = ("train.tokens=1", "train.learning_rate=1e-30", "train.hidden_state_weight=0")
+    still = ("train.tokens=1", "train.learning_rate=1e-30", "train.hidden_state_weight=0", "train.objective=ce")
     start = bench.run("start", layers, *still)
     teacher = bench.run("teacher", f"student.layers={json.dumps(list(range(30)))}", *still)
     train, held_out = bench.examples(recipe, "train", True), bench.examples(recipe, "held_out", False)

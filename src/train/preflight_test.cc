@@ -96,6 +96,20 @@ TEST(Preflight, PassesWhatIsRightInEitherType) {
   }
 }
 
+// Nothing to learn is nothing wrong: what is left of the gradient is rounding.
+TEST(Preflight, PassesAStudentThatIsTheTeacher) {
+  for (const model::ComputeType compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
+    const SystemClock clock;
+    const model::Decoder teacher = sharp_decoder(2, 1, compute);
+    const auto examples = own_examples(teacher, 12);
+    StepRunner runner(teacher, sharp_decoder(2, 1, model::ComputeType::kFloat32), tiny_options(), clock);
+    model::TorchScorer itself(teacher);
+    const auto checks = preflight(runner, tiny_options(), {&teacher, examples, &itself, "itself", decode});
+    ASSERT_TRUE(checks) << checks.error().message;
+    for (const Check& check : *checks) EXPECT_TRUE(check.passed) << check.name << ": " << check.measured;
+  }
+}
+
 TEST(Preflight, LeavesEverythingAsItWas) {
   for (const model::ComputeType compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
     const SystemClock clock;
