@@ -69,8 +69,9 @@ def train(arguments):
     student = LlamaForCausalLM.from_pretrained(arguments.student, dtype=torch.float32)
     student.get_input_embeddings().weight.requires_grad_(False)
     config = GKDConfig(output_dir=arguments.out, per_device_train_batch_size=sequences, num_train_epochs=1,
-                       learning_rate=arguments.learning_rate, lr_scheduler_type="cosine", warmup_ratio=0.05, weight_decay=0.01,
-                       adam_beta2=0.95, max_grad_norm=1.0, lmbda=0.0, beta=0.0, temperature=1.0, use_cpu=True, bf16=True,
+                       learning_rate=arguments.learning_rate, lr_scheduler_type="cosine",
+                       warmup_steps=round(0.05 * len(rows) / sequences), weight_decay=0.01, adam_beta2=0.95,
+                       max_grad_norm=1.0, lmbda=0.0, beta=0.0, temperature=1.0, use_cpu=True, bf16=True,
                        gradient_checkpointing=False, save_strategy="no", report_to=[], logging_steps=1000,
                        disable_tqdm=True, dataloader_num_workers=0, optim="adamw_torch_fused",
                        max_length=arguments.max_length, seed=1)
