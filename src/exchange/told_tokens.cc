@@ -1,7 +1,6 @@
 #include "exchange/told_tokens.h"
 
 #include <cstdint>
-#include <span>
 
 #include "base/json.h"
 #include "base/text.h"

@@ -21,7 +21,7 @@ struct ToldToken {
   bool operator==(const ToldToken&) const = default;
 };
 
-// One entry of the array. Bytes that the service's text of a token doesn't show stand beside it.
+// One entry of the array. A token that is no whole UTF-8 is written as the list of its bytes.
 Json to_json(const ToldToken& token);
 
 // Empty where nothing was told. Error: not what to_json() writes.

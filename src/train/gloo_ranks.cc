@@ -48,15 +48,19 @@ bool is_loopback(const std::string& address) {
 
 // Where ranks of one machine meet: nobody else can come, and c10d's server, which looks up the name of each caller,
 // finds it in the machine's own list. (Of a socket of its own it asks the DNS, for seconds where there is none.)
-int listen_here(std::uint16_t port) {
+int listen_here(const std::string& loopback, std::uint16_t port) {
   const auto failed = [] { return std::runtime_error(errno == EADDRINUSE ? "EADDRINUSE" : std::strerror(errno)); };
   const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0) throw failed();
   const int on = 1;
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(port);
+  // The others connect to this very one; Debian gives a machine's own name 127.0.1.1.
+  if (::inet_pton(AF_INET, loopback == "localhost" ? "127.0.0.1" : loopback.c_str(), &address.sin_addr) != 1) {
+    ::close(listener);
+    throw std::runtime_error("it is no address");
+  }
   if (::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       ::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       ::listen(listener, SOMAXCONN) != 0) {
@@ -73,7 +77,9 @@ Store open_store(const RankPlace& place, bool listens) {
   options.isServer = listens;
   options.waitWorkers = false;
   options.timeout = std::chrono::seconds(place.timeout_s);
-  if (listens && is_loopback(place.address) && place.address != "::1") options.masterListenFd = listen_here(place.port);
+  if (listens && is_loopback(place.address) && place.address != "::1") {
+    options.masterListenFd = listen_here(place.address, place.port);
+  }
   return c10::make_intrusive<c10d::PrefixStore>("retort", c10::make_intrusive<c10d::TCPStore>(place.address, options));
 }
 

@@ -32,7 +32,7 @@ TokenCompletion answer_in(const at::Tensor& row) {
 
 }  // namespace
 
-std::size_t RankGenerator::context_tokens() const { return model::TorchGenerator(student_).context_tokens(); }
+std::size_t RankGenerator::context_tokens() const { return static_cast<std::size_t>(student_.config().context); }
 
 Result<std::vector<TokenCompletion>> RankGenerator::together(std::span<const TokenRequest> requests,
                                                              std::stop_token stop) {

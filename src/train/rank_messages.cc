@@ -4,6 +4,7 @@
 #include <utility>
 
 namespace retort::train {
+
 std::string message_bytes(const Json& message) {
   const std::vector<std::uint8_t> bytes = Json::to_cbor(message);
   return {bytes.begin(), bytes.end()};

@@ -42,7 +42,8 @@ std::uint16_t free_port() {
 
 // Calls `work` on as many threads as there are ranks, each as one of them. libtorch's recorder of collectives is one a
 // process and not made for several ranks in it (two threads insert into its map of groups), so it is switched off.
-void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work) {
+void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work,
+              const std::string& address = "127.0.0.1") {
   setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
   const std::uint16_t port = free_port();
   std::vector<std::thread> threads;
@@ -52,7 +53,7 @@ void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work
       RankPlace place;
       place.rank = rank;
       place.world = world;
-      place.address = "127.0.0.1";
+      place.address = address;
       place.port = port;
       place.timeout_s = 60;
       auto ranks = join_ranks(place);
@@ -92,6 +93,13 @@ TEST(Ranks, SumBroadcastAndShare) {
       EXPECT_TRUE(*any);
       EXPECT_FALSE(*none);
     });
+  }
+}
+
+TEST(Ranks, MeetWhereverThisMachineIsItself) {
+  for (const char* address : {"localhost", "127.0.1.1"}) {
+    together(
+        2, [](std::unique_ptr<Ranks> ranks) { EXPECT_TRUE(ranks->any(ranks->leads()).value_or(false)); }, address);
   }
 }
 
