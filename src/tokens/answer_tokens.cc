@@ -3,8 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/json.h"
-#include "base/text.h"
+#include "base/utf8.h"
 #include "exchange/told_tokens.h"
 
 namespace retort::tokens {
@@ -16,11 +15,8 @@ std::optional<TokenId> end_id(const std::string& bytes, const Tokenizer& tokeniz
 }
 
 // Without what is no UTF-8: services write that as U+FFFD, each in its own way, or leave it off at the end.
-std::string readable(std::string text) {
-  if (!is_valid_utf8(text)) {
-    const auto repaired = parse_json(canonical_json(Json(text)), "text");  // writing replaces what isn't UTF-8
-    text = repaired && repaired->is_string() ? repaired->get<std::string>() : std::string();
-  }
+std::string readable(const std::string& bytes) {
+  std::string text = repaired_utf8(bytes);
   constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   for (std::size_t at = 0; (at = text.find(kReplacement, at)) != std::string::npos;)
     text.erase(at, kReplacement.size());

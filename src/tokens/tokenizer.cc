@@ -7,8 +7,8 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "base/json.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "gguf/architecture.h"
 #include "tokens/fingerprint.h"
 
@@ -218,9 +218,7 @@ std::string sampled_text(const Tokenizer& tokenizer, std::span<const TokenId> id
   std::string text = tokenizer.decode(ids);
   if (is_valid_utf8(text)) return text;
   text.resize(text.size() - unfinished_utf8_suffix(text));
-  if (is_valid_utf8(text)) return text;
-  const auto repaired = parse_json(canonical_json(Json(text)), "text");  // writing replaces what isn't UTF-8
-  return repaired && repaired->is_string() ? repaired->get<std::string>() : std::string();
+  return repaired_utf8(text);
 }
 
 }  // namespace retort::tokens

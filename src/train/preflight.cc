@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "evaluate/compare.h"
 #include "model/torch_scorer.h"
 #include "train/cached_signal.h"
@@ -184,7 +185,7 @@ class Preflight {
     if (cut) shown.resize(kLongest);
     // Ids may be cut inside a character, and a model may sample bytes that are none.
     if (!is_valid_utf8(shown)) shown.resize(shown.size() - unfinished_utf8_suffix(shown));
-    if (const auto repaired = parse_json(canonical_json(Json(shown)), "text")) shown = repaired->get<std::string>();
+    shown = repaired_utf8(shown);
     return cut ? shown + "…" : shown;
   }
 
