@@ -69,6 +69,24 @@ Result<void> open_cuda() {
   return {};
 }
 
+std::string device_of_rank(const char* visible, int local_rank) {
+  if (visible == nullptr) return std::to_string(local_rank);
+  const std::string list(visible);
+  if (list.find(',') == std::string::npos) return list;
+  std::size_t begin = 0;
+  for (int passed = 0; passed < local_rank; ++passed) {
+    const std::size_t comma = list.find(',', begin);
+    if (comma == std::string::npos) return {};
+    begin = comma + 1;
+  }
+  return list.substr(begin, list.find(',', begin) - begin);
+}
+
+void see_one_device(int local_rank) {
+  constexpr const char* kVisible = "CUDA_VISIBLE_DEVICES";
+  setenv(kVisible, device_of_rank(std::getenv(kVisible), local_rank).c_str(), 1);
+}
+
 void wait_for(Backend backend) {
   if (backend == Backend::kCuda) torch::cuda::synchronize();
 }

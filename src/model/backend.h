@@ -30,6 +30,13 @@ std::string torch_library_folder();
 // caller at a time.
 Result<void> open_cuda();
 
+// Of several ranks on one machine each computes on a device of its own: from here on this process sees one alone, the
+// `local_rank`-th (from 0) of those it may see, or none where there are fewer. Where it may see but one already,
+// somebody has chosen for it. Before open_cuda(), and while the process has one thread.
+void see_one_device(int local_rank);
+// That one, given CUDA_VISIBLE_DEVICES as it is (null: unset).
+std::string device_of_rank(const char* visible, int local_rank);
+
 // Compiles our own kernels for the device, once; they take BF16 alone. After open_cuda(). Error (kWorld): no run-time
 // compiler beside libtorch, or a device that is too old; libtorch's operations then do everything.
 Result<void> open_cuda_kernels();
