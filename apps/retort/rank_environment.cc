@@ -39,14 +39,15 @@ std::string first_host(const std::string& list) {
 struct Starter {
   const char* rank;
   const char* world;
+  const char* local_rank;
   const char* local_world;
 };
 
 constexpr Starter kStarters[] = {
-    {"RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"},
-    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"},
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 };
 
 std::string slurm_host(const Environment& environment) {
@@ -77,6 +78,9 @@ Result<train::RankPlace> rank_place(const Environment& environment) {
     place.address = environment("MASTER_ADDR").value_or("");
     const bool here = local && *local == place.world;
     place.local_world = std::max(1, local.value_or(1));
+    RETORT_ASSIGN(const std::optional<int> local_rank, number(environment, starter.local_rank));
+    // Who starts as many on every machine counts on from one machine to the next.
+    place.local_rank = local_rank.value_or(place.rank % place.local_world);
     if (place.address.empty() && slurm) place.address = slurm_host(environment);
     if (place.address.empty() && here) place.address = "127.0.0.1";
     if (place.address.empty()) {

@@ -54,6 +54,22 @@ TEST(RankEnvironment, KnowsThoseWhoStartManyProcesses) {
           ->meeting_is_hosted);
 }
 
+TEST(RankEnvironment, KnowsThePlaceOnTheMachine) {
+  const auto local_rank = [](std::map<std::string, std::string> variables) {
+    variables.insert({"MASTER_ADDR", "a"});
+    return place_of(variables)->local_rank;
+  };
+  EXPECT_EQ(local_rank({{"RANK", "5"}, {"WORLD_SIZE", "8"}, {"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "4"}}), 1);
+  EXPECT_EQ(local_rank({{"RANK", "5"}, {"WORLD_SIZE", "8"}, {"LOCAL_WORLD_SIZE", "4"}}), 1);
+  EXPECT_EQ(local_rank({{"SLURM_PROCID", "5"}, {"SLURM_NTASKS", "6"}, {"SLURM_LOCALID", "2"}}), 2);
+  EXPECT_EQ(local_rank({{"OMPI_COMM_WORLD_RANK", "3"},
+                        {"OMPI_COMM_WORLD_SIZE", "4"},
+                        {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                        {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}),
+            1);
+  EXPECT_EQ(local_rank({{"PMI_RANK", "3"}, {"PMI_SIZE", "4"}}), 0);  // alone there, as far as is known
+}
+
 TEST(RankEnvironment, SaysWhatIsWrong) {
   const auto expect_sentence = [](const std::map<std::string, std::string>& variables, const std::string& part) {
     const auto place = place_of(variables);

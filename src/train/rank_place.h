@@ -9,6 +9,7 @@ namespace retort::train {
 struct RankPlace {
   int rank = 0;
   int world = 1;
+  int local_rank = 0;   // among those on this machine: which GPU is its own
   int local_world = 1;  // ranks on this machine, which share its cores
   std::string address;  // of the machine rank 0 runs on
   std::uint16_t port = 0;
