@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "model/backend.h"
 #include "pipeline/measured_models.h"
 #include "pipeline/prompt_check.h"
 #include "pipeline/run_files.h"
@@ -15,6 +16,7 @@
 #include "pipeline/teacher.h"
 #include "pipeline/train_help.h"
 #include "train/memory.h"
+#include "train/train_options.h"
 
 namespace retort::pipeline {
 namespace {
@@ -193,8 +195,11 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
   const auto options = request.recipe.get(run_option_set());
   RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));
   const LocalModel& local = models.local;
+  const std::string wanted_device = request.recipe.get(train::train_option_set()).device;
+  if (request.ranks.local_world > 1 && wanted_device != "cpu") model::see_one_device(request.ranks.local_rank);
   RETORT_ASSIGN(const std::unique_ptr<train::Ranks> ranks, train::join_ranks(request.ranks));
   RETORT_TRY(check_teachers(*ranks, models));
+  RETORT_ASSIGN(const std::string device, device_for_all(*ranks, wanted_device));
   if (!ranks->leads()) {
     RETORT_TRY(help_to_train(*ranks, request.ranks.local_world, request.recipe, local, clock, progress, stop));
     return RunOutcome();
@@ -224,6 +229,7 @@ Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progre
                        stop,
                        *ranks,
                        request.ranks.local_world,
+                       device,
                        request.environment,
                        prompts ? &*prompts : nullptr};
   RunOutcome outcome;

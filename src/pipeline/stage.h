@@ -43,6 +43,7 @@ struct StageContext {
   std::stop_token stop;
   train::Ranks& ranks;           // alone, or the first of several
   int local_ranks = 1;           // on this machine
+  std::string device = "auto";   // train.device, as all ranks can have it
   Environment environment = {};  // where the keys of a served teacher are
   // What was read before the stages; none: collecting was found done.
   const CheckedPrompts* prompts = nullptr;

@@ -39,10 +39,8 @@ Result<ComputeChoice> compute_for(StageContext& context, const train::TrainOptio
     RETORT_ASSIGN(const Json json, read_json(context.folder, kComputeFile));
     return compute_choice_from_json(json, kComputeFile);
   }
-  // Ranks reduce on processors: see train/gloo_ranks.cc.
-  const std::string device = context.ranks.world() > 1 && options.device == "auto" ? "cpu" : options.device;
-  RETORT_ASSIGN(ComputeChoice choice,
-                choose_compute(options.compute, device, context.local.config, context.cache_folder, context.clock));
+  RETORT_ASSIGN(ComputeChoice choice, choose_compute(options.compute, context.device, context.local.config,
+                                                     context.cache_folder, context.clock));
   RETORT_TRY(write_json(context.folder, kComputeFile, to_json(choice)));
   return choice;
 }

@@ -10,10 +10,12 @@
 
 #include "base/json.h"
 #include "dataset/teacher_signal.h"
+#include "model/backend.h"
 #include "model/compute_probe.h"
 #include "model/decoder.h"
 #include "pipeline/run_options.h"
 #include "pipeline/teacher.h"
+#include "train/nccl_ranks.h"
 #include "train/rank_messages.h"
 #include "train/train.h"
 #include "train/train_options.h"
@@ -54,6 +56,22 @@ void use(const ComputeChoice& compute, int local_ranks) {
   if (local_ranks <= 1) return;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   model::set_compute_threads(std::max(1, cores / local_ranks));
+}
+
+Result<std::string> device_for_all(train::Ranks& ranks, const std::string& wanted) {
+  if (ranks.world() == 1 || wanted == "cpu") return wanted;
+  std::string reason;
+  if (const Result<void> opened = model::open_cuda(); !opened) {
+    reason = opened.error().message;
+  } else if (const auto link = train::open_device_link(); !link) {
+    reason = link.error().message;
+  }
+  RETORT_ASSIGN(const bool some_lack_it, ranks.any(!reason.empty()));
+  if (!some_lack_it) return "cuda";
+  if (wanted == "auto") return "cpu";
+  return caller_error("train.device: cuda asks for a GPU for each of the " + std::to_string(ranks.world()) +
+                      " ranks, and " + (reason.empty() ? "another rank has none." : "this one has none. " + reason) +
+                      " Start as many ranks as there are GPUs, or set train.device to cpu.");
 }
 
 Result<void> hand_out(train::Ranks& ranks, const TrainTask& task) {

@@ -44,6 +44,10 @@ Result<void> dismiss(train::Ranks& ranks);
 Result<void> help_to_train(train::Ranks& ranks, int local_ranks, const recipe::Recipe& recipe, const LocalModel& local,
                            Clock& clock, Progress& progress, std::stop_token stop);
 
+// Where all ranks can train, of what train.device asks for: a GPU for each of them, or the processor. Every rank must
+// call it. Error (kCaller): GPUs are asked for, and some rank has none.
+Result<std::string> device_for_all(train::Ranks& ranks, const std::string& wanted);
+
 // Takes into use the choice of compute, and this rank's share of the machine's cores.
 void use(const ComputeChoice& compute, int local_ranks);
 

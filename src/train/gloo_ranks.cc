@@ -1,4 +1,5 @@
-// Ranks over libtorch's c10d: Gloo moves the tensors, a TCPStore is where the ranks meet and call the roll.
+// Ranks over libtorch's c10d: Gloo moves the tensors of processors (those of GPUs: nccl_ranks.cc), a TCPStore is where
+// the ranks meet and call the roll.
 #include <arpa/inet.h>
 #include <c10/util/Logging.h>
 #include <sys/socket.h>

@@ -2,14 +2,10 @@
 // compare. tests/system/ranks_test.py does it with processes, and kills one.
 #include "train/ranks.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <torch/torch.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -19,6 +15,8 @@
 
 #include "model/weights.h"
 #include "train/metrics.h"
+#include "train/nccl_for_test.h"
+#include "train/ranks_for_test.h"
 #include "train/rollout_source_for_test.h"
 #include "train/tiny_model_for_test.h"
 #include "train/train.h"
@@ -27,42 +25,6 @@ namespace retort::train {
 namespace {
 
 using testing::HasSubstr;
-
-std::uint16_t free_port() {
-  const int handle = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  RETORT_CHECK(bind(handle, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  RETORT_CHECK(getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  close(handle);
-  return ntohs(address.sin_port);
-}
-
-// Calls `work` on as many threads as there are ranks, each as one of them. libtorch's recorder of collectives is one a
-// process and not made for several ranks in it (two threads insert into its map of groups), so it is switched off.
-void together(int world, const std::function<void(std::unique_ptr<Ranks>)>& work,
-              const std::string& address = "127.0.0.1") {
-  setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
-  const std::uint16_t port = free_port();
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < world; ++rank) {
-    threads.emplace_back([=] {
-      at::set_num_threads(1);
-      RankPlace place;
-      place.rank = rank;
-      place.world = world;
-      place.address = address;
-      place.port = port;
-      place.timeout_s = 60;
-      auto ranks = join_ranks(place);
-      ASSERT_TRUE(ranks) << ranks.error().message;
-      work(std::move(*ranks));
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
 
 TEST(Ranks, SumBroadcastAndShare) {
   for (const int world : {1, 2, 3}) {
@@ -143,6 +105,7 @@ TEST(Ranks, RefusesPlacesThatMakeNoSense) {
 
 struct Setting {
   model::ComputeType compute = model::ComputeType::kFloat32;
+  bool as_on_devices = false;  // by libtorch's operations, and what would carry tensors between GPUs
   TrainOptions options;
   Setting() {
     options.max_length = 24;
@@ -184,13 +147,19 @@ class TrainTogether : public testing::Test {
 
   // The error of each rank's training, empty when there was none. Only the last rank is told to stop.
   std::vector<std::string> train_on(int world, const std::string& name, const Setting& setting, int stop_after = 0) {
-    const auto teacher = tiny_decoder(tiny_config(true, 3), 1, setting.compute);
+    const auto backend = setting.as_on_devices ? model::Backend::kTensors : model::Backend::kKernels;
+    const auto teacher = tiny_decoder(tiny_config(true, 3), 1, setting.compute).clone(setting.compute, backend);
     const auto student = tiny_decoder(tiny_config(true, 2), 2, model::ComputeType::kFloat32);
     const auto train_examples = tiny_examples(40);
     const auto held_out = tiny_examples(16, 100);
     AnswersForTest answers;
     std::vector<std::string> errors(static_cast<std::size_t>(world));
-    together(world, [&](std::unique_ptr<Ranks> ranks) {
+    together(world, [&](std::unique_ptr<Ranks> met) {
+      std::unique_ptr<Ranks> ranks = std::move(met);
+      if (setting.as_on_devices && world > 1) {
+        met = std::move(ranks);
+        ranks = join_on_devices(*met, device_link_for_test()).value();
+      }
       Stopper stopper(ranks->rank() == world - 1 ? stop_after : 0);
       SystemClock clock;
       // Only the first has the folder.
@@ -303,6 +272,25 @@ TEST_F(TrainTogether, LearnsFromTheAnswersOfAllRanks) {
   EXPECT_THAT(train_on(2, "parts", setting, 8)[0], HasSubstr("stopped after step 8"));
   ASSERT_EQ(train_on(2, "parts", setting), kFine2);
   expect_equal("one", "parts", 1e-4);
+}
+
+TEST_F(TrainTogether, HoldsForTensorsOnDevices) {
+  for (const int bits : {32, 8}) {
+    Setting setting;
+    setting.as_on_devices = true;
+    setting.options.optimiser_bits = bits;
+    setting.options.hidden_state_weight = 0.5;
+    const std::string kind = "on" + std::to_string(bits) + "_";
+    ASSERT_EQ(train_on(1, kind + "1", setting), std::vector<std::string>(1));
+    for (const int world : {2, 3}) {
+      const std::string name = kind + std::to_string(world);
+      ASSERT_EQ(train_on(world, name, setting), std::vector<std::string>(static_cast<std::size_t>(world)));
+      expect_equal(kind + "1", name, bits == 32 ? 1e-5 : 1e-3);
+    }
+    EXPECT_THAT(train_on(2, kind + "parts", setting, 3)[0], HasSubstr("stopped after step 3"));
+    ASSERT_EQ(train_on(2, kind + "parts", setting), kFine2);
+    EXPECT_TRUE(torch::equal(weights(kind + "2"), weights(kind + "parts")));
+  }
 }
 
 TEST_F(TrainTogether, GoesOnWithAnotherNumberOfRanks) {

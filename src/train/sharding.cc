@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <numeric>
 #include <utility>
@@ -36,7 +35,7 @@ Sharding::Sharding(AdamW& optimiser, Ranks& ranks) : optimiser_(optimiser), rank
     borders_.push_back(border);
   }
   const at::NoGradGuard no_gradient;
-  gradients_ = at::zeros({offsets_.back()}, at::kFloat);
+  gradients_ = at::zeros({offsets_.back()}, optimiser.parameters().front().master.options());
   const auto self = static_cast<std::size_t>(ranks.rank());
   for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
     AdamWParameter& parameter = optimiser.parameters()[i];
@@ -79,20 +78,21 @@ Result<void> Sharding::spread_weights() {
       bytes += static_cast<std::int64_t>(parts.back().nbytes());
     }
     if (bytes == 0) continue;
-    const at::Tensor packed = at::empty({bytes}, at::kByte);
-    auto* place = packed.mutable_data_ptr<std::uint8_t>();
-    if (owner == ranks_.rank()) {
+    const at::Tensor packed = at::empty({bytes}, parts.front().options().dtype(at::kByte));
+    const auto each = [&](const auto& move) {
+      std::int64_t first = 0;
       for (const at::Tensor& part : parts) {
-        std::memcpy(place, part.const_data_ptr(), part.nbytes());
-        place += part.nbytes();
+        const at::Tensor as_bytes = part.view(at::kByte);
+        move(packed.narrow(0, first, as_bytes.numel()), as_bytes);
+        first += as_bytes.numel();
       }
+    };
+    if (owner == ranks_.rank()) {
+      each([](const at::Tensor& place, const at::Tensor& part) { place.copy_(part); });
     }
     RETORT_TRY(ranks_.broadcast(owner, packed));
     if (owner == ranks_.rank()) continue;
-    for (const at::Tensor& part : parts) {
-      std::memcpy(part.mutable_data_ptr(), place, part.nbytes());
-      place += part.nbytes();
-    }
+    each([](const at::Tensor& place, const at::Tensor& part) { part.copy_(place); });
   }
   return {};
 }
@@ -104,7 +104,7 @@ Result<at::Tensor> Sharding::gather(const StateTensor& state) {
   whole.flatten().narrow(0, state.first, state.part.numel()).copy_(state.part.flatten());
   ranks_.begin_sum_to(0, whole);
   RETORT_TRY(ranks_.finish());
-  return whole;
+  return ranks_.leads() ? whole.cpu() : at::Tensor();  // a device has no room for what the others keep
 }
 
 Result<std::vector<model::NamedTensor>> Sharding::gather_states() {
@@ -134,7 +134,7 @@ Result<std::vector<model::NamedTensor>> Sharding::gather_masters() {
 std::vector<model::NamedTensor> Sharding::whole_states() const {
   std::vector<model::NamedTensor> all;
   for (const StateTensor& state : optimiser_.states()) {
-    all.push_back({state.name, ranks_.world() == 1 ? state.part : at::empty(state.shape, state.part.options())});
+    all.push_back({state.name, ranks_.world() == 1 ? state.part : at::empty(state.shape, state.part.scalar_type())});
   }
   return all;
 }

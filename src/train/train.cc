@@ -31,6 +31,7 @@
 #include "train/lora.h"
 #include "train/memory.h"
 #include "train/metrics.h"
+#include "train/nccl_ranks.h"
 #include "train/preflight.h"
 #include "train/ranks.h"
 #include "train/rollouts.h"
@@ -164,9 +165,6 @@ class Training {
   Result<TrainSummary> run(std::optional<model::Decoder> student) {
     const model::Decoder* teacher = teacher_ ? &*teacher_ : nullptr;
     RETORT_TRY(check(teacher, *student, plan_, examples_, options_));
-    if (ranks_.world() > 1 && computed_in_.backend == model::Backend::kCuda) {
-      return caller_error("Several ranks compute on processors only. Set train.device to cpu, or train on one rank.");
-    }
     position_.fingerprint = fingerprint(teacher, *student, computed_in_.type, examples_, options_);
     RETORT_TRY(agree());
     const bool complete_here = ranks_.leads() && is_there(files_.student);
@@ -609,10 +607,17 @@ Result<TrainSummary> train(std::optional<model::Decoder> teacher, model::Decoder
                            const TrainOptions& options, const std::filesystem::path& folder, Clock& clock,
                            Progress& progress, std::stop_token stop, const TrainHelpers& helpers) {
   const std::unique_ptr<Ranks> alone = helpers.ranks == nullptr ? one_rank() : nullptr;
-  Ranks& ranks = helpers.ranks == nullptr ? *alone : *helpers.ranks;
-  if (ranks.leads()) RETORT_TRY(make_folder(folder));
+  Ranks& met = helpers.ranks == nullptr ? *alone : *helpers.ranks;
+  if (met.leads()) RETORT_TRY(make_folder(folder));
   try {
-    Training training(std::move(teacher), examples, options, folder, ranks, clock, progress, std::move(stop), helpers);
+    std::unique_ptr<Ranks> on_devices;
+    const model::Backend backend = teacher ? teacher->backend() : helpers.computed_in.backend;
+    if (met.world() > 1 && backend == model::Backend::kCuda) {
+      RETORT_ASSIGN(DeviceLink link, open_device_link());
+      RETORT_ASSIGN(on_devices, join_on_devices(met, std::move(link)));
+    }
+    Training training(std::move(teacher), examples, options, folder, on_devices ? *on_devices : met, clock, progress,
+                      std::move(stop), helpers);
     return training.run(std::move(student));
   } catch (const std::bad_alloc&) {
     return world_error(

@@ -292,7 +292,8 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
                         "weights are FP32 either way.",
                 .choices = {"auto", "bf16", "fp32"}})
           .add("device", &O::device,
-               {.help = "Where to compute; auto takes a CUDA device when libtorch has its CUDA part and sees one.",
+               {.help = "Where to compute; auto takes a CUDA device when libtorch has its CUDA part and sees one; of "
+                        "several ranks each takes one of its own, or none does.",
                 .choices = {"auto", "cpu", "cuda"}})
           .check(check_objective)
           .check(check_signal)
