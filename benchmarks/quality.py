@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Quality at equal tokens: `retort` and TRL's GKDTrainer, from the same exchanges, start and objective.
 
-    benchmarks/quality.py --program RETORT --out FOLDER [--collected RUN] [--tokens N]
+    benchmarks/quality.py --program RETORT --out FOLDER [--collected RUN] [--exchanges N] [--seeds N]
 
 The quickstart's exchanges are collected (or taken from RUN), the student is the quickstart's 20 layers. Three students are
-trained for N tokens: by TRL with forward KL, by us with forward KL alone, and by us as the recipe has it. All of them are
-measured on the held-out answers by one script (peers/trl_quality.py). It is slow: with 40,000 tokens most of an hour.
+trained for one pass over the same exchanges, in as many steps: by TRL with forward KL, by us with forward KL alone, and by
+us as the recipe has it. With several seeds each does so in several orders. All of them are measured on the held-out answers
+by one script (peers/trl_quality.py). It is slow: most of an hour for one seed.
 """
 import argparse
 import json
@@ -18,6 +19,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 RECIPE = HERE.parent / "recipes/quickstart.yaml"
+HELD_OUT = 64
 
 
 class Bench:
@@ -25,7 +27,8 @@ class Bench:
         self.program = pathlib.Path(arguments.program).resolve()
         self.out = pathlib.Path(arguments.out).resolve()
         self.collected = pathlib.Path(arguments.collected).resolve() if arguments.collected else None
-        self.tokens = arguments.tokens
+        self.settings = (f"collect.count={arguments.exchanges + HELD_OUT}", f"evaluate.held_out={HELD_OUT}", "train.tokens=0",
+                         "train.epochs=1")
         self.out.mkdir(parents=True, exist_ok=True)
 
     def run(self, name, *settings, until="export"):
@@ -40,7 +43,7 @@ class Bench:
                 elif (first / part).exists():
                     shutil.copy(first / part, folder / part)
         sets = [text for setting in (f"name={name}", "evaluate.rival=false", "evaluate.speed=false", "export.huggingface=true",
-                                     *settings) for text in ("--set", setting)]
+                                     *self.settings, *settings) for text in ("--set", setting)]
         subprocess.run([self.program, "run", str(RECIPE), "--until", until, *sets], cwd=self.out, check=True)
         return folder
 
@@ -77,29 +80,35 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--collected", help="a run of the quickstart whose exchanges are taken")
-    parser.add_argument("--tokens", type=int, default=40_000)
-    bench = Bench(parser.parse_args())
+    parser.add_argument("--exchanges", type=int, default=200, help="to train on")
+    parser.add_argument("--seeds", type=int, default=1)
+    arguments = parser.parse_args()
+    bench = Bench(arguments)
     if not bench.collected:
         bench.run("collected", until="dataset")
-    tokens = f"train.tokens={bench.tokens}"
-    recipe = bench.run("recipe", tokens)
-    kept = json.loads((recipe / "train/layers.json").read_text())["kept"]
-    layers = f"student.layers={json.dumps(kept)}"
-    plain = bench.run("plain", tokens, layers, "train.hidden_state_weight=0")
     # A step too small to move anything: these weights as a folder.
     still = ("train.tokens=1", "train.learning_rate=1e-30", "train.hidden_state_weight=0", "train.objective=ce")
-    start = bench.run("start", layers, *still)
     teacher = bench.run("teacher", f"student.layers={json.dumps(list(range(30)))}", *still)
-    train, held_out = bench.examples(recipe, "train", True), bench.examples(recipe, "held_out", False)
     common = ("--teacher", bench.checkpoint(teacher))
-    by_trl = str(bench.out / "trl")
-    print(json.dumps(bench.peer("train", *common, "--student", bench.checkpoint(start), "--examples", train, "--tokens",
-                                str(bench.tokens), "--out", by_trl)[0]), flush=True)
-    students = {"start": bench.checkpoint(start), "TRL GKDTrainer": by_trl, "retort, forward KL alone": bench.checkpoint(plain),
-                "retort, the recipe": bench.checkpoint(recipe)}
+    students = {}
+    for seed in range(1, arguments.seeds + 1):
+        recipe = bench.run(f"recipe{seed}", f"train.seed={seed}")
+        kept = json.loads((recipe / "train/layers.json").read_text())["kept"]
+        layers = f"student.layers={json.dumps(kept)}"
+        plain = bench.run(f"plain{seed}", layers, "train.hidden_state_weight=0", f"train.seed={seed}")
+        if not students:
+            students["start"] = bench.checkpoint(bench.run("start", layers, *still))
+            train, held_out = bench.examples(recipe, "train", True), bench.examples(recipe, "held_out", False)
+        by_trl = str(bench.out / f"trl{seed}")
+        steps = str(sum(1 for _ in open(recipe / "train/metrics.jsonl", encoding="utf-8")))
+        print(json.dumps(bench.peer("train", *common, "--student", students["start"], "--examples", train, "--steps", steps,
+                                    "--seed", str(seed), "--out", by_trl)[0]), flush=True)
+        students |= {f"TRL GKDTrainer, seed {seed}": by_trl,
+                     f"retort, forward KL alone, seed {seed}": bench.checkpoint(plain),
+                     f"retort, the recipe, seed {seed}": bench.checkpoint(recipe)}
     measured = bench.peer("measure", *common, "--examples", held_out, *students.values())
     for name, line in zip(students, measured):
-        print(f"{name:28} KL {line['kl_nats']:.3f} nats, agreement {100 * line['agreement']:.1f} %, {line['tokens']} tokens")
+        print(f"{name:34} KL {line['kl_nats']:.3f} nats, agreement {100 * line['agreement']:.1f} %, {line['tokens']} tokens")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What TRL's GKDTrainer makes of the exchanges and the start that `retort` has, and how far students are from their teacher.
 
-  trl_quality.py train --teacher FOLDER --student FOLDER --examples FILE --tokens N --out FOLDER
+  trl_quality.py train --teacher FOLDER --student FOLDER --examples FILE --steps N --out FOLDER
   trl_quality.py measure --teacher FOLDER --examples FILE STUDENT...
 
-Folders are Hugging Face checkpoints; a line of FILE is {"ids", "supervised"}, as ../quality.py writes them. Training is
-off-policy forward KL over the supervised tokens, with the optimiser, schedule and frozen embedding of the recipe; FP32
-weights under BF16 autocast. Measured is the mean of KL(teacher || student) over supervised tokens, FP32 in PyTorch, for
-everybody alike.
+Folders are Hugging Face checkpoints; a line of FILE is {"ids", "supervised"}, as ../quality.py writes them. Training is one
+pass of off-policy forward KL over the supervised tokens, with the optimiser, schedule and frozen embedding of the recipe;
+FP32 weights under BF16 autocast. Measured is the mean of KL(teacher || student) over supervised tokens, FP32 in PyTorch,
+for everybody alike.
 """
 import argparse
 import json
@@ -54,15 +54,9 @@ def train(arguments):
     from transformers import PreTrainedTokenizerFast
     from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-    rows, tokens = [], 0
-    examples = list(examples_of(arguments.examples, arguments.max_length))
-    while tokens < arguments.tokens:
-        for ids, supervised in examples:
-            if tokens >= arguments.tokens:
-                break
-            rows.append({"ids": ids, "supervised": supervised})
-            tokens += len(ids)
-    sequences = max(1, round(arguments.tokens_per_step * len(rows) / tokens))
+    rows = [{"ids": ids, "supervised": supervised} for ids, supervised in examples_of(arguments.examples, arguments.max_length)]
+    tokens = sum(len(row["ids"]) for row in rows)
+    sequences = max(1, round(len(rows) / arguments.steps))
     data = Dataset(InMemoryTable(pyarrow.Table.from_pylist(rows)), fingerprint="rows")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[pad]": 0, "[end]": 1}, unk_token="[pad]")),
                                         pad_token="[pad]", eos_token="[end]")
@@ -74,7 +68,7 @@ def train(arguments):
                        max_grad_norm=1.0, lmbda=0.0, beta=0.0, temperature=1.0, use_cpu=True, bf16=True,
                        gradient_checkpointing=False, save_strategy="no", report_to=[], logging_steps=1000,
                        disable_tqdm=True, dataloader_num_workers=0, optim="adamw_torch_fused",
-                       max_length=arguments.max_length, seed=1)
+                       max_length=arguments.max_length, seed=arguments.seed)
     trainer = GKDTrainer(model=student, teacher_model=LlamaForCausalLM.from_pretrained(arguments.teacher, dtype=torch.float32),
                          args=config, train_dataset=data, data_collator=collate, processing_class=tokenizer)
     begin = time.monotonic()
@@ -116,8 +110,8 @@ def main():
         if name == "train":
             own.add_argument("--student", required=True)
             own.add_argument("--out", required=True)
-            own.add_argument("--tokens", type=int, required=True)
-            own.add_argument("--tokens-per-step", type=int, default=512)
+            own.add_argument("--steps", type=int, required=True, help="about so many: whole exchanges make a step")
+            own.add_argument("--seed", type=int, default=1, help="of the order")
             own.add_argument("--learning-rate", type=float, default=8e-4)
         else:
             own.add_argument("students", nargs="+")

@@ -77,6 +77,7 @@ Result<CudaProgram> CudaProgram::compile(const std::string& name, const char* so
   all.push_back("--gpu-architecture=sm_" + std::to_string(major) + std::to_string(minor));
   all.push_back("--std=c++17");
   std::vector<const char*> texts;
+  texts.reserve(all.size());
   for (const std::string& option : all) texts.push_back(option.c_str());
   Handle program = nullptr;
   if (compiler.create(&program, source, name.c_str(), 0, nullptr, nullptr) != 0) {
