@@ -17,6 +17,7 @@ namespace retort::gguf {
 
 // The numbers are the file format's (ggml.h, enum ggml_type). Numbers that were withdrawn are not here: a file that
 // uses them is refused.
+// NOLINTBEGIN(readability-identifier-naming): the format's own names
 enum class TensorType : std::uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -49,6 +50,7 @@ enum class TensorType : std::uint32_t {
   kTQ2_0 = 35,
   kMXFP4 = 39,
 };
+// NOLINTEND(readability-identifier-naming)
 
 // "F32", "Q4_1", "Q4_K": as people write them.
 std::string_view name_of(TensorType type);

@@ -31,7 +31,7 @@ template <class T>
 class MapShape {
  public:
   template <class M>
-  MapShape& add(std::string name, M T::*member, OptionText text = {}) {
+  MapShape& add(const std::string& name, M T::*member, OptionText text = {}) {
     Part part;
     part.type_name = Codec<M>::type_name(text);
     part.required = text.required;
@@ -43,7 +43,7 @@ class MapShape {
     };
     part.write = [member](const T& from) { return Codec<M>::write(from.*member); };
     part.is_default = [member](const T& from) { return from.*member == T{}.*member; };
-    part.name = std::move(name);
+    part.name = name;
     parts_.push_back(std::move(part));
     return *this;
   }

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -31,13 +32,14 @@ class NcclForTest {
       static std::vector<std::unique_ptr<Meeting>> meetings;
       const std::lock_guard lock(mutex);
       meetings.push_back(std::make_unique<Meeting>());
-      Meeting* const meeting = meetings.back().get();
-      std::memcpy(id->bytes, static_cast<const void*>(&meeting), sizeof(meeting));
+      const auto place = reinterpret_cast<std::uintptr_t>(meetings.back().get());
+      std::memcpy(id->bytes, &place, sizeof(place));
       return 0;
     };
     nccl.join = [](Nccl::Communicator* communicator, int world, Nccl::Id id, int rank) {
-      Meeting* meeting = nullptr;
-      std::memcpy(static_cast<void*>(&meeting), id.bytes, sizeof(meeting));
+      std::uintptr_t place = 0;
+      std::memcpy(&place, id.bytes, sizeof(place));
+      auto* meeting = reinterpret_cast<Meeting*>(place);
       const std::lock_guard lock(meeting->mutex);
       meeting->world = world;
       *communicator = new Member{meeting, rank, 0};

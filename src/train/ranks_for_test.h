@@ -39,6 +39,7 @@ inline void together(int world, const std::function<void(std::unique_ptr<Ranks>)
   setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
   const std::uint16_t port = free_port();
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(world));
   for (int rank = 0; rank < world; ++rank) {
     threads.emplace_back([=] {
       at::set_num_threads(1);
