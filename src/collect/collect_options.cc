@@ -141,6 +141,13 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                 .help = "Of a served teacher: an answer that takes longer is given up and asked again.",
                 .minimum = 0.1,
                 .maximum = 86400})
+          .add("ready_s", &CollectOptions::ready_s,
+               {.unit = "seconds",
+                .help = "Of a served teacher on a server of one's own: how long it is waited for while it loads its "
+                        "model (it answers 503, or nothing listens yet), before the first request. 0: not at all. A "
+                        "hosted provider is never waited for.",
+                .minimum = 0,
+                .maximum = 86400})
           .add("patience_s", &CollectOptions::patience_s,
                {.unit = "seconds",
                 .help = "Of a served teacher: when it only fails for so long, the collection stops; the same command "

@@ -69,6 +69,8 @@ struct CollectOptions {
   std::string price_file;
   // Of a served teacher: an answer that takes longer is given up and asked again.
   double timeout_s = 600;
+  // Of a served teacher of one's own: how long one that is still loading its model is waited for. 0: not at all.
+  double ready_s = 900;
   // No answer at all for so long, with failures: the collection stops, and goes on at the next call.
   double patience_s = 300;
   bool stream = false;

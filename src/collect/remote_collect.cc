@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "base/digest.h"
-#include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "collect/batch_job.h"
+#include "collect/prober.h"
 #include "collect/remote_job.h"
 #include "provider/account.h"
 #include "provider/openai_completions.h"
@@ -17,8 +17,6 @@
 
 namespace retort::collect {
 namespace {
-
-constexpr std::int64_t kCapabilityAge_ms = 7LL * 24 * 3600 * 1000;
 
 // Everything that decides what a slot's answer is; not where it is asked, nor how fast.
 std::string job_name(const RemoteSource& source, const provider::Dialect& dialect, const RemotePrompts& prompts,
@@ -38,106 +36,6 @@ std::string job_name(const RemoteSource& source, const provider::Dialect& dialec
   parts["logprobs"] = options.logprobs ? Json(*options.logprobs) : Json();
   return "collect-" + sha256(canonical_json(parts)).hex();
 }
-
-// What an earlier probe of the same place and model found, unless it is old or can't be read.
-std::optional<provider::Capabilities> remembered(const std::filesystem::path& file, std::int64_t unix_ms) {
-  if (!is_there(file)) return std::nullopt;
-  const auto text = read_file(file);
-  if (!text) return std::nullopt;
-  const Json json = Json::parse(*text, nullptr, false);
-  if (!json.is_object() || !json.contains("probed_unix_ms")) return std::nullopt;
-  if (unix_ms - json["probed_unix_ms"].get<std::int64_t>() > kCapabilityAge_ms) return std::nullopt;
-  auto found = provider::capabilities_from_json(json);
-  return found ? std::optional(std::move(*found)) : std::nullopt;
-}
-
-// Probes what isn't known, with every paid request in the books.
-class Prober {
- public:
-  Prober(const RemoteSource& source, const provider::Dialect& dialect, store::Ledger& ledger, net::Transport& transport,
-         const std::filesystem::path& folder, const CollectOptions& options, const Clock& clock)
-      : source_(source),
-        dialect_(dialect),
-        ledger_(ledger),
-        transport_(transport),
-        folder_(folder),
-        options_(options),
-        clock_(clock) {}
-
-  Result<provider::Capabilities> all() {
-    std::optional<provider::Capabilities> both;
-    for (const provider::Endpoint& endpoint : source_.endpoints) {
-      RETORT_ASSIGN(provider::Capabilities found, one(endpoint));
-      both = both ? provider::common(*both, found) : std::move(found);
-    }
-    return *both;
-  }
-
- private:
-  Result<provider::Capabilities> one(const provider::Endpoint& endpoint) {
-    const std::string place = std::string(dialect_.name()) + "\n" + endpoint.url + "\n" + source_.teacher.model;
-    const std::filesystem::path file = folder_ / (sha256(place).hex().substr(0, 32) + ".json");
-    if (auto known = remembered(file, clock_.unix_ms())) return std::move(*known);
-    const provider::ProbeTarget target{dialect_, endpoint.url, endpoint.key, source_.teacher.model};
-    const auto ask = [&](net::HttpCall call, std::optional<provider::WorstCase> bill) {
-      return carry_out(endpoint, std::move(call), bill);
-    };
-    RETORT_ASSIGN(provider::Capabilities found, provider::probe(target, ask, iso_time(clock_.unix_ms())));
-    Json json = provider::to_json(found);
-    json["probed_unix_ms"] = clock_.unix_ms();
-    json["endpoint"] = endpoint.url;
-    json["model"] = source_.teacher.model;
-    RETORT_TRY(make_folder(folder_));
-    RETORT_TRY(write_file(file, json.dump(1) + "\n"));
-    return found;
-  }
-
-  Result<net::HttpOutcome> carry_out(const provider::Endpoint& endpoint, net::HttpCall call,
-                                     std::optional<provider::WorstCase> bill) {
-    if (!bill) return net::perform(transport_, std::move(call));
-    RETORT_ASSIGN(const store::Totals before, ledger_.totals());
-    Spending spending(options_, before);
-    if (!spending.fits(*bill)) {
-      return world_error(
-          "The budget doesn't allow even the few tokens that find out what the teacher can give. Raise "
-          "collect.budget.");
-    }
-    store::Reservation reservation;
-    reservation.slot = {"probe", -1};
-    reservation.request = sha256(call.body);
-    reservation.endpoint = endpoint.url;
-    reservation.at_unix_ms = clock_.unix_ms();
-    reservation.input_tokens = bill->input;
-    reservation.output_tokens = bill->output;
-    reservation.nano_usd = spending.cost(bill->input, bill->output);
-    RETORT_ASSIGN(const std::vector<std::int64_t> numbers, ledger_.reserve(std::span(&reservation, 1)));
-    const net::HttpOutcome outcome = net::perform(transport_, std::move(call));
-    // An answer's own count where there is one; else what it can have cost.
-    store::Settlement settlement;
-    settlement.reservation = numbers.front();
-    settlement.at_unix_ms = clock_.unix_ms();
-    settlement.status = outcome.status;
-    const bool refused = outcome.status >= 300 || outcome.trouble == net::Trouble::kConnect;
-    settlement.outcome = refused ? "refused" : "answered";
-    if (!refused) {
-      const auto answer = dialect_.read(outcome);
-      const bool told = answer && answer->usage;
-      settlement.input_tokens = told ? answer->usage->input : bill->input;
-      settlement.output_tokens = told ? answer->usage->output : bill->output;
-      settlement.nano_usd = spending.cost(settlement.input_tokens, settlement.output_tokens);
-    }
-    RETORT_TRY(ledger_.settle(std::span(&settlement, 1)));
-    return outcome;
-  }
-
-  const RemoteSource& source_;
-  const provider::Dialect& dialect_;
-  store::Ledger& ledger_;
-  net::Transport& transport_;
-  const std::filesystem::path& folder_;
-  const CollectOptions& options_;
-  const Clock& clock_;
-};
 
 Result<void> check_capabilities(const provider::Capabilities& capabilities, const CollectOptions& options) {
   const std::string gives = "The teacher gives " + capabilities.sentence();
@@ -345,13 +243,24 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   summary.planned = open.planned;
   summary.from_file = open.from_file;
   RETORT_TRY(store_answered(open.to_store, plan, job, source, prompts, store, clock));
+  const RemoteJob::World world{store, ledger, transport, clock, progress, stop};
+  Prober prober(source, *dialect, options, capability_folder, world);
   if (!open.to_ask.empty()) {
-    RETORT_ASSIGN(summary.capabilities,
-                  Prober(source, *dialect, ledger, transport, capability_folder, options, clock).all());
+    auto found = prober.all();
+    if (found) {
+      summary.capabilities = std::move(*found);
+    } else if (prober.gave_up_waiting()) {
+      summary.stopped = found.error().fault == Fault::kInterrupted ? Stopped::kSignal : Stopped::kWorld;
+      summary.why = found.error().message;
+      open.to_ask.clear();
+    } else {
+      return Failure(found.error());
+    }
+  }
+  if (!open.to_ask.empty()) {
     RETORT_TRY(check_capabilities(summary.capabilities, options));
     RETORT_ASSIGN(const store::Totals before, ledger.totals());
     progress.begin("collect", static_cast<double>(open.to_ask.size()), "answers");
-    const RemoteJob::World world{store, ledger, transport, clock, progress, stop};
     const auto carry_out = [&](auto work) -> Result<void> {
       RETORT_TRY(work.run());
       work.report(summary);

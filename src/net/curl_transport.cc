@@ -288,6 +288,7 @@ void CurlTransport::State::collect_finished(std::vector<FinishedCall>& finished)
     curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &tunnel);
     const bool no_tunnel = code != CURLE_OK && tunnel >= 300;
     if (no_tunnel) outcome.trouble = Trouble::kConnect;
+    outcome.nobody_listens = code == CURLE_COULDNT_CONNECT && !no_tunnel;
     if (outcome.trouble == Trouble::kNone && !transfer->head_is_whole) outcome.trouble = Trouble::kCut;
     if (outcome.trouble != Trouble::kNone) {
       outcome.trouble_text = no_tunnel                           ? "the proxy answered " + std::to_string(tunnel)

@@ -204,6 +204,8 @@ TEST(CurlTransportTest, NobodyThereIsToldAsThat) {
   CurlTransport transport;
   EXPECT_EQ(perform(transport, get("http://127.0.0.1:1/")).trouble, Trouble::kConnect);
   EXPECT_EQ(perform(transport, get("http://no-such-host.invalid/")).trouble, Trouble::kConnect);
+  EXPECT_TRUE(perform(transport, get("http://127.0.0.1:1/")).nobody_listens);
+  EXPECT_FALSE(perform(transport, get("http://no-such-host.invalid/")).nobody_listens);
   const auto server = serve([](const HttpRequest&, const std::shared_ptr<Reply>& reply) { reply->send({}); });
   const std::string plain = server->url();
   const HttpOutcome outcome = perform(transport, get("https" + plain.substr(4) + "/"));

@@ -41,9 +41,11 @@ std::string_view name_of(Trouble trouble);
 struct HttpOutcome {
   Trouble trouble = Trouble::kNone;
   std::string trouble_text;  // in the words of the library; never with headers or body
-  int status = 0;            // 0: none came
-  Headers headers;           // names in lower case
-  std::string body;          // whole when there is no trouble
+  // Of kConnect: the host is known, and nobody took the connection.
+  bool nobody_listens = false;
+  int status = 0;    // 0: none came
+  Headers headers;   // names in lower case
+  std::string body;  // whole when there is no trouble
   double seconds = 0;
 };
 

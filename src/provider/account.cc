@@ -117,6 +117,11 @@ bool is_own_host(std::string_view host) {
   return false;
 }
 
+bool is_own_url(std::string_view url) {
+  const auto parts = parse_url(url);
+  return parts && is_own_host(parts->host);
+}
+
 std::string provider_of(std::string_view host) {
   for (const Hosted& hosted : kHosted) {
     if (is_below(host, hosted.ending)) return std::string(hosted.provider);

@@ -26,6 +26,8 @@ struct Url {
 Result<Url> parse_url(std::string_view text);
 
 bool is_own_host(std::string_view host);
+// Of an endpoint; false where it is no URL.
+bool is_own_url(std::string_view url);
 // The provider behind a host ("openai" for api.openai.com and its regional names), else the host itself.
 std::string provider_of(std::string_view host);
 

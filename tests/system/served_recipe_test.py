@@ -258,7 +258,7 @@ def check_asked(scenarios, folder):
                         and told["given_up"] < 6, out + errors)
         code, again, errors = run(["collect", "both.yaml", "--json"], folder)
         scenarios.check("and is never asked again", code == 0 and json.loads(again)["attempts"] == told.get("attempts"), again + errors)
-    code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__patience_s="1"),
+    code, _, errors = run(arguments("run", "gone", teacher=teacher(WITH_FILE, url, "tiny"), **asked, collect__seed="9", collect__ready_s="1"),
                          folder)
     scenarios.check("nobody there", code == 1 and "no connection" in errors, errors)
 

@@ -13,8 +13,8 @@ from program import PROGRAM
 class Server:
     """A running server; `with` ends it."""
 
-    def __init__(self, folder, model, *more, timeout_s=60):
-        self.process = subprocess.Popen([PROGRAM, "serve", str(model), "--port", "0", "--threads", "1", *more], cwd=folder,
+    def __init__(self, folder, model, *more, timeout_s=60, port=0):
+        self.process = subprocess.Popen([PROGRAM, "serve", str(model), "--port", str(port), "--threads", "1", *more], cwd=folder,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         line = self.process.stdout.readline().decode()
         assert line.startswith("listening on http://127.0.0.1:"), (line, self.process.stderr.read())
