@@ -30,7 +30,13 @@ void tell(const pipeline::RemoteCollection& collection, const std::string& name,
     context.out << "  spent      " << collect::dollars(totals.nano_usd) << "\n";
   }
   if (summary.given_up > 0) {
-    context.out << "  given up   " << human_count(summary.given_up) << " prompts that the service refuses\n";
+    context.out << "  given up   " << human_count(summary.given_up) << " prompts that the service refuses"
+                << (summary.dropped_turns ? ", or that never came well\n" : "\n");
+  }
+  if (const auto& dropped = summary.dropped_turns; dropped && dropped->total() > 0) {
+    context.out << "  dropped    " << human_count(dropped->total())
+                << " users' turns, and drew others: " << dropped->cut << " too long, " << dropped->refused
+                << " refused, " << dropped->empty << " empty, " << dropped->broken << " no message\n";
   }
   if (totals.open_attempts > 0) {
     context.out << "  unsettled  " << human_count(totals.open_attempts)

@@ -232,8 +232,8 @@ Result<void> BatchJob::take(std::int64_t slot, const store::OpenLine& line, prov
       RETORT_ASSIGN(PromptRow row, requests_.row(slot));
       if (verdict.answer.completion.finish_reason == FinishReason::kLength) ++truncated_;
       ++asked_;
-      writing.kept.push_back(requests_.answered(slot, std::move(row.prompt), std::move(verdict.answer), place_.url,
-                                                world_.clock.unix_ms()));
+      writing.kept.push_back(
+          requests_.answered(slot, std::move(row), std::move(verdict.answer), place_.url, world_.clock.unix_ms()));
       break;
     }
     case Verdict::Kind::kRetry: again(slot, verdict.outcome, verdict.sentence); break;

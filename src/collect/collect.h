@@ -49,7 +49,8 @@ struct CollectSummary {
   // Self-generated user's turns that were drawn again, and slots that were given up.
   std::int64_t empty_user_turns = 0;
   std::int64_t long_user_turns = 0;
-  std::int64_t broken_user_turns = 0;  // not a text
+  std::int64_t broken_user_turns = 0;   // not a text
+  std::int64_t refused_user_turns = 0;  // the teacher, or its provider's filter, declined to write one
   std::int64_t slots_given_up = 0;
   // Over all ids, also those of earlier calls.
   std::int64_t truncated_answers = 0;  // cut at max_tokens

@@ -40,8 +40,10 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
       recipe::OptionSet<CollectOptions>("collect", "What the teacher is asked for.")
           .add("prompts", &CollectOptions::prompts,
                {.help =
-                    "Where prompts come from. `self_generated`: the teacher writes the user's turn itself, from its "
-                    "own chat template (Magpie, arXiv 2406.08464), so that no data is needed. A file "
+                    "Where prompts come from. `self_generated`: the teacher writes the user's turn itself, so that no "
+                    "data is needed: from its own chat template (Magpie, arXiv 2406.08464) where it is a file or api "
+                    "openai_completions; asked for it in words, by a table of tasks, subjects, writers and forms, "
+                    "where it is behind a chat API (docs/decisions/0017). A file "
                     "(docs/formats/prompts.md): JSON rows with `messages`, `prompt` or ShareGPT's `conversations`, a "
                     "column of a CSV or TSV file, or plain lines; rows that end with an assistant's turn are used as "
                     "they are. skip_broken leaves out rows that can't be read, and counts them."})
@@ -63,11 +65,14 @@ const recipe::OptionSet<CollectOptions>& collect_option_set() {
                     "An answer is cut here. A cut answer still teaches: its tokens are kept, without an invented end.",
                 .minimum = 1,
                 .maximum = 1'000'000})
-          .add("max_user_tokens", &CollectOptions::max_user_tokens,
-               {.unit = "tokens",
-                .help = "A self-generated user's turn that doesn't end within so many tokens is drawn again.",
-                .minimum = 1,
-                .maximum = 1'000'000})
+          .add(
+              "max_user_tokens", &CollectOptions::max_user_tokens,
+              {.unit = "tokens",
+               .help =
+                   "A self-generated user's turn that doesn't end within so many tokens is drawn again. What a teacher "
+                   "that reasons writes before it counts too.",
+               .minimum = 1,
+               .maximum = 1'000'000})
           .add("temperature", &CollectOptions::temperature,
                {.help = "Divides the logits before a token is drawn. 0: always the most likely token.",
                 .minimum = 0,

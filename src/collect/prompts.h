@@ -28,8 +28,9 @@ Result<PromptFormat> prompt_format_from_name(std::string_view name);  // empty: 
 struct PromptRow {
   std::size_t line = 0;  // from 1; where the row begins
   Prompt prompt;
-  std::optional<std::string> answer;   // the row ended with an assistant's turn
-  std::string answer_tool_calls = {};  // that turn's calls, as in Message
+  std::optional<std::string> answer;      // the row ended with an assistant's turn
+  std::string answer_tool_calls = {};     // that turn's calls, as in Message
+  std::vector<Digest> derived_from = {};  // exchanges that the prompt was written in; none of a file's
 };
 
 // A row that was left out, by PromptSource::skip_broken.

@@ -194,6 +194,10 @@ Json to_json(const RemoteSummary& summary) {
                {"seconds", summary.seconds},
                {"why", summary.why},
                {"capabilities", provider::to_json(summary.capabilities)}};
+  if (const auto& dropped = summary.dropped_turns) {
+    json["dropped_turns"] = {
+        {"empty", dropped->empty}, {"cut", dropped->cut}, {"refused", dropped->refused}, {"broken", dropped->broken}};
+  }
   json["stopped"] = summary.stopped == Stopped::kNot ? Json() : Json(name_of(summary.stopped));
   return json;
 }

@@ -53,19 +53,29 @@ struct RemotePrompts {
   bool nothing_new = false;
 };
 
+// Users' turns that the teacher wrote, and that were not asked: why.
+struct DroppedTurns {
+  std::int64_t empty = 0;
+  std::int64_t cut = 0;      // at max_user_tokens
+  std::int64_t refused = 0;  // by the teacher, or its provider's filter
+  std::int64_t broken = 0;   // no user's text
+  std::int64_t total() const { return empty + cut + refused + broken; }
+};
+
 enum class Stopped : std::uint8_t { kNot, kBudget, kSignal, kWorld };
 std::string_view name_of(Stopped stopped);  // "", "budget", "signal", "world"
 
 struct RemoteSummary {
-  std::int64_t planned = 0;            // answers
-  std::int64_t committed = 0;          // of them, in the store; those given up by the service's word included
-  std::int64_t asked = 0;              // of them, in this call
-  std::int64_t from_file = 0;          // of them, came with an answer
-  std::int64_t given_up = 0;           // requests that the service will never answer
-  std::int64_t failed = 0;             // requests of this call that were tried until patience ran out
-  std::int64_t truncated = 0;          // answers cut at max_tokens
-  std::int64_t batches_under_way = 0;  // at the service, to be fetched by the next call
-  store::Totals totals;                // of the ledger, over all calls
+  std::int64_t planned = 0;                   // answers
+  std::int64_t committed = 0;                 // of them, in the store; those given up by the service's word included
+  std::int64_t asked = 0;                     // of them, in this call
+  std::int64_t from_file = 0;                 // of them, came with an answer
+  std::int64_t given_up = 0;                  // requests that the service will never answer
+  std::int64_t failed = 0;                    // requests of this call that were tried until patience ran out
+  std::int64_t truncated = 0;                 // answers cut at max_tokens
+  std::int64_t batches_under_way = 0;         // at the service, to be fetched by the next call
+  std::optional<DroppedTurns> dropped_turns;  // over all calls; of self-generated prompts
+  store::Totals totals;                       // of the ledger, over all calls
   bool complete = false;
   Stopped stopped = Stopped::kNot;
   std::string why;  // a sentence, when it isn't complete

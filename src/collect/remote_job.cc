@@ -141,7 +141,7 @@ Result<void> RemoteJob::start_more() {
 void RemoteJob::keep(const InFlight& flight, provider::Answer answer, std::vector<store::NewExchange>& kept) {
   if (answer.completion.finish_reason == FinishReason::kLength) ++truncated_;
   ++asked_;
-  kept.push_back(requests_.answered(flight.request.slot, flight.request.row->prompt, std::move(answer),
+  kept.push_back(requests_.answered(flight.request.slot, *flight.request.row, std::move(answer),
                                     pool_.at(flight.endpoint).url, world_.clock.unix_ms()));
 }
 

@@ -34,10 +34,10 @@ Result<RemoteRequests::Asked> RemoteRequests::ask(std::int64_t slot, const Promp
   return asked;
 }
 
-store::NewExchange RemoteRequests::answered(std::int64_t slot, Prompt prompt, provider::Answer answer,
+store::NewExchange RemoteRequests::answered(std::int64_t slot, PromptRow row, provider::Answer answer,
                                             const std::string& endpoint, std::int64_t unix_ms) const {
   Exchange exchange;
-  exchange.prompt = std::move(prompt);
+  exchange.prompt = std::move(row.prompt);
   exchange.completion = std::move(answer.completion);
   Provenance& provenance = exchange.provenance;
   provenance.generated_by = GeneratedBy::kTeacher;
@@ -55,6 +55,7 @@ store::NewExchange RemoteRequests::answered(std::int64_t slot, Prompt prompt, pr
   provenance.code_version = std::string(kVersion);
   provenance.created_at = iso_time(unix_ms);
   provenance.terms = source_.terms;
+  provenance.derived_from = std::move(row.derived_from);
   return {std::move(exchange), store::Slot{job_, slot}};
 }
 

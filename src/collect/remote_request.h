@@ -44,7 +44,7 @@ class RemoteRequests {
   Result<Asked> ask(std::int64_t slot, const PromptRow& row, bool stream) const;
 
   // `endpoint`: the URL that answered.
-  store::NewExchange answered(std::int64_t slot, Prompt prompt, provider::Answer answer, const std::string& endpoint,
+  store::NewExchange answered(std::int64_t slot, PromptRow row, provider::Answer answer, const std::string& endpoint,
                               std::int64_t unix_ms) const;
 
  private:

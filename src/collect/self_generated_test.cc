@@ -73,8 +73,8 @@ class SelfGeneratedTest : public ::testing::Test {
     });
     auto store = store::ExchangeStore::open(folder_ / "store.sqlite");
     EXPECT_TRUE(store);
-    return collect_self_generated(source_, kTurns, options_, *store, transport, folder_ / "capabilities", clock_,
-                                  progress_, {});
+    return collect_self_generated(source_, *template_turns(kTurns), options_, *store, transport,
+                                  folder_ / "capabilities", clock_, progress_, {});
   }
 
   std::filesystem::path folder_;
@@ -95,6 +95,9 @@ TEST_F(SelfGeneratedTest, TheTeacherWritesBothTurnsAndBadOnesAreDrawnAgain) {
   EXPECT_EQ(summary->given_up, 0);
   ASSERT_EQ(summary->ids.size(), 12U);
   EXPECT_GT(turns_, 12);
+  EXPECT_EQ(summary->dropped_turns->total(), turns_ - 12);
+  EXPECT_GT(summary->dropped_turns->cut, 0);
+  EXPECT_GT(summary->dropped_turns->broken, 0);
   const auto store = store::ExchangeStore::open(folder_ / "store.sqlite");
   for (const Digest& id : summary->ids) {
     const auto exchange = store->get(id);
@@ -103,6 +106,8 @@ TEST_F(SelfGeneratedTest, TheTeacherWritesBothTurnsAndBadOnesAreDrawnAgain) {
     EXPECT_THAT(exchange->prompt.messages[0].content, testing::StartsWith("question "));
     EXPECT_EQ(exchange->completion.text, "answer to <S>" + exchange->prompt.messages[0].content + "<E><A>");
     EXPECT_EQ(exchange->provenance.prompt_source, "self_generated");
+    ASSERT_EQ(exchange->provenance.derived_from.size(), 1U);
+    EXPECT_EQ(store->get(exchange->provenance.derived_from[0])->completion.text, exchange->prompt.messages[0].content);
   }
   // What is paid for is never asked again; more of them are added to those that are there.
   const int turns = turns_;

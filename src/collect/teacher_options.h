@@ -63,7 +63,7 @@ struct TurnTexts {
 
 struct TeacherOptions {
   // gguf: a file of this machine; behind an API: openai (chat), openai_responses, openai_completions (goes on with one
-  // text: for base models and self-generated prompts), anthropic.
+  // text: for base models, and for users' turns of the model's own template), anthropic.
   std::string api = "gguf";
   // The GGUF file, or a name of the catalogue. With an API: the same model's file when it is at hand too, so that the
   // student can be cut from it and shown its probabilities.
@@ -77,6 +77,8 @@ struct TeacherOptions {
   TeacherTermsOptions terms;
 
   bool served() const { return api != "gguf"; }
+  // Whether it is asked in whole messages, so that nobody here writes its template.
+  bool takes_messages() const { return served() && api != "openai_completions"; }
   bool operator==(const TeacherOptions&) const = default;
 };
 

@@ -191,7 +191,7 @@ std::string model_card(const CardFacts& facts) {
   out += "## Training data\n\n" + human_count(lineage.train_exchanges) + " exchanges to train on, " +
          human_count(lineage.held_out_exchanges) + " held out; no prompt stands on both sides. ";
   out += facts.prompt_source == "self_generated"
-             ? "The teacher wrote both turns itself (self-generation, arXiv 2406.08464); no other data was used.\n\n"
+             ? "The teacher wrote both turns itself (self-generation); no other data was used.\n\n"
              : "Prompts: " + plain(facts.prompt_source) + ".\n\n";
   out += "`dataset.json` names every exchange by its digest.\n\n";
   out += terms_section(lineage);

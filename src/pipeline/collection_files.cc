@@ -38,6 +38,8 @@ Json to_json(const collect::CollectSummary& summary, const collect::CollectOptio
                {"exchanges", summary.ids.size()},
                {"empty_user_turns", summary.empty_user_turns},
                {"long_user_turns", summary.long_user_turns},
+               {"broken_user_turns", summary.broken_user_turns},
+               {"refused_user_turns", summary.refused_user_turns},
                {"slots_given_up", summary.slots_given_up},
                {"truncated_answers", summary.truncated_answers},
                {"user_tokens", summary.user_tokens},

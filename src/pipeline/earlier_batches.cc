@@ -22,6 +22,11 @@ Result<collect::RemoteSummary> fetch(const recipe::Recipe& recipe, const std::st
                                      const Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_ASSIGN(const Service service, service_of(recipe, terms, environment));
   const auto& [options, source] = service;
+  if (options.self_generated()) {
+    return world_error(
+        "its prompts were self-generated, and go on by that recipe alone. Put it back as it was, and the same command "
+        "fetches them.");
+  }
   RETORT_ASSIGN(const collect::PromptSpool prompts, collect::PromptSpool::make(options, folder.of("collect")));
   collect::RemotePrompts asked{prompts, options.prompts_file(), prompts.rows_digest()};
   asked.nothing_new = true;

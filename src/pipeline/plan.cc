@@ -66,8 +66,8 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
     result.tokens_per_exchange = kScaffoldTokens + kUserTokens + answer;
     RETORT_ASSIGN(result.needed_tokens, check.needed_tokens());
     if (teacher.served()) {
-      RETORT_ASSIGN(const collect::RawTurns turns, self_generated_turns(recipe, local));
-      result.service = collect::estimate_self_generated(turns, collect);
+      RETORT_ASSIGN(const std::shared_ptr<const collect::TurnWriter> turns, self_generated_turns(recipe, local));
+      result.service = collect::estimate_self_generated(*turns, collect);
     }
     return result;
   }

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "collect/collect_options.h"
+#include "collect/raw_turns.h"
 #include "collect/remote_estimate.h"
 #include "collect/self_generated.h"
 #include "collect/spending.h"
@@ -58,20 +59,25 @@ Result<RemoteCollection> ask_service(const recipe::Recipe& recipe, const std::st
   return RemoteCollection{std::move(summary), prompts.read->intake()};
 }
 
-Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local) {
-  const collect::TurnTexts stated = recipe.get(run_option_set()).teacher.turn_texts;
-  const std::string system = recipe.get(collect::collect_option_set()).system;
-  return stated.stated() ? collect::raw_turns_of(stated, system) : collect::raw_turns_of(local.format, system);
-}
-
 namespace {
 
-// Of a recipe that may have no more than a teacher.
-Result<collect::RawTurns> turns_without_a_run(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder) {
+using Writer = std::shared_ptr<const collect::TurnWriter>;
+
+// What needs no model: a chat API, or a template that the recipe states. Null: the template is a model's.
+Result<Writer> turns_as_stated(const recipe::Recipe& recipe) {
   const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
-  if (teacher.turn_texts.stated()) {
-    return collect::raw_turns_of(teacher.turn_texts, recipe.get(collect::collect_option_set()).system);
-  }
+  if (teacher.takes_messages()) return Writer(collect::asked_turns());
+  if (!teacher.turn_texts.stated()) return Writer();
+  RETORT_ASSIGN(collect::RawTurns turns,
+                collect::raw_turns_of(teacher.turn_texts, recipe.get(collect::collect_option_set()).system));
+  return Writer(collect::template_turns(std::move(turns)));
+}
+
+// Of a recipe that may have no more than a teacher.
+Result<Writer> turns_without_a_run(const recipe::Recipe& recipe, const std::filesystem::path& cache_folder) {
+  RETORT_ASSIGN(Writer stated, turns_as_stated(recipe));
+  if (stated) return stated;
+  const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
   RETORT_ASSIGN(const LocalModel local, teacher.file.empty()
                                             ? open_student_base(recipe.get(student_option_set()), cache_folder)
                                             : open_local_model(teacher.file, cache_folder));
@@ -79,6 +85,15 @@ Result<collect::RawTurns> turns_without_a_run(const recipe::Recipe& recipe, cons
 }
 
 }  // namespace
+
+Result<std::shared_ptr<const collect::TurnWriter>> self_generated_turns(const recipe::Recipe& recipe,
+                                                                        const LocalModel& local) {
+  RETORT_ASSIGN(Writer stated, turns_as_stated(recipe));
+  if (stated) return stated;
+  RETORT_ASSIGN(collect::RawTurns turns,
+                collect::raw_turns_of(local.format, recipe.get(collect::collect_option_set()).system));
+  return Writer(collect::template_turns(std::move(turns)));
+}
 
 collect::CollectSummary collect_summary(RemoteCollection collection) {
   const collect::RemoteSummary& remote = collection.summary;
@@ -90,6 +105,12 @@ collect::CollectSummary collect_summary(RemoteCollection collection) {
   summary.slots_given_up = remote.given_up;
   summary.truncated_answers = remote.truncated;
   summary.answer_tokens = remote.totals.output_tokens;
+  if (const auto& dropped = remote.dropped_turns) {
+    summary.empty_user_turns = dropped->empty;
+    summary.long_user_turns = dropped->cut;
+    summary.broken_user_turns = dropped->broken;
+    summary.refused_user_turns = dropped->refused;
+  }
   summary.intake = std::move(collection.intake);
   return summary;
 }

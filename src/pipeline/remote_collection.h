@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -15,8 +16,8 @@
 #include "base/progress.h"
 #include "collect/collect.h"
 #include "collect/prompt_spool.h"
-#include "collect/raw_turns.h"
 #include "collect/remote_collect.h"
+#include "collect/turn_writer.h"
 #include "pipeline/local_model.h"
 #include "pipeline/run_folder.h"
 #include "recipe/recipe.h"
@@ -34,7 +35,7 @@ struct RemoteCollection {
 // What is asked of a service: prompts that were read, or turns that it writes itself.
 struct ServicePrompts {
   const collect::PromptSpool* read = nullptr;
-  std::optional<collect::RawTurns> turns = std::nullopt;  // where nothing was read
+  std::shared_ptr<const collect::TurnWriter> turns = nullptr;  // where nothing was read
 };
 
 // Who a recipe asks, with the prices and keys that are found now.
@@ -45,9 +46,11 @@ struct Service {
 // `terms`: the decision by which it is asked. Error (kCaller): a price or a key that is missing.
 Result<Service> service_of(const recipe::Recipe& recipe, const std::string& terms, const Environment& environment);
 
-// How the teacher's template writes self-generated turns: as the recipe states it, else by `local`, which is the
-// teacher's file or the model that the student begins from. Error (kCaller): a template that can't.
-Result<collect::RawTurns> self_generated_turns(const recipe::Recipe& recipe, const LocalModel& local);
+// How the teacher writes users' turns: a chat API is asked for them; a completions API goes on with its template, as
+// the recipe states it, else by `local`, which is the teacher's file or the model that the student begins from. Error
+// (kCaller): a template that can't.
+Result<std::shared_ptr<const collect::TurnWriter>> self_generated_turns(const recipe::Recipe& recipe,
+                                                                        const LocalModel& local);
 
 // Asks `prompts` for what isn't in the run's store, after what an earlier recipe handed over was fetched
 // (pipeline/earlier_batches.h). Nothing but the store and collect/batches.yaml is written. Errors as of

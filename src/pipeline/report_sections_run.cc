@@ -145,7 +145,7 @@ Json funnel_section(const RunFacts& facts) {
   if (facts.collected <= 0) return section("From answers to data", std::move(blocks));
   Json steps = Json::array();
   std::string source = facts.prompt_source == "self_generated"
-                           ? "prompts the teacher sampled itself"
+                           ? "prompts the teacher wrote itself"
                            : (facts.prompt_source.empty() ? std::string() : "prompts from " + facts.prompt_source);
   if (facts.answer_tokens > 0) {
     source += (source.empty() ? "" : "; ") + human_count(facts.answer_tokens) + " answer tokens";

@@ -35,16 +35,10 @@ void check_student_is_said(const recipe::Recipe& recipe, recipe::Problems& probl
 void check_served_prompts(const recipe::Recipe& recipe, recipe::Problems& problems) {
   const collect::TeacherOptions teacher = recipe.get(run_option_set()).teacher;
   if (!teacher.served() || !recipe.get(collect::collect_option_set()).self_generated()) return;
-  const std::string or_file = ", or a file of prompts: {file: prompts.jsonl}";
-  if (teacher.api != "openai_completions") {
-    problems.add("collect.prompts",
-                 "is self_generated, for which the teacher must go on with the beginning of its own template, but "
-                 "teacher.api " +
-                     teacher.api +
-                     " takes whole messages only; expected teacher.api openai_completions (vLLM, SGLang, llama.cpp and "
-                     "`retort serve` have it)" +
-                     or_file);
-  } else if (!teacher.turn_texts.stated() && teacher.file.empty() && recipe.get(student_option_set()).from.empty()) {
+  if (teacher.takes_messages()) return;  // it is asked for them
+  const std::string or_file =
+      ", or teacher.api openai (it is then asked for prompts in words), or a file of prompts: {file: prompts.jsonl}";
+  if (!teacher.turn_texts.stated() && teacher.file.empty() && recipe.get(student_option_set()).from.empty()) {
     problems.add("collect.prompts",
                  "is self_generated, which needs the teacher's template; expected teacher.template {user, assistant, "
                  "end}, the teacher's GGUF file as teacher.file, or a student.from of its family" +

@@ -77,7 +77,8 @@ TEST_F(ServedTeacherTest, TextAloneRefusesWhatNeedsProbabilities) {
     EXPECT_THAT(refusal("", {override_text}), testing::AllOf(HasSubstr(key), HasSubstr("gives its text alone")));
   }
   EXPECT_THAT(refusal("", {"student.from=", "student.layers=1"}), HasSubstr("student.from"));
-  EXPECT_THAT(refusal("", {"collect.prompts=self_generated", "collect.count=200"}), HasSubstr("collect.prompts"));
+  EXPECT_EQ(refusal("", {"collect.prompts=self_generated", "collect.count=200"}), "accepted")
+      << "a chat API is asked for prompts";
 }
 
 TEST_F(ServedTeacherTest, WhatAnApiTellsOfProbabilitiesCanBeLearntFrom) {
@@ -106,8 +107,7 @@ TEST_F(ServedTeacherTest, AFileBesideTheApiAllowsEverything) {
                                     "train.on_policy_from=0.5", "train.supervise=sampled"}) {
     EXPECT_EQ(refusal("tiny.gguf", {override_text}), "accepted");
   }
-  EXPECT_THAT(refusal("tiny.gguf", {"collect.prompts=self_generated", "collect.count=200"}),
-              testing::AllOf(HasSubstr("collect.prompts"), HasSubstr("teacher.api openai_completions")));
+  EXPECT_EQ(refusal("tiny.gguf", {"collect.prompts=self_generated", "collect.count=200"}), "accepted");
 }
 
 TEST_F(ServedTeacherTest, WhatIsOpenedIsTheTeacherOrTheBase) {

@@ -229,7 +229,8 @@ const recipe::OptionSet<TrainOptions>& train_option_set() {
           .add("supervise", &O::supervise,
                {.help =
                     "Which tokens have a loss: assistant is the assistant's turns with their end token; sampled adds "
-                    "every other token the teacher sampled, such as the self-generated user's turn.",
+                    "every other token the teacher sampled, such as the self-generated user's turn. A turn that came "
+                    "over an API is text, and isn't among them.",
                 .choices = {"assistant", "sampled"}})
           .add("weight_decay", &O::weight_decay,
                {.help = "Decoupled weight decay, not applied to norms.", .minimum = 0, .maximum = 1})
