@@ -40,6 +40,10 @@ Result<void> write_all(const std::filesystem::path& folder) {
   options.layers = 3;
   RETORT_TRY(write_tiny_model(folder / "tiny.gguf", options));
 
+  TinyModelOptions long_context = options;
+  long_context.context = 2048;
+  RETORT_TRY(write_tiny_model(folder / "long_context.gguf", long_context));
+
   TinyModelOptions without_template = options;
   without_template.chat_template = false;
   RETORT_TRY(write_tiny_model(folder / "no_template.gguf", without_template));

@@ -53,6 +53,7 @@ class ScriptedApi:
         self.script = script or (lambda question, times, rng: [response(200, answer_body(question))])
         self.random = random.Random(seed)
         self.delay_s = delay_s
+        self.probe = None  # a script for what finds out what the API can give
         self.seen = {}
         self.headers = []
         self.paths = []
@@ -127,6 +128,8 @@ class ScriptedApi:
             client.sendall(response(404, error_body("nothing here")))
             return True
         question = question_of(json.loads(body))
+        if question == "Say OK." and self.probe:
+            return self._carry_out(client, self.probe(question, 0, self.random))
         if question == "Say OK.":
             client.sendall(response(200, answer_body(question, 1, anthropic=path.endswith("/messages"))))
             return True
