@@ -265,6 +265,7 @@ TEST_P(AskedCollectionTest, TheSeedDecidesWhatIsAskedFor) {
   EXPECT_EQ(asked_, first);
   std::filesystem::remove_all(folder_);
   asked_.clear();
+  turns_ = 0;
   options_.seed = 2;
   ASSERT_TRUE(collect());
   EXPECT_NE(asked_, first);
