@@ -32,8 +32,9 @@ void add_row(std::span<const float> trained, std::span<const float> exported, To
   const double difference = std::fabs((static_cast<double>(trained[at]) - trained_norm) -
                                       (static_cast<double>(exported[at]) - exported_norm));
   sum.mean_kl += kl;
-  sum.mean_difference += difference;
   // A NaN must not get lost in std::max.
+  sum.max_kl = kl <= sum.max_kl ? sum.max_kl : kl;
+  sum.mean_difference += difference;
   sum.max_difference = difference <= sum.max_difference ? sum.max_difference : difference;
   const auto top = [](std::span<const float> row) { return std::max_element(row.begin(), row.end()) - row.begin(); };
   sum.top1_agreement += top(trained) == top(exported) ? 1 : 0;
@@ -63,6 +64,7 @@ Json to_json(const Agreement& agreement) {
           {"mean_logprob_difference", agreement.mean_difference},
           {"max_logprob_difference", agreement.max_difference},
           {"mean_kl_nats", agreement.mean_kl},
+          {"max_kl_nats", agreement.max_kl},
           {"top1_agreement", agreement.top1_agreement}};
 }
 
@@ -131,14 +133,18 @@ Result<void> check_agreement(const Agreement& agreement, gguf::TensorType type, 
     if (!(agreement.mean_kl <= limit)) return refuse("the mean KL divergence (nats)", agreement.mean_kl, limit);
     return {};
   }
-  const bool full = type == gguf::TensorType::kF32;
-  const double mean_limit = full ? 1e-4 : 0.005;
-  const double max_limit = full ? 1e-3 : 0.1;
-  if (!(agreement.mean_difference <= mean_limit)) {
-    return refuse("the mean difference of log-probabilities", agreement.mean_difference, mean_limit);
+  if (type != gguf::TensorType::kF32) {
+    constexpr double kMean = 5e-4, kMost = 0.05;
+    if (!(agreement.mean_kl <= kMean)) return refuse("the mean KL divergence (nats)", agreement.mean_kl, kMean);
+    if (!(agreement.max_kl <= kMost)) return refuse("the largest KL divergence (nats)", agreement.max_kl, kMost);
+    return {};
   }
-  if (!(agreement.max_difference <= max_limit)) {
-    return refuse("the largest difference of log-probabilities", agreement.max_difference, max_limit);
+  constexpr double kMean = 1e-4, kMost = 1e-3;
+  if (!(agreement.mean_difference <= kMean)) {
+    return refuse("the mean difference of log-probabilities", agreement.mean_difference, kMean);
+  }
+  if (!(agreement.max_difference <= kMost)) {
+    return refuse("the largest difference of log-probabilities", agreement.max_difference, kMost);
   }
   return {};
 }

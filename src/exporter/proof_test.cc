@@ -66,6 +66,7 @@ TEST(ProofTest, DifferencesAreSeen) {
   double mean = 0;
   double kl = 0;
   double worst = 0;
+  double worst_kl = 0;
   for (const auto& ids : kSequences) {
     for (std::size_t t = 0; t + 1 < ids.size(); ++t) {
       Random random(t);
@@ -79,7 +80,10 @@ TEST(ProofTest, DifferencesAreSeen) {
         zp += std::exp(p[i]);
         zq += std::exp(q[i]);
       }
-      for (std::size_t i = 0; i < 8; ++i) kl += std::exp(p[i]) / zp * (p[i] - q[i] - std::log(zp) + std::log(zq));
+      double row_kl = 0;
+      for (std::size_t i = 0; i < 8; ++i) row_kl += std::exp(p[i]) / zp * (p[i] - q[i] - std::log(zp) + std::log(zq));
+      kl += row_kl;
+      worst_kl = std::max(worst_kl, row_kl);
       const auto next = static_cast<std::size_t>(ids[t + 1]);
       const double difference = std::fabs(p[next] - q[next] - std::log(zp) + std::log(zq));
       mean += difference;
@@ -89,6 +93,7 @@ TEST(ProofTest, DifferencesAreSeen) {
   EXPECT_NEAR(agreement->mean_difference, mean / 5, 1e-9);
   EXPECT_NEAR(agreement->max_difference, worst, 1e-9);
   EXPECT_NEAR(agreement->mean_kl, kl / 5, 1e-9);
+  EXPECT_NEAR(agreement->max_kl, worst_kl, 1e-9);
   const auto refused = check_agreement(*agreement, gguf::TensorType::kF16, "student-F16.gguf");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().fault, Fault::kWorld);
@@ -96,19 +101,31 @@ TEST(ProofTest, DifferencesAreSeen) {
 }
 
 TEST(ProofTest, LimitsByType) {
-  Agreement agreement{.positions = 10, .mean_difference = 0.004, .max_difference = 0.09, .mean_kl = 0.019};
+  // Of a word that the student all but rules out: rounding to 16 bits may move its log-probability.
+  Agreement agreement{
+      .positions = 10, .mean_difference = 0.008, .max_difference = 0.7, .mean_kl = 4e-4, .max_kl = 0.04};
   EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kF16, "f"));
-  EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kQ8_0, "f"));
+  EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kBF16, "f"));
   EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF32, "f"));
-  agreement.max_difference = 0.11;
+  agreement.max_kl = 0.06;
   EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF16, "f"));
+  EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kQ8_0, "f"));
+  agreement.max_kl = 0.04;
+  agreement.mean_kl = 6e-4;
+  EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF16, "f"));
+  agreement = {.positions = 10, .mean_difference = 9e-5, .max_difference = 9e-4, .mean_kl = 1e-8, .max_kl = 1e-7};
+  EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kF32, "f"));
+  agreement.max_difference = 2e-3;
+  EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF32, "f"));
   agreement.mean_kl = 0.04;
   EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kQ8_0, "f"));
   EXPECT_TRUE(check_agreement(agreement, gguf::TensorType::kQ5_1, "f"));
   agreement.mean_kl = std::numeric_limits<double>::quiet_NaN();
   EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kQ4_0, "f"));
-  agreement = {.positions = 10, .max_difference = std::numeric_limits<double>::quiet_NaN()};
+  agreement = {.positions = 10, .max_kl = std::numeric_limits<double>::quiet_NaN()};
   EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF16, "f"));
+  agreement = {.positions = 10, .max_difference = std::numeric_limits<double>::quiet_NaN()};
+  EXPECT_FALSE(check_agreement(agreement, gguf::TensorType::kF32, "f"));
 }
 
 TEST(ProofTest, BadInputIsRefused) {
