@@ -215,6 +215,7 @@ Result<const provider::Dialect*> dialect_of(const TeacherOptions& teacher) {
 Result<std::vector<provider::Endpoint>> open_endpoints(
     const TeacherOptions& teacher, const std::function<std::optional<std::string>(const std::string&)>& environment) {
   std::vector<provider::EndpointPlace> places;
+  places.reserve(teacher.endpoints.size());
   for (const EndpointOptions& endpoint : teacher.endpoints) {
     places.push_back({.url = endpoint.url,
                       .key_env = endpoint.key_env,
@@ -247,7 +248,7 @@ Result<RemoteSummary> collect_remote(const RemoteSource& source, const RemotePro
   summary.planned = open.planned;
   summary.from_file = open.from_file;
   RETORT_TRY(store_answered(open.to_store, plan, job, source, prompts, store, clock));
-  const RemoteJob::World world{store, ledger, transport, clock, progress, stop};
+  const RemoteJob::World world{store, ledger, transport, clock, progress, std::move(stop)};
   Prober prober(source, *dialect, options, capability_folder, world);
   if (!open.to_ask.empty()) {
     auto found = prober.all();

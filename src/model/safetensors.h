@@ -47,7 +47,7 @@ class SafetensorsReader {
   Result<std::vector<float>> floats(const StoredTensor& tensor) const;
 
  private:
-  SafetensorsReader(MappedFile file) : file_(std::move(file)) {}
+  explicit SafetensorsReader(MappedFile file) : file_(std::move(file)) {}
   MappedFile file_;
   std::uint64_t data_begin_ = 0;
   std::map<std::string, std::string> metadata_;

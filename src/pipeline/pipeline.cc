@@ -190,7 +190,7 @@ Result<void> check_teachers(train::Ranks& ranks, const Models& models) {
 
 }  // namespace
 
-Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop) {
+Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, const std::stop_token& stop) {
   RETORT_TRY(check_until(request.until));
   const auto options = request.recipe.get(run_option_set());
   RETORT_ASSIGN(const Models models, open_models(request.recipe, request.cache_folder, clock));

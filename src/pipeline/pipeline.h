@@ -54,7 +54,7 @@ struct RunOutcome {
 // Errors: kCaller for a teacher, prompts or terms that won't do, a folder held by another process or of a newer
 // version; kWorld for the disk or a lost rank; kInterrupted when stopped: the same call goes on. On ranks other than
 // the first the outcome is empty and no run folder is touched.
-Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, std::stop_token stop);
+Result<RunOutcome> run(const RunRequest& request, Clock& clock, Progress& progress, const std::stop_token& stop);
 
 // Writes runs/NAME/report.html again from what the stages left; its path. Error (kCaller): evaluation isn't complete.
 Result<std::filesystem::path> write_report(const std::filesystem::path& run_folder);

@@ -183,7 +183,7 @@ class Training {
       const bool needed = ranks_.leads() && computed_in_.type != model::ComputeType::kFloat32;
       if (needed && !helpers_.make_student_again) start_ = std::move(student);
     }
-    student.reset();  // the runner has what it needs of it
+    student = std::nullopt;  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
     started_s_ = clock_.monotonic_s() - position_.seconds;
@@ -430,7 +430,7 @@ class Training {
     const AnswerFigures& own = round.answers.student;
     char text[200];
     std::snprintf(text, sizeof(text), "Round %lld of the student's own answers: %lld, %.0f tokens each, %.0f %% empty.",
-                  static_cast<long long>(round.number + 1), static_cast<long long>(own.answers), own.tokens,
+                  static_cast<long long>(round.number) + 1, static_cast<long long>(own.answers), own.tokens,
                   100 * own.empty);
     progress_.note(text);
   }
