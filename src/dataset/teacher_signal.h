@@ -27,13 +27,14 @@ namespace retort::dataset {
 enum class SignalKind : std::uint8_t {
   kSampled,  // drawn tokens: the expectation of the weights is the teacher's distribution
   kTopK,     // the likeliest tokens with their probabilities; what is left is the tail's, as one bucket
-  // The answer's own token and the likeliest, as far as a service told their probabilities; the rest as one bucket.
-  // Where it told none, the answer's token alone with weight 1, as its text has it.
+  // What a service told: the likeliest tokens with their probabilities, and the answer's own token with weight 1 where
+  // it isn't among them, for it was drawn in place of all others. The expectation of the weights is the teacher's
+  // distribution, where answers are drawn from it as it is. Of a place of which nothing was told, the token alone.
   kLogprobs,
 };
 std::string_view name_of(SignalKind kind);  // "sampled", "top_k", "logprobs"
 // Whether what the weights lack of 1 is the probability of all other tokens together.
-constexpr bool has_bucket(SignalKind kind) { return kind != SignalKind::kSampled; }
+constexpr bool has_bucket(SignalKind kind) { return kind == SignalKind::kTopK; }
 
 struct SignalHeader {
   SignalKind kind = SignalKind::kSampled;
@@ -59,9 +60,9 @@ struct SignalSlot {
 };
 
 struct SignalRow {
-  // Both 0 where a service told probabilities (kLogprobs): nobody knows them.
-  float log_z = 0;    // log of the sum of exp(logit / temperature): a kept token's logit is T (log p + log_z)
-  float entropy = 0;  // of the teacher's whole distribution, nats
+  // Log of the sum of exp(logit / temperature): a kept token's logit is T (log p + log_z). 0 with kLogprobs: not told.
+  float log_z = 0;
+  float entropy = 0;  // of the teacher's whole distribution, nats; with kLogprobs an estimate without bias
   std::vector<SignalSlot> slots;
 };
 

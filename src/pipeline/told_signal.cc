@@ -16,18 +16,28 @@
 namespace retort::pipeline {
 namespace {
 
-// The answer's own token, and the likeliest others while there is room.
+constexpr double kLeastLogprob = -50;  // some services write -9999 for "next to nothing"
+
+// The likeliest with their probabilities, but for one slot's room; and the answer's own token, which stands for all
+// others, where it isn't among them. The entropy is estimated alike (docs/formats/teacher-signal.md).
 dataset::SignalRow row_of(const tokens::AnswerToken& token, std::size_t slots) {
-  std::vector<std::pair<TokenId, double>> others = token.likeliest;
-  std::ranges::stable_sort(others, std::ranges::greater(), &std::pair<TokenId, double>::second);
+  std::vector<std::pair<TokenId, double>> likeliest = token.likeliest;
+  std::ranges::stable_sort(likeliest, std::ranges::greater(), &std::pair<TokenId, double>::second);
   dataset::SignalRow row;
-  const auto add = [&](TokenId id, double logprob) {
-    row.slots.push_back(dataset::top_slot(id, static_cast<float>(std::min(1.0, std::exp(logprob)))));
-  };
-  add(token.id, token.logprob);
-  for (const auto& [id, logprob] : others) {
-    if (row.slots.size() < slots) add(id, logprob);
+  bool drawn_is_listed = false;
+  double entropy = 0;
+  for (const auto& [id, logprob] : likeliest) {
+    if (row.slots.size() + 1 == slots) break;
+    const double probability = std::min(1.0, std::exp(logprob));
+    row.slots.push_back(dataset::top_slot(id, static_cast<float>(probability)));
+    if (probability > 0) entropy -= probability * std::log(probability);
+    drawn_is_listed = drawn_is_listed || id == token.id;
   }
+  if (!drawn_is_listed) {
+    row.slots.push_back({token.id, 1});
+    entropy -= std::clamp(token.logprob, kLeastLogprob, 0.0);
+  }
+  row.entropy = static_cast<float>(entropy);
   row.slots.resize(slots);
   return row;
 }
@@ -86,12 +96,14 @@ dataset::SignalHeader told_header(const StageContext& context, std::span<const d
   dataset::SignalHeader header =
       train::signal_header(examples, options, dataset::SignalKind::kLogprobs, context.local.config.vocabulary);
   const auto collect = context.recipe.get(collect::collect_option_set());
-  header.slots = std::min(
-      {collect.logprobs.value_or(0) + 1, header.vocabulary - 1, static_cast<std::int64_t>(train::kMostSparseTokens)});
+  // One of the likeliest is left out and makes room for the drawn token: some servers put that in the last one's place,
+  // and which are listed must not depend on what was drawn.
+  header.slots = std::clamp<std::int64_t>(collect.logprobs.value_or(0), 1,
+                                          std::min<std::int64_t>(header.vocabulary, train::kMostSparseTokens));
   header.seed = 0;  // nothing is drawn
   header.tokenizer = context.local.format.tokenizer().fingerprint();
   header.teacher = context.teacher.identity;
-  header.compute = "served";
+  header.compute = "a service";
   return header;
 }
 
@@ -119,7 +131,7 @@ Result<void> write_told_signal(StageContext& context, const dataset::ReadExchang
   if (2 * sum.told < sum.places) return too_little(sum, context.teacher.name);
   context.progress.note(context.teacher.name + " told the probabilities of " + human_count(sum.told) + " of the " +
                         human_count(sum.places) + " tokens that are learnt from (at most " +
-                        std::to_string(header.slots) + " a place); the others are learnt as text.");
+                        std::to_string(header.slots) + " a place, one of them drawn); the others are learnt as text.");
   return writer.commit();
 }
 

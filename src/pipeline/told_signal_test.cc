@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "base/json.h"
@@ -56,22 +57,48 @@ class ToldSignalTest : public testing::Test {
 
 using Slots = std::vector<std::pair<TokenId, int>>;
 
-TEST_F(ToldSignalTest, TheDrawnTokenFirstThenTheLikeliest) {
+TEST_F(ToldSignalTest, TheLikeliestAndTheDrawnTokenInPlaceOfTheOthers) {
   const ToldRows made = rows(3);
   ASSERT_EQ(made.rows.size(), 4U);  // three tokens and the end
   EXPECT_EQ(made.told, 3);
-  EXPECT_EQ(shown(made.rows[0]), (Slots{{id("y"), 500}, {id("h"), 250}, {id("e"), 125}}));
-  EXPECT_EQ(shown(made.rows[1]), (Slots{{id("o"), 900}, {0, 0}, {0, 0}}));
-  EXPECT_EQ(shown(made.rows[2]), (Slots{{id("u"), 0}, {id("l"), 750}, {0, 0}}));
+  EXPECT_EQ(shown(made.rows[0]), (Slots{{id("y"), 500}, {id("h"), 250}, {0, 0}}));
+  EXPECT_NEAR(made.rows[0].entropy, 0.5 * std::log(2) + 0.25 * std::log(4), 1e-6);
+  EXPECT_EQ(shown(made.rows[1]), (Slots{{id("o"), 1000}, {0, 0}, {0, 0}}));
+  EXPECT_NEAR(made.rows[1].entropy, -std::log(0.9), 1e-6);
+  EXPECT_EQ(shown(made.rows[2]), (Slots{{id("l"), 750}, {id("u"), 1000}, {0, 0}}));
+  EXPECT_LT(made.rows[2].entropy, 51);  // -9999 is no measurement
   // Nobody told of the end: it is text.
   const TokenId end = id_of_end();
   EXPECT_EQ(shown(made.rows[3]), (Slots{{end, 1000}, {0, 0}, {0, 0}}));
+  EXPECT_EQ(made.rows[3].entropy, 0);
   EXPECT_EQ(example_.ids.back(), end);
+}
+
+// Over all tokens that may be drawn, each as often as it is likely: weights and entropy are the teacher's.
+TEST_F(ToldSignalTest, IsTheTeachersDistributionOnAverage) {
+  const std::vector<std::pair<std::string, double>> teacher = {
+      {"y", 0.4}, {"h", 0.3}, {"e", 0.2}, {"l", 0.06}, {"u", 0.04}};
+  for (const std::size_t k : {0U, 1U, 2U, 4U}) {
+    std::map<TokenId, double> mean;
+    double mean_entropy = 0, entropy = 0;
+    for (const auto& [text, probability] : teacher) {
+      told_ = {{text, std::log(probability), {}}};
+      for (std::size_t i = 0; i < k; ++i)
+        told_[0].likeliest.emplace_back(teacher[i].first, std::log(teacher[i].second));
+      exchange_.completion.text = text;
+      const dataset::SignalRow row = rows(static_cast<std::int64_t>(k) + 1).rows[0];
+      for (const auto& slot : row.slots) mean[slot.id] += probability * static_cast<double>(slot.weight);
+      mean_entropy += probability * static_cast<double>(row.entropy);
+      entropy -= probability * std::log(probability);
+    }
+    for (const auto& [text, probability] : teacher) EXPECT_NEAR(mean[id(text.c_str())], probability, 3e-5) << k << text;
+    EXPECT_NEAR(mean_entropy, entropy, 1e-6) << k;
+  }
 }
 
 TEST_F(ToldSignalTest, NoMoreThanThereIsRoomFor) {
   const ToldRows made = rows(1);
-  EXPECT_EQ(shown(made.rows[0]), (Slots{{id("y"), 500}}));
+  EXPECT_EQ(shown(made.rows[0]), (Slots{{id("y"), 1000}}));
   EXPECT_EQ(made.told, 3);
 }
 
@@ -86,7 +113,8 @@ TEST_F(ToldSignalTest, AnEndThatWasToldIsALikelihoodToo) {
   told_.push_back({"<|im_end|>", std::log(0.25), {}});
   const ToldRows made = rows(1);
   EXPECT_EQ(made.told, 4);
-  EXPECT_EQ(shown(made.rows[3]), (Slots{{id_of_end(), 250}}));
+  EXPECT_EQ(shown(made.rows[3]), (Slots{{id_of_end(), 1000}}));
+  EXPECT_NEAR(made.rows[3].entropy, std::log(4), 1e-6);
 }
 
 TEST_F(ToldSignalTest, WhatWasntToldIsText) {

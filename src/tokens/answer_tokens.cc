@@ -43,7 +43,7 @@ std::optional<std::vector<AnswerToken>> answer_tokens(const Completion& completi
     for (const auto& [bytes, logprob] : each.likeliest) {
       std::optional<TokenId> other = tokenizer.id_with_bytes(bytes);
       if (!other) other = end_id(bytes, tokenizer);
-      if (other && other != id) token.likeliest.emplace_back(*other, logprob);
+      if (other) token.likeliest.emplace_back(*other, logprob);
     }
     tokens.push_back(std::move(token));
   }

@@ -17,7 +17,7 @@ namespace retort::tokens {
 struct AnswerToken {
   TokenId id = 0;
   double logprob = 0;                                      // nats
-  std::vector<std::pair<TokenId, double>> likeliest = {};  // those told that are tokens here, without `id` itself
+  std::vector<std::pair<TokenId, double>> likeliest = {};  // those told that are tokens here; `id` may be one
 };
 
 // Nothing where nothing was told, or a token isn't one here, or together they aren't the answer's text (but for bytes

@@ -65,13 +65,14 @@ TEST_F(AnswerTokensTest, AreNotTokenisedAgain) {
   EXPECT_NE(ids_of(*tokens), ids_);
 }
 
-TEST_F(AnswerTokensTest, TheLikeliestAreWithoutTheTokenItself) {
+TEST_F(AnswerTokensTest, TheLikeliestAreThoseThatAreTokensHere) {
   told_.front().likeliest = {
       {told_.front().bytes, -0.5}, {told_.back().bytes, -2}, {"no such token", -3}, {"<|im_end|>", -4}};
   const auto tokens = read();
   ASSERT_TRUE(tokens);
   const TokenId end = tokenizer_->special_id("<|im_end|>").value();
-  EXPECT_THAT(tokens->front().likeliest, ElementsAre(Pair(ids_.back(), -2.0), Pair(end, -4.0)));
+  EXPECT_THAT(tokens->front().likeliest,
+              ElementsAre(Pair(ids_.front(), -0.5), Pair(ids_.back(), -2.0), Pair(end, -4.0)));
 }
 
 TEST_F(AnswerTokensTest, TheEndOfTurnMayBeTold) {

@@ -53,7 +53,7 @@ std::string loss_name(const TrainExamples& examples, const TrainOptions& options
     case dataset::SignalKind::kSampled: return name + ", estimated from " + slots + " drawn tokens a place";
     case dataset::SignalKind::kTopK: return name + ", over the " + slots + " likeliest tokens and the rest as one";
     case dataset::SignalKind::kLogprobs:
-      return name + ", over the tokens whose probabilities were told (at most " + slots + ") and the rest as one";
+      return name + ", estimated from what was told of the likeliest tokens and the drawn one (at most " + slots + ")";
   }
   return name;
 }
