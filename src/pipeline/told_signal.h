@@ -1,7 +1,8 @@
 // The signal that is in an API's own words: the probabilities it told with its answers (train.signal: logprobs).
 //
-// Kept in the same file as what a local teacher is asked for (pipeline/teacher_signal.h), with the answers' own tokens
-// first and the likeliest after them; the API is not asked again. One thread.
+// Kept in the same file as what a local teacher is asked for (pipeline/teacher_signal.h): the likeliest tokens with
+// their probabilities, and the answers' own in place of all others (docs/decisions/0016). The API is not asked again.
+// One thread.
 #pragma once
 
 #include <cstdint>
