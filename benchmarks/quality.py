@@ -72,7 +72,7 @@ class Bench:
                                                               capture_output=True, text=True).stdout.strip()
         done = subprocess.run([HERE / "torch_python.sh", HERE / "peers/trl_quality.py", *arguments], check=True,
                               stdout=subprocess.PIPE, text=True, env={**os.environ, "PEERS_SITE": site})
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]  # the trainer prints a dict too
 
 
 def main():
