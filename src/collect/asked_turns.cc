@@ -85,12 +85,7 @@ class AskedTurns final : public TurnWriter {
   }
 
   WrittenTurn read(const Completion& completion) const override {
-    switch (completion.finish_reason) {
-      case FinishReason::kEnd: break;
-      case FinishReason::kLength: return {TurnFlaw::kCut, {}};
-      case FinishReason::kFiltered: return {TurnFlaw::kRefused, {}};
-      default: return {TurnFlaw::kBroken, {}};
-    }
+    if (const TurnFlaw flaw = flaw_of(completion.finish_reason); flaw != TurnFlaw::kNone) return {flaw, {}};
     std::string_view text = trim(completion.text);
     // A server that doesn't take a model's reasoning apart leaves it before the text.
     if (constexpr std::string_view kOpen = "<think>", kClose = "</think>"; text.starts_with(kOpen)) {

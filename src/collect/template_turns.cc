@@ -40,12 +40,7 @@ class TemplateTurns final : public TurnWriter {
   }
 
   WrittenTurn read(const Completion& completion) const override {
-    switch (completion.finish_reason) {
-      case FinishReason::kEnd: break;
-      case FinishReason::kLength: return {TurnFlaw::kCut, {}};
-      case FinishReason::kFiltered: return {TurnFlaw::kRefused, {}};
-      default: return {TurnFlaw::kBroken, {}};
-    }
+    if (const TurnFlaw flaw = flaw_of(completion.finish_reason); flaw != TurnFlaw::kNone) return {flaw, {}};
     if (trim(completion.text).empty()) return {TurnFlaw::kEmpty, {}};
     const bool broken = std::any_of(turns_.control.begin(), turns_.control.end(), [&](const std::string& special) {
       return completion.text.find(special) != std::string::npos;

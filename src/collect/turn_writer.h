@@ -28,6 +28,16 @@ enum class TurnFlaw : std::uint8_t {
   kBroken,   // control tokens, or words around the message that aren't the user's
 };
 
+// What the way in which a reply ended says of it, whoever wrote it.
+constexpr TurnFlaw flaw_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEnd: return TurnFlaw::kNone;
+    case FinishReason::kLength: return TurnFlaw::kCut;
+    case FinishReason::kFiltered: return TurnFlaw::kRefused;
+    default: return TurnFlaw::kBroken;
+  }
+}
+
 struct WrittenTurn {
   TurnFlaw flaw = TurnFlaw::kNone;
   std::string text;  // the user's message where there is no flaw
