@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/attention_kernels.h"
+#include "model/parallel.h"
 #include "model/tensor_rows.h"
 
 namespace retort::model {
@@ -65,7 +66,7 @@ void for_each_unit(const BlockShape& shape, std::span<const Segment> segments, b
   const auto units = static_cast<std::int64_t>(order.size()) * shape.kv_heads;
   std::atomic<std::int64_t> next = 0;
   const std::int64_t threads = std::min<std::int64_t>(at::get_num_threads(), units);
-  at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t thread = first; thread < last; ++thread) {
       std::vector<float> scratch(scratch_size);
       for (std::int64_t unit = next++; unit < units; unit = next++) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/cuda_rows.h"
+#include "model/parallel.h"
 #include "model/row_kernels.h"
 #include "model/tensor_rows.h"
 
@@ -32,7 +33,7 @@ void with_type(const torch::Tensor& rows, const F& f) {
 template <class F>
 void for_gradient_blocks(std::int64_t rows, const F& f) {
   const std::int64_t blocks = gradient_blocks(rows);
-  at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t block = first; block < last; ++block) {
       const std::int64_t begin = block * kGradientBlock;
       f(block, begin, std::min(kGradientBlock, rows - begin));
@@ -51,7 +52,7 @@ void normalise(const torch::Tensor& x, const torch::Tensor& weight, double epsil
     auto* to = values_of<decltype(type)>(y);
     const float* w = weight.const_data_ptr<float>();
     float* r = scales.data_ptr<float>();
-    at::parallel_for(0, x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       rms_norm_rows(from + begin * width, w, to + begin * width, r + begin, end - begin, width,
                     static_cast<float>(epsilon));
     });
@@ -86,7 +87,7 @@ void add_bias(torch::Tensor& projections, const DecoderBlock& block) {
   const float* bias = block.query_key_value_bias.const_data_ptr<float>();
   with_type(projections, [&](auto type) {
     auto* rows = values_of<decltype(type)>(projections);
-    at::parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       add_to_rows(rows + begin * width, bias, end - begin, width);
     });
   });
@@ -119,7 +120,7 @@ void normalise_heads(const torch::Tensor& from, const DecoderBlock& block, const
   with_type(from, [&](auto type) {
     const auto* in = values_of<decltype(type)>(from);
     auto* out = values_of<decltype(type)>(to);
-    at::parallel_for(0, from.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, from.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         const auto* x = in + row * from_stride;
         auto* y = out + row * to_stride;
@@ -175,7 +176,7 @@ void rotate(torch::Tensor& projections, const BlockShape& shape, const Decoder::
   const float* sine = layout.sine.const_data_ptr<float>();
   with_type(projections, [&](auto type) {
     auto* rows = values_of<decltype(type)>(projections);
-    at::parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, projections.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       rotate_rows(rows + begin * stride, stride, cosine + begin * half, sine + begin * half, end - begin,
                   shape.rotated_heads(), shape.head_dim, sign);
     });
@@ -188,7 +189,7 @@ void activate(const torch::Tensor& gate_up, torch::Tensor& activated) {
   with_type(gate_up, [&](auto type) {
     const auto* from = values_of<decltype(type)>(gate_up);
     auto* to = values_of<decltype(type)>(activated);
-    at::parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       swiglu_rows(from + begin * 2 * width, to + begin * width, end - begin, width);
     });
   });
@@ -200,7 +201,7 @@ void activate_backward(torch::Tensor& gate_up, const torch::Tensor& gradient) {
   with_type(gate_up, [&](auto type) {
     auto* rows = values_of<decltype(type)>(gate_up);
     const auto* incoming = values_of<decltype(type)>(gradient);
-    at::parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, gate_up.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       swiglu_rows_backward(rows + begin * 2 * width, incoming + begin * width, end - begin, width);
     });
   });

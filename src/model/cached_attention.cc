@@ -11,6 +11,7 @@
 #include "model/attention.h"
 #include "model/attention_kernels.h"
 #include "model/cuda_rows.h"
+#include "model/parallel.h"
 #include "model/tensor_rows.h"
 
 namespace retort::model {
@@ -77,7 +78,7 @@ void attend_new(const torch::Tensor& projections, const BlockShape& shape, std::
   const AttentionKernels& kernels = attention_kernels();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   const auto units = static_cast<std::int64_t>(tokens.size()) * shape.kv_heads;
-  at::parallel_for(0, units, 4, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, units, 4, [&](std::int64_t first, std::int64_t last) {
     std::vector<float> scratch(scratch_size);
     for (std::int64_t i = first; i < last; ++i) {
       const NewToken& token = tokens[count(i / shape.kv_heads)];

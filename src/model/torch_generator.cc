@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "exchange/sampling.h"
+#include "model/parallel.h"
 #include "model/tensor_draw.h"
 #include "model/tensor_rows.h"
 
@@ -64,7 +65,7 @@ std::vector<TokenId> draw(const torch::Tensor& computed, Backend backend,
   }
   const torch::Tensor logits = computed.cpu();
   std::vector<TokenId> drawn(sequences.size());
-  at::parallel_for(0, static_cast<std::int64_t>(sequences.size()), 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, static_cast<std::int64_t>(sequences.size()), 1, [&](std::int64_t first, std::int64_t last) {
     Sampler sampler;
     std::vector<float> widened;
     for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/parallel.h"
 #include "train/dynamic_code.h"
 #include "train/kernels.h"
 
@@ -124,7 +125,7 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   }
   float* target = sum.mutable_data_ptr<float>();
   const Bf16* source = bf16_data(values);
-  at::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
+  model::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
     kernels().add_bf16(target + first, source + first, static_cast<std::size_t>(last - first));
   });
 }
@@ -146,7 +147,7 @@ double AdamW::sum_of_squares() const {
     const std::int64_t blocks = (n + kBlock - 1) / kBlock;
     std::vector<double> partial(static_cast<std::size_t>(blocks));
     const float* values = parameter.gradient.const_data_ptr<float>() + parameter.first;
-    at::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
+    model::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t block = first; block < last; ++block) {
         const std::int64_t begin = block * kBlock;
         partial[static_cast<std::size_t>(block)] =
@@ -187,7 +188,7 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     if (!in_8_bits(parameter)) {
       float* m = parameter.m.values.mutable_data_ptr<float>();
       float* v = parameter.v.values.mutable_data_ptr<float>();
-      at::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
+      model::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
         kernels().adamw(master + first, m + first, v + first, gradient + first,
                         copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
       });
@@ -197,13 +198,15 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     auto* v = parameter.v.values.mutable_data_ptr<std::uint8_t>();
     float* m_scales = parameter.m.scales.mutable_data_ptr<float>();
     float* v_scales = parameter.v.scales.mutable_data_ptr<float>();
-    at::parallel_for(0, code_blocks(parameter.count), kBlock / kCodeBlock, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t first = begin * kCodeBlock;
-      const std::int64_t last = std::min(end * kCodeBlock, parameter.count);
-      kernels().adamw_8_bit(
-          master + first, {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
-          gradient + first, copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
-    });
+    model::parallel_for(
+        0, code_blocks(parameter.count), kBlock / kCodeBlock, [&](std::int64_t begin, std::int64_t end) {
+          const std::int64_t first = begin * kCodeBlock;
+          const std::int64_t last = std::min(end * kCodeBlock, parameter.count);
+          kernels().adamw_8_bit(
+              master + first,
+              {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
+              gradient + first, copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
+        });
   }
 }
 

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "dataset/signal_writer.h"
 #include "model/decoder.h"
+#include "model/parallel.h"
 #include "train/batch.h"
 #include "train/signal_tensors.h"
 #include "train/step_plan.h"
@@ -54,7 +55,7 @@ std::vector<dataset::SignalRow> score(const at::Tensor& logits, std::int64_t fir
   const auto columns = static_cast<std::size_t>(p.size(1));
   std::vector<dataset::SignalRow> rows(static_cast<std::size_t>(p.size(0)));
   std::atomic<bool> all_finite = true;
-  at::parallel_for(0, p.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+  model::parallel_for(0, p.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const std::span<const float> row(probabilities + at * columns, columns);

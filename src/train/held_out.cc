@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "dataset/pack.h"
+#include "model/parallel.h"
 #include "model/tensor_rows.h"
 #include "train/step_plan.h"
 
@@ -72,7 +73,7 @@ evaluate::HealthSums HeldOut::compare(const Part& part, std::int64_t begin, cons
   const auto rows = static_cast<std::size_t>(student.size(0));
   const auto first_row = static_cast<std::size_t>(begin);
   std::vector<std::optional<evaluate::TokenComparison>> tokens(rows);
-  at::parallel_for(0, student.size(0), 1, [&](std::int64_t first, std::int64_t last) {
+  model::parallel_for(0, student.size(0), 1, [&](std::int64_t first, std::int64_t last) {
     std::vector<float> student_scratch, teacher_scratch;
     for (auto row = static_cast<std::size_t>(first); row < static_cast<std::size_t>(last); ++row) {
       tokens[row] = evaluate::compare_rows(part.indices[first_row + row], part.batch.targets[first_row + row],

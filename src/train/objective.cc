@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/parallel.h"
 #include "train/kernels.h"
 #include "train/objective_tensors.h"
 
@@ -126,7 +127,7 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
   at::mm_out(head_product_, gradient.t(), chunk_hidden);
   float* sum = head_gradient.mutable_data_ptr<float>();
   const auto* product = static_cast<const Bf16*>(head_product_.const_data_ptr());
-  at::parallel_for(0, head_product_.numel(), 1 << 16, [&](std::int64_t first, std::int64_t last) {
+  model::parallel_for(0, head_product_.numel(), 1 << 16, [&](std::int64_t first, std::int64_t last) {
     kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
   });
 }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "model/parallel.h"
 
 namespace retort::train {
 namespace {
@@ -82,8 +83,8 @@ template <class One>
 LossSums ObjectiveRows::over_rows(std::size_t rows, const One& one) {
   const std::size_t scratch_size = row_scratch(vocabulary_);
   losses_.resize(rows);
-  at::parallel_for(0, static_cast<std::int64_t>(rows), 1, [&](std::int64_t first, std::int64_t last) {
-    const auto thread = static_cast<std::size_t>(at::get_thread_num());
+  model::parallel_for(0, static_cast<std::int64_t>(rows), 1, [&](std::int64_t first, std::int64_t last) {
+    const auto thread = static_cast<std::size_t>(model::parallel_thread());
     // at::get_num_threads() may have grown since; a thread without scratch of its own makes one.
     std::vector<float> own;
     float* scratch = scratch_.data() + thread * scratch_size;

@@ -31,6 +31,11 @@ class StyleTest(HouseTest):
                       if (lines := text_of(path).count("\n")) > MAX_LINES]
         self.refuse(complaints, f"A file holds one idea: at most {MAX_LINES} lines.")
 
+    def test_libtorchs_parallel_for_is_not_used(self):
+        complaints = [f"{path}" for path in self.code("src", "apps", "benchmarks")
+                      if re.search(r"at::parallel_for\b", without_comments_and_strings(text_of(path)))]
+        self.refuse(complaints, "at::parallel_for() computes on one thread here; model/parallel.h uses all.")
+
     def test_headers_open_with_what_they_are(self):
         complaints = []
         for path in self.code("src", "apps", "include", "benchmarks"):
