@@ -5,7 +5,7 @@
 
 The quickstart's exchanges are collected (or taken from RUN), the student is the quickstart's 20 layers. Three students are
 trained for one pass over the same exchanges, in as many steps: by TRL with forward KL, by us with forward KL alone, and by
-us as the recipe has it. With several seeds each does so in several orders. All of them are measured on the held-out answers
+us as the recipe has it, fitted before (student.fit_tokens). With several seeds each does so in several orders. All of them are measured on the held-out answers
 by one script (peers/trl_quality.py). It is slow: most of an hour for one seed.
 """
 import argparse
@@ -88,6 +88,8 @@ def main():
         bench.run("collected", until="dataset")
     # A step too small to move anything: these weights as a folder.
     still = ("train.tokens=1", "train.learning_rate=1e-30", "train.hidden_state_weight=0", "train.objective=ce")
+    # As the peer begins, and at the rate that suits that.
+    unfitted = ("student.fit_tokens=0", "train.learning_rate=8e-4")
     teacher = bench.run("teacher", f"student.layers={json.dumps(list(range(30)))}", *still)
     common = ("--teacher", bench.checkpoint(teacher))
     students = {}
@@ -95,9 +97,9 @@ def main():
         recipe = bench.run(f"recipe{seed}", f"train.seed={seed}")
         kept = json.loads((recipe / "train/layers.json").read_text())["kept"]
         layers = f"student.layers={json.dumps(kept)}"
-        plain = bench.run(f"plain{seed}", layers, "train.hidden_state_weight=0", f"train.seed={seed}")
+        plain = bench.run(f"plain{seed}", layers, "train.hidden_state_weight=0", *unfitted, f"train.seed={seed}")
         if not students:
-            students["start"] = bench.checkpoint(bench.run("start", layers, *still))
+            students["start"] = bench.checkpoint(bench.run("start", layers, *unfitted, *still))
             train, held_out = bench.examples(recipe, "train", True), bench.examples(recipe, "held_out", False)
         by_trl = str(bench.out / f"trl{seed}")
         steps = str(sum(1 for _ in open(recipe / "train/metrics.jsonl", encoding="utf-8")))

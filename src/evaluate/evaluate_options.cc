@@ -13,13 +13,15 @@ const recipe::OptionSet<EvaluateOptions>& evaluate_option_set() {
                 .minimum = 1,
                 .maximum = 100000})
           .add("text", &EvaluateOptions::text,
-               {.help = "A text file whose perplexity is measured for teacher, untrained cut and student, so that "
+               {.help = "A text file whose perplexity is measured for teacher and student, before and after training, "
+                        "so that "
                         "forgetting is visible. Empty: none."})
           .add("answers", &EvaluateOptions::answers,
                {.unit = "answers",
                 .help =
                     "Answers that each model writes to held-out prompts, for their length, how many end by themselves "
-                    "and how many fall into a loop. 0: none. The untrained cut writes at most 16 of 128 tokens.",
+                    "and how many fall into a loop. 0: none. Before training the student writes at most 16 of 128 "
+                    "tokens.",
                 .minimum = 0,
                 .maximum = 10000})
           .add("shown_answers", &EvaluateOptions::shown_answers,

@@ -99,7 +99,7 @@ std::string results(const Scorecard& scorecard, bool text_alone) {
            estimate(score.prefill_tokens_per_s, 0) + " | " + estimate(score.decode_tokens_per_s, 0) + " |\n";
   };
   if (!text_alone) row("teacher", scorecard.teacher);
-  row("untrained cut", scorecard.before);
+  row("before training", scorecard.before);
   row("**student**", scorecard.student);
   for (const ModelScore& other : scorecard.others) row(plain(other.name), other);
   return out + "\n";
@@ -212,6 +212,12 @@ std::string model_card(const CardFacts& facts) {
       out += (i == 0 ? " " : ", ") + std::to_string(lineage.layers[i]);
     }
     out += ".\n";
+  }
+  if (const auto tokens = lineage.start.value("fit_tokens", std::int64_t{0}); tokens > 0) {
+    out +=
+        "Before training, `ffn_down` of its layers was fitted by least squares to what the layers it was cut from "
+        "give, on up to " +
+        human_count(tokens) + " tokens of the dataset.\n";
   }
   if (lineage.teacher.served) {
     const ServedOrigin& served = *lineage.teacher.served;

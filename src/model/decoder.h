@@ -176,7 +176,9 @@ class Decoder {
   Layout layout(const TokenBatch& batch) const;
   // [n] int64 -> [n, hidden].
   torch::Tensor embed(const torch::Tensor& ids) const;
-  torch::Tensor apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const;
+  // `activated` gets what went into ffn_down, [n, intermediate]; without a record only.
+  torch::Tensor apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout,
+                            torch::Tensor* activated = nullptr) const;
   torch::Tensor apply_final_norm(const torch::Tensor& input) const;
 
  private:

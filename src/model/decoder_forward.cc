@@ -66,17 +66,24 @@ Decoder::Layout Decoder::layout(const TokenBatch& batch) const {
 
 torch::Tensor Decoder::embed(const torch::Tensor& ids) const { return torch::embedding(embedding_, ids.to(device())); }
 
-torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout) const {
+torch::Tensor Decoder::apply_block(std::int64_t layer, const torch::Tensor& input, const Layout& layout,
+                                   torch::Tensor* activated) const {
   const auto& block = blocks_.at(static_cast<std::size_t>(layer));
   const BlockShape shape = shape_of(config_);
-  if (!by_kernels_) return block_by_tensors(input, block, shape, layout);
+  BlockScratch scratch;
+  if (!by_kernels_) {
+    torch::Tensor output = block_by_tensors(input, block, shape, layout, activated == nullptr ? nullptr : &scratch);
+    if (activated != nullptr) *activated = scratch.activated;
+    return output;
+  }
   const bool wanted = input.requires_grad() || block.query.requires_grad() || block.adapters != nullptr;
   if (torch::GradMode::is_enabled() && wanted) {
+    RETORT_CHECK(activated == nullptr);
     return block_with_gradient(input, block, shape, layout);
   }
   torch::Tensor output = input.detach().clone();
-  BlockScratch scratch;
   block_in_place(output, block, shape, layout, scratch);
+  if (activated != nullptr) *activated = scratch.activated;
   return output;
 }
 

@@ -3,12 +3,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "base/json.h"
+#include "model/kl_judge.h"
 
 namespace retort::model {
 
@@ -16,58 +16,12 @@ namespace {
 
 // Greedy KL: of all tokens at most so many are judged, an eighth of the tokens ranks the candidates, and the best of
 // those are judged on all.
-constexpr std::int64_t kJudgedRows = 512;
 constexpr std::int64_t kSketchShare = 8;
 constexpr std::int64_t kShortestSketch = 256;
-constexpr std::int64_t kWholeLength = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kShortlist = 6;
 
 std::int64_t sketch_tokens(const LayerChoiceOptions& options) {
   return std::max(options.max_tokens / kSketchShare, kShortestSketch);
-}
-
-struct Text {
-  TokenBatch batch;
-  std::vector<std::int64_t> judged;  // places in it
-};
-
-// Sequences as one row without padding, cut to `max_tokens` in all and `max_length` each.
-Result<Text> pack(std::span<const MeasuredSequence> sequences, const DecoderConfig& config, std::int64_t max_tokens,
-                  std::int64_t max_length) {
-  std::vector<std::int64_t> ids;
-  std::vector<std::int64_t> positions;
-  std::vector<std::int64_t> documents;
-  std::vector<std::int64_t> judged;
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const MeasuredSequence& sequence = sequences[i];
-    RETORT_CHECK(sequence.judged.empty() || sequence.judged.size() == sequence.ids.size());
-    const auto room = std::min({max_tokens - static_cast<std::int64_t>(ids.size()), config.context, max_length});
-    const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(sequence.ids.size()), room);
-    if (count < 2) continue;  // a lone token says nothing about what follows
-    for (std::int64_t j = 0; j < count; ++j) {
-      const auto at = static_cast<std::size_t>(j);
-      const TokenId id = sequence.ids[at];
-      if (id < 0 || id >= config.vocabulary) {
-        return caller_error("Token " + std::to_string(id) + " is outside the model's vocabulary of " +
-                            std::to_string(config.vocabulary) + ".");
-      }
-      if (sequence.judged.empty() || sequence.judged[at] != 0) judged.push_back(static_cast<std::int64_t>(ids.size()));
-      ids.push_back(id);
-      positions.push_back(j);
-      documents.push_back(static_cast<std::int64_t>(i));
-    }
-  }
-  if (ids.empty()) {
-    return caller_error("The importance of layers cannot be measured without token sequences; give at least one.");
-  }
-  if (judged.empty()) {  // what fits ends before the first: then its other tokens must do
-    judged.resize(ids.size());
-    std::iota(judged.begin(), judged.end(), 0);
-  }
-  const auto row = [](const std::vector<std::int64_t>& values) {
-    return torch::tensor(values, torch::kInt64).unsqueeze(0);
-  };
-  return Text{TokenBatch{row(ids), row(positions), row(documents)}, std::move(judged)};
 }
 
 std::vector<LayerScore> block_influence(const Decoder& teacher, const TokenBatch& batch) {
@@ -99,37 +53,10 @@ void keep_most_influential(LayerChoice& choice, std::int64_t keep) {
   }
 }
 
-// The distributions of the teacher that cuts are compared with.
-class Judge {
- public:
-  Judge(const Decoder& teacher, const Text& text, std::int64_t most_rows) : teacher_(teacher) {
-    const auto judged = static_cast<std::int64_t>(text.judged.size());
-    const std::int64_t count = std::min(judged, most_rows);
-    std::vector<std::int64_t> rows;  // spread over the whole text
-    for (std::int64_t i = 0; i < count; ++i) rows.push_back(text.judged[static_cast<std::size_t>(i * judged / count)]);
-    rows_ = torch::tensor(rows, torch::kInt64).to(teacher.device());
-    const auto log_probabilities =
-        teacher.logits(teacher.forward(text.batch).squeeze(0).index_select(0, rows_)).log_softmax(1);
-    probabilities_ = log_probabilities.exp();
-    negative_entropy_ = (probabilities_ * log_probabilities).sum(1);
-  }
-  // KL(teacher || cut) in nats per token; `state` is what goes into the final norm. sum p log p - sum p (z - log sum
-  // exp z), so that no second table of distributions is built.
-  double kl(const torch::Tensor& state) const {
-    const auto logits = teacher_.logits(teacher_.apply_final_norm(state.index_select(0, rows_)));
-    const auto rows = negative_entropy_ + logits.logsumexp(1) - torch::einsum("rv,rv->r", {probabilities_, logits});
-    return rows.mean(0, false, torch::kFloat64).item<double>();
-  }
-
- private:
-  const Decoder& teacher_;
-  torch::Tensor rows_, probabilities_, negative_entropy_;
-};
-
 // A cut that loses layer after layer, judged on one text.
 class Cut {
  public:
-  Cut(const Decoder& teacher, const Text& text, std::int64_t judged_rows)
+  Cut(const Decoder& teacher, const PackedText& text, std::int64_t judged_rows)
       : teacher_(teacher), judge_(teacher, text, judged_rows), layout_(teacher.layout(text.batch)) {
     inputs_.push_back(teacher.embed(text.batch.ids.reshape({-1})));
     left_.resize(static_cast<std::size_t>(teacher.config().layers));
@@ -142,7 +69,7 @@ class Cut {
   double kl_without(std::size_t index) const {
     torch::Tensor state = inputs_[index];
     for (std::size_t j = index + 1; j < left_.size(); ++j) state = teacher_.apply_block(left_[j], state, layout_);
-    return judge_.kl(state);
+    return judge_.of_state(state);
   }
   void remove(std::size_t index) {
     left_.erase(left_.begin() + static_cast<std::ptrdiff_t>(index));
@@ -159,16 +86,16 @@ class Cut {
   }
 
   const Decoder& teacher_;
-  Judge judge_;
+  KlJudge judge_;
   Decoder::Layout layout_;
   std::vector<std::int64_t> left_;
   std::vector<torch::Tensor> inputs_;  // of each layer that is left
 };
 
-Result<void> remove_greedily(const Decoder& teacher, const Text& text, const Text& sketch, LayerChoice& choice,
-                             std::int64_t keep, Progress& progress, std::stop_token stop) {
-  Cut whole(teacher, text, kJudgedRows);
-  Cut rough(teacher, sketch, kJudgedRows / kSketchShare);
+Result<void> remove_greedily(const Decoder& teacher, const PackedText& text, const PackedText& sketch,
+                             LayerChoice& choice, std::int64_t keep, Progress& progress, std::stop_token stop) {
+  Cut whole(teacher, text, KlJudge::kMostRows);
+  Cut rough(teacher, sketch, KlJudge::kMostRows / kSketchShare);
   const auto removals = static_cast<std::int64_t>(whole.size()) - keep;
   progress.begin("choose layers", static_cast<double>(removals), "layers");
   for (std::int64_t removal = 0; removal < removals; ++removal) {
@@ -231,7 +158,7 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const Measur
   }
   RETORT_CHECK(options.method != LayerMethod::kExplicit);
   const torch::NoGradGuard no_gradient;
-  RETORT_ASSIGN(const Text text, pack(sequences, teacher.config(), options.max_tokens, kWholeLength));
+  RETORT_ASSIGN(const PackedText text, pack_text(sequences, teacher.config(), options.max_tokens));
   LayerChoice choice;
   choice.method = options.method;
   choice.measured_tokens = text.batch.ids.numel();
@@ -241,7 +168,7 @@ Result<LayerChoice> choose_layers(const Decoder& teacher, std::span<const Measur
   } else {
     // The beginnings of many sequences rather than a few whole ones; a short text is its own sketch.
     const std::int64_t most = sketch_tokens(options);
-    RETORT_ASSIGN(const Text sketch, pack(sequences, teacher.config(), most, most / 4));
+    RETORT_ASSIGN(const PackedText sketch, pack_text(sequences, teacher.config(), most, most / 4));
     RETORT_TRY(remove_greedily(teacher, text, sketch, choice, options.keep, progress, stop));
   }
   collect_kept(choice);
@@ -255,7 +182,7 @@ double layer_choice_flops(const DecoderConfig& teacher, const LayerChoiceOptions
   const auto text = static_cast<double>(options.max_tokens);
   if (options.method != LayerMethod::kGreedyKl) return 2 * layer * text * static_cast<double>(teacher.layers);
   const auto sketch = static_cast<double>(sketch_tokens(options));
-  const double judged = kJudgedRows;
+  const double judged = KlJudge::kMostRows;
   double products = 0;  // parameters times tokens
   for (std::int64_t left = teacher.layers; left > options.keep; --left) {
     const auto candidates = static_cast<double>(left);
@@ -278,7 +205,7 @@ std::int64_t layer_choice_bytes(const DecoderConfig& teacher, const LayerChoiceO
   // What goes into each layer, of the text and of the sketch; the judges' probabilities, and while one judges the
   // logits in the compute type and in FP32, with a table of the same size for their sum.
   const std::int64_t states = (text + sketch_tokens(options)) * teacher.layers * teacher.hidden * width;
-  const std::int64_t judged = std::min(kJudgedRows, text);
+  const std::int64_t judged = std::min(KlJudge::kMostRows, text);
   const std::int64_t tables = teacher.vocabulary * (judged * (3 * 4 + width) + judged / kSketchShare * 4);
   return states + text * rows + tables;
 }
@@ -290,7 +217,7 @@ Result<LayerChoice> given_layers(const Decoder& teacher, std::span<const Measure
   LayerChoice choice;
   choice.method = LayerMethod::kExplicit;
   if (!sequences.empty()) {
-    RETORT_ASSIGN(const Text text, pack(sequences, teacher.config(), max_tokens, kWholeLength));
+    RETORT_ASSIGN(const PackedText text, pack_text(sequences, teacher.config(), max_tokens));
     choice.measured_tokens = text.batch.ids.numel();
     choice.scores = block_influence(teacher, text.batch);
   } else {

@@ -18,21 +18,14 @@
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "base/progress.h"
-#include "exchange/exchange.h"
 #include "model/decoder.h"
+#include "model/packed_text.h"
 
 namespace retort::model {
 
 enum class LayerMethod { kBlockInfluence, kGreedyKl, kExplicit };
 std::string_view name_of(LayerMethod method);  // "block_influence", "greedy_kl", "explicit"
 Result<LayerMethod> layer_method_from_name(std::string_view name);
-
-// A token sequence that is typical for the purpose.
-struct MeasuredSequence {
-  std::vector<TokenId> ids;
-  // judged[i] != 0: the distribution after token i counts in the KL. Empty: all do; so they do where none is in reach.
-  std::vector<std::uint8_t> judged;
-};
 
 struct LayerScore {
   std::int64_t layer = 0;

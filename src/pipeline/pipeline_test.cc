@@ -28,6 +28,7 @@ namespace retort::pipeline {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // Requests a stop when a piece of work with this title reports for the n-th time.
 class StoppingProgress final : public Progress {
@@ -199,13 +200,15 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
   {
     SCOPED_TRACE("narrower, and shipped as a Hugging Face folder too");
     ASSERT_TRUE(run_with({"student.intermediate=64", "student.kv_heads=1", "export.huggingface=true"}));
-    EXPECT_TRUE(loss_falls());
+    for (const Json& layer : parse_json(file("train/fit.json"), "fit")->at("layers")) {  // each has lost something
+      EXPECT_LT(layer.at("error_after"), 0.5 * layer.at("error_before").get<double>());
+    }
     const auto config = config_of("test-F16.gguf");
     EXPECT_EQ(config.layers, 2);
     EXPECT_EQ(config.intermediate, 64);
     EXPECT_EQ(config.kv_heads, 1);
     EXPECT_EQ(config.heads, 2);
-    EXPECT_EQ(start(), Json({{"intermediate", 64}, {"kv_heads", 1}}));
+    EXPECT_EQ(start(), Json({{"fit_tokens", 32768}, {"intermediate", 64}, {"kv_heads", 1}}));
     std::filesystem::copy(folder_ / "runs/test/bundle/huggingface", folder_ / "folder");
   }
   {
@@ -239,6 +242,26 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
     EXPECT_EQ(config_of("test-F16.gguf").hidden, 32);
     EXPECT_THAT(file("bundle/README.md"), HasSubstr("2 layers of fresh weights"));
   }
+}
+
+TEST_F(PipelineTest, ACutIsFittedUnlessTheRecipeSaysOtherwise) {
+  ASSERT_TRUE(run_it());
+  const auto fit = parse_json(file("train/fit.json"), "fit");
+  ASSERT_TRUE(fit) << fit.error().message;
+  EXPECT_GT(fit->at("tokens"), 100);
+  ASSERT_EQ(fit->at("layers").size(), 2U);
+  const Json& fitted = fit->at("layers").back();  // the tiny model's layers differ: something is missing
+  EXPECT_LT(fitted.at("error_after"), fitted.at("error_before"));
+  EXPECT_LT(fit->at("held_out_kl_after"), fit->at("held_out_kl_before"));
+  EXPECT_FALSE(file("train/start.safetensors").empty());
+  EXPECT_THAT(file("bundle/README.md"), HasSubstr("least squares"));
+
+  const auto without = run_it({"student.fit_tokens=0"});
+  ASSERT_TRUE(without) << without.error().message;
+  EXPECT_EQ(repeated(*without).front(), "train");
+  EXPECT_TRUE(file("train/fit.json").empty());
+  EXPECT_TRUE(file("train/start.safetensors").empty());
+  EXPECT_THAT(file("bundle/README.md"), Not(HasSubstr("least squares")));
 }
 
 TEST_F(PipelineTest, StudentsThatCannotLearnFromThisTeacherAreRefused) {

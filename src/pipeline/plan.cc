@@ -193,9 +193,9 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     const train::TrainCost& cost = prediction.cost;
     PlannedStage& stage = planned["train"];
     stage.tokens = cost.tokens;
-    stage.seconds = cost.seconds + prediction.layer_choice_s;
+    stage.seconds = cost.seconds + prediction.layer_choice_s + prediction.layer_fit_s;
     stage.memory_bytes = prediction.peak_bytes;
-    stage.disk_bytes = cost.disk_bytes;
+    stage.disk_bytes = cost.disk_bytes + prediction.start_bytes;
     stage.what =
         std::to_string(cost.steps) + " steps, " + std::to_string(student.layers) + " of " +
         std::to_string(local.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
@@ -210,7 +210,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.disk_bytes = half_precision_bytes(student_parameters) * 2;
     stage.memory_bytes = student_parameters * 8;
     stage.seconds = 5 + static_cast<double>(student_parameters) / 20e6;
-    stage.what = "GGUF files of the student and of the untrained cut, proved";
+    stage.what = "GGUF files of the student as trained and as it began, proved";
   }
   {
     PlannedStage& stage = planned["evaluate"];
@@ -224,8 +224,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) + 2 * student_parameters;
     stage.disk_bytes = 1'000'000;
     stage.what = std::to_string(evaluate.held_out) +
-                 (teacher.at_hand ? " exchanges, teacher, untrained cut, student and their equals"
-                                  : " exchanges, untrained cut and student on the teacher's answers");
+                 (teacher.at_hand ? " exchanges, teacher, student before and after training, and their equals"
+                                  : " exchanges, student before and after training on the teacher's answers");
   }
   planned["bundle"] = {.name = "bundle",
                        .seconds = 3,

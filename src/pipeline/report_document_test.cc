@@ -82,6 +82,14 @@ RunFacts example() {
     }
     facts.layers.push_back(layer);
   }
+  FitFacts& fit = facts.fit.emplace();
+  fit.tokens = 32768;
+  fit.kl_before = 1.72;
+  fit.kl_after = 0.84;
+  for (int layer = 0; layer < 20; ++layer) {
+    fit.errors_before.push_back(layer < 3 ? 0 : 0.02 + 0.2 * std::exp(-(layer % 5)));
+    fit.errors_after.push_back(0.6 * fit.errors_before.back());
+  }
   for (int step = 1; step <= 165; ++step) {
     MetricFacts metric;
     metric.step = step;
@@ -144,6 +152,17 @@ TEST(ReportDocument, RendersWithEverySectionInOrder) {
   if (const char* path = std::getenv("RETORT_REPORT_EXAMPLE")) {
     ASSERT_TRUE(write_file(path, *html));
   }
+}
+
+TEST(ReportDocument, SaysWhatFittingTheLayersGave) {
+  RunFacts facts = example();
+  EXPECT_THAT(find_section(report_document(facts), "The choice of layers").dump(), HasSubstr("from 1.72 to 0.84 nats"));
+  EXPECT_THAT(find_section(report_document(facts), "Verdict").dump(), HasSubstr("had brought that from 1.72 to 0.84."));
+  facts.fit->kl_before.reset();
+  EXPECT_THAT(find_section(report_document(facts), "The choice of layers").dump(),
+              testing::AllOf(HasSubstr("squares"), Not(HasSubstr("brought the KL"))));
+  facts.fit.reset();
+  EXPECT_THAT(find_section(report_document(facts), "The choice of layers").dump(), Not(HasSubstr("squares")));
 }
 
 TEST(ReportDocument, SaysWhatTheTermsAskAndWhatIsLeft) {

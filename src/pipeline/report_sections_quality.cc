@@ -94,7 +94,7 @@ Json quality_line(const RunFacts& facts) {
   if (!card.student.top1_agreement) return nullptr;
   std::string detail = "95 % interval " + interval_text(*card.student.top1_agreement, 100, 1) + " %";
   if (card.before.top1_agreement) {
-    detail += "; the untrained cut had " + percent_text(card.before.top1_agreement->value);
+    detail += "; before training it was " + percent_text(card.before.top1_agreement->value);
   }
   detail += ".";
   if (card.student.kl_nats) {
@@ -108,7 +108,12 @@ Json quality_line(const RunFacts& facts) {
   }
   if (facts.share_of_kl_closed) {
     detail += " Training closed " + percent_text(facts.share_of_kl_closed->value) + " (" +
-              interval_text(*facts.share_of_kl_closed, 100, 1) + ") of the KL that cutting layers had opened.";
+              interval_text(*facts.share_of_kl_closed, 100, 1) + ") of the KL that was there before it";
+    if (facts.fit && facts.fit->kl_before && facts.fit->kl_after) {
+      detail += "; fitting what was cut had brought that from " + fixed_text(*facts.fit->kl_before, 2) + " to " +
+                fixed_text(*facts.fit->kl_after, 2);
+    }
+    detail += ".";
   }
   return {{"figure", percent_text(card.student.top1_agreement->value)},
           {"headline", "of the teacher's first choices kept"},
@@ -121,7 +126,7 @@ Json text_quality_line(const RunFacts& facts) {
   const Scorecard& card = facts.scorecard;
   if (!card.student.perplexity) return nullptr;
   std::string detail = "95 % interval " + interval_text(*card.student.perplexity, 1, 2);
-  if (card.before.perplexity) detail += "; the untrained cut had " + fixed_text(card.before.perplexity->value, 2);
+  if (card.before.perplexity) detail += "; before training it was " + fixed_text(card.before.perplexity->value, 2);
   detail += ".";
   if (card.student.kl_nats) {
     detail += " KL to the teacher, estimated from what it told of the words it drew: " +
@@ -200,7 +205,7 @@ struct NamedScore {
 
 std::vector<NamedScore> compared_models(const Scorecard& card) {
   std::vector<NamedScore> models = {{&card.teacher, "Teacher", "teacher"},
-                                    {&card.before, "Untrained cut", "before"},
+                                    {&card.before, "Before training", "before"},
                                     {&card.student, "Student as shipped", "student"}};
   if (const ModelScore* quantised = rival(card); quantised != nullptr && quantised != &card.teacher) {
     models.push_back({quantised, "Teacher, quantised", "rival"});

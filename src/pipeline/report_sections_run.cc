@@ -130,7 +130,7 @@ Json answers_section(const RunFacts& facts) {
     blocks.push_back({{"type", "side_by_side"},
                       {"columns",
                        {{{"name", "Teacher"}, {"role", "teacher"}},
-                        {{"name", "Untrained cut"}, {"role", "before"}},
+                        {{"name", "Before training"}, {"role", "before"}},
                         {{"name", "Student"}, {"role", "student"}}}},
                       {"rows", std::move(rows)}});
   }
@@ -209,6 +209,37 @@ Json stages_section(const RunFacts& facts) {
   return section("Time and tokens", std::move(blocks));
 }
 
+// What fitting the layers before training gave; nothing without it.
+void add_fit(const RunFacts& facts, Json& blocks) {
+  if (!facts.fit) return;
+  const FitFacts& fit = *facts.fit;
+  std::string description = "Before training, ffn_down of each layer was set by least squares, on " +
+                            human_count(fit.tokens) +
+                            " tokens, so that the layer gives what the teacher gives in its place.";
+  if (fit.kl_before && fit.kl_after) {
+    description += " That brought the KL on held-out exchanges from " + fixed_text(*fit.kl_before, 2) + " to " +
+                   fixed_text(*fit.kl_after, 2) + " nats per token, before a step of training.";
+  }
+  const auto points = [](const std::vector<double>& errors) {
+    Json list = Json::array();
+    for (std::size_t i = 0; i < errors.size(); ++i) list.push_back({static_cast<double>(i), errors[i]});
+    return list;
+  };
+  blocks.push_back(
+      {{"type", "line_chart"},
+       {"title", "How far each layer's output is from the teacher's"},
+       {"description", description},
+       {"x_label", "layer of the student"},
+       {"y_label", "squared distance, as a share"},
+       {"y_from_zero", true},
+       {"series",
+        {{{"name", "as cut, behind fitted layers"},
+          {"points", points(fit.errors_before)},
+          {"role", "before"},
+          {"dots", true}},
+         {{"name", "fitted"}, {"points", points(fit.errors_after)}, {"role", "student"}, {"dots", true}}}}});
+}
+
 Json layers_section(const RunFacts& facts) {
   Json blocks = Json::array();
   if (facts.layers.empty()) return section("The choice of layers", std::move(blocks));
@@ -246,13 +277,14 @@ Json layers_section(const RunFacts& facts) {
   if (curve.size() >= 2) {
     blocks.push_back(
         {{"type", "line_chart"},
-         {"title", "KL of the untrained student as layers go"},
+         {"title", "KL of the cut as layers go"},
          {"description", "In this order: " + order + "."},
          {"x_label", "layers taken out"},
          {"y_label", "nats per token"},
          {"y_from_zero", true},
          {"series", {{{"name", "KL before training"}, {"points", curve}, {"role", "before"}, {"dots", true}}}}});
   }
+  add_fit(facts, blocks);
   if (influence) {
     blocks.push_back({{"type", "bar_chart"},
                       {"title", "Block influence"},

@@ -88,6 +88,20 @@ Result<void> load_train(const std::filesystem::path& folder, RunFacts& facts) {
     layer.kl_after_removal = number("kl_after_removal", 0);
     facts.layers.push_back(layer);
   }
+  if (is_there(folder / kFitFile)) {
+    RETORT_ASSIGN(const Json json, read(folder, kFitFile));
+    FitFacts& fit = facts.fit.emplace();
+    RETORT_ASSIGN(fit.tokens, member<std::int64_t>(json, "tokens", kFitFile));
+    RETORT_ASSIGN(const Json fitted, member<Json>(json, "layers", kFitFile));
+    for (const Json& entry : fitted) {
+      RETORT_ASSIGN(fit.errors_before.emplace_back(), member<double>(entry, "error_before", kFitFile));
+      RETORT_ASSIGN(fit.errors_after.emplace_back(), member<double>(entry, "error_after", kFitFile));
+    }
+    if (json.contains("held_out_kl_before")) {
+      RETORT_ASSIGN(fit.kl_before, member<double>(json, "held_out_kl_before", kFitFile));
+      RETORT_ASSIGN(fit.kl_after, member<double>(json, "held_out_kl_after", kFitFile));
+    }
+  }
   RETORT_ASSIGN(const std::vector<train::StepMetrics> metrics, train::read_metrics(folder / kMetricsFile));
   for (const train::StepMetrics& step : metrics) {
     MetricFacts line;

@@ -39,6 +39,13 @@ struct MetricFacts {
   std::optional<train::StudentHealth> health, health_before;
 };
 
+// train/fit.json.
+struct FitFacts {
+  std::int64_t tokens = 0;
+  std::vector<double> errors_before, errors_after;  // one a layer of the student
+  std::optional<double> kl_before, kl_after;        // on held-out exchanges
+};
+
 struct LayerFacts {
   std::int64_t layer = 0;
   double block_influence = 0;
@@ -128,6 +135,7 @@ struct RunFacts {
   // Student and training.
   std::string layer_method;  // "greedy_kl", "block_influence", "explicit"
   std::vector<LayerFacts> layers;
+  std::optional<FitFacts> fit;
   std::vector<MetricFacts> metrics;
   std::vector<std::string> training_warnings;  // of the student's health, each with its step
   std::vector<CheckFacts> checks;              // all passed, or there would be no student

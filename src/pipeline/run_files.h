@@ -25,6 +25,7 @@ inline constexpr const char* kCurationFile = "curate/curation.json";
 inline constexpr const char* kDatasetFile = "dataset/dataset.json";
 inline constexpr const char* kLayersFile = "train/layers.json";
 inline constexpr const char* kWidthsFile = "train/widths.json";       // where the student is narrower
+inline constexpr const char* kFitFile = "train/fit.json";             // where it was fitted
 inline constexpr const char* kStartFile = "train/start.safetensors";  // unless it began as layers of the teacher
 inline constexpr const char* kMetricsFile = "train/metrics.jsonl";
 inline constexpr const char* kPreflightFile = "train/preflight.json";

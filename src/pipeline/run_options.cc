@@ -216,6 +216,15 @@ const recipe::OptionSet<StudentOptions>& student_option_set() {
                 .help = "How much of the training exchanges the importance is measured on.",
                 .minimum = 16,
                 .maximum = 65536})
+          .add("fit_tokens", &StudentOptions::fit_tokens,
+               {.unit = "tokens",
+                .help =
+                    "How much of the training exchanges a student that was cut or narrowed is fitted on before it is "
+                    "trained: in one pass, by least squares, ffn_down of each layer is set so that the layer gives "
+                    "what the model it was cut from gives there. Takes a fraction of what training on so many tokens "
+                    "takes. 0: training begins with what was cut.",
+                .minimum = 0,
+                .maximum = 1 << 24})
           .check([](const StudentOptions& o, recipe::Problems& problems) {
             const bool cut = o.layers.count() > 0 || o.intermediate > 0 || o.kv_heads > 0;
             if (o.fresh.any() && (cut || !o.from.empty())) {

@@ -1,4 +1,4 @@
-// export: the trained student and the untrained cut as GGUF files, proved against the trained weights.
+// export: the student as trained and as it began, as GGUF files, proved against the trained weights.
 //
 // Leaves export/NAME-F16.gguf, export/NAME-<quantize>.gguf, export/before-<quantize>.gguf, recipe.yaml (the effective
 // recipe as it went into the files), export/huggingface where it was asked for, lineage.json and files.json (what is
@@ -201,7 +201,7 @@ Result<StageResult> run_export(StageContext& context) {
   RETORT_ASSIGN(const exporter::Student before, cut ? exporter::student_from_teacher(context.local.file, lineage.layers)
                                                     : exporter::student_from_checkpoint(start));
   exporter::Lineage before_lineage = lineage;
-  before_lineage.name = lineage.name + " (untrained cut)";
+  before_lineage.name = lineage.name + " (before training)";
   before_lineage.weights = context.local.digest;
   if (!cut) {
     RETORT_ASSIGN(before_lineage.weights, sha256_file(start));

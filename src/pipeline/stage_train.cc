@@ -181,7 +181,7 @@ Result<StageResult> run_train(StageContext& context) {
   const TaughtExchanges taught{read, dataset.train, examples};
   RETORT_ASSIGN(const std::optional<dataset::SignalFile> signal,
                 signal_for_training(context, context.teacher.at_hand ? &local : nullptr, taught, options));
-  RETORT_ASSIGN(model::Decoder student, start_student(context, local, examples));
+  RETORT_ASSIGN(model::Decoder student, start_student(context, local, examples, held_out));
   std::optional<model::Decoder> teacher;
   if (context.teacher.at_hand) teacher = std::move(local);
   link_metrics(context.folder);
@@ -224,7 +224,9 @@ Result<StageResult> run_train(StageContext& context) {
   result.content = {kStudentWeightsFile, kLayersFile};
   if (is_there(context.folder.of(kStartFile))) result.content.emplace_back(kStartFile);
   result.records = {kMetricsFile, kTrainSummaryFile, kComputeFile, kPreflightFile};
-  if (is_there(context.folder.of(kWidthsFile))) result.records.emplace_back(kWidthsFile);
+  for (const char* file : {kWidthsFile, kFitFile}) {
+    if (is_there(context.folder.of(file))) result.records.emplace_back(file);
+  }
   if (rollouts) result.records.push_back(kRolloutsFile);
   if (options.lora_rank > 0) {
     for (const char* file : {kAdapterFile, kAdapterConfigFile}) result.records.emplace_back(file);

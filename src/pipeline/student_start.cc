@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "base/digest.h"
 #include "base/files.h"
 #include "model/decoder.h"
+#include "model/kl_judge.h"
 #include "model/layer_choice.h"
+#include "model/layer_fit.h"
+#include "model/packed_text.h"
 #include "model/weights.h"
 #include "model/width_choice.h"
 #include "pipeline/run_files.h"
@@ -44,6 +48,13 @@ StudentOptions student_options(const recipe::Recipe& recipe) {
   StudentOptions options = recipe.get(student_option_set());
   if (gives_text_alone(recipe.get(run_option_set()).teacher)) options.from.clear();
   return options;
+}
+
+bool is_narrower(const StudentOptions& options) { return options.intermediate > 0 || options.kv_heads > 0; }
+
+// `whole`: what the student is made from.
+bool is_fitted(const StudentOptions& options, const model::DecoderConfig& whole, const model::DecoderConfig& student) {
+  return options.fit_tokens > 0 && !options.fresh.any() && (student.layers < whole.layers || is_narrower(options));
 }
 
 // Layers 0, 1, … of as many.
@@ -139,6 +150,31 @@ Result<model::Decoder> fresh_student(StageContext& context, const StudentOptions
   return fresh;
 }
 
+// Of the held-out exchanges, for the KL of what was fitted.
+constexpr std::int64_t kJudgedText = 2048;
+
+Result<void> fit(StageContext& context, const StudentOptions& options, const model::Decoder& whole,
+                 model::Decoder& student, const std::vector<dataset::Example>& examples,
+                 const std::vector<dataset::Example>& held_out) {
+  const auto judged = sequences_of(held_out, kJudgedText);
+  std::optional<model::PackedText> text;
+  std::optional<model::KlJudge> judge;
+  std::optional<double> kl_before;
+  if (!judged.empty()) {
+    RETORT_ASSIGN(text, model::pack_text(judged, student.config(), kJudgedText));
+    judge.emplace(whole, *text);
+    kl_before = judge->of(student, *text);
+  }
+  const model::LayerFitOptions fit_options{.max_tokens = options.fit_tokens};
+  RETORT_ASSIGN(model::LayerFit fit, model::fit_layers(whole, student, sequences_of(examples, options.fit_tokens),
+                                                       fit_options, context.progress, context.stop));
+  if (judge) {
+    fit.kl_before = kl_before;
+    fit.kl_after = judge->of(student, *text);
+  }
+  return write_json(context.folder, kFitFile, model::to_json(fit));
+}
+
 }  // namespace
 
 Result<StudentSource> open_student_source(const std::string& path, const LocalModel& local) {
@@ -218,11 +254,12 @@ Result<model::Decoder> student_again(const StageContext& context) {
 }
 
 Result<model::Decoder> start_student(StageContext& context, const model::Decoder& local,
-                                     const std::vector<dataset::Example>& examples) {
+                                     const std::vector<dataset::Example>& examples,
+                                     const std::vector<dataset::Example>& held_out) {
   const auto options = student_options(context.recipe);
   if (is_there(context.folder.of(kStartFile))) return student_again(context);
-  const bool narrower = options.intermediate > 0 || options.kv_heads > 0;
   const auto sequences = sequences_of(examples, options.measured_tokens);
+  std::optional<model::Decoder> loaded;  // what student.from names
   const auto started = [&]() -> Result<model::Decoder> {
     if (options.fresh.any()) return fresh_student(context, options);
     if (options.from.empty()) {
@@ -230,13 +267,17 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
       return student_again(context);
     }
     RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, context.local));
-    RETORT_ASSIGN(const model::Decoder whole,
-                  source.folder ? model::Decoder::from_hugging_face(*source.folder, model::ComputeType::kFloat32)
-                                : model::Decoder::from_gguf(*source.file, {}));
-    RETORT_ASSIGN(const auto layers, layers_for(context, whole, sequences));
-    return whole.keep_layers(layers);
+    RETORT_ASSIGN(loaded, source.folder
+                              ? model::Decoder::from_hugging_face(*source.folder, model::ComputeType::kFloat32)
+                              : model::Decoder::from_gguf(*source.file, {}));
+    RETORT_ASSIGN(const auto layers, layers_for(context, *loaded, sequences));
+    return loaded->keep_layers(layers);
   }();
-  if (!started || (options.from.empty() && !options.fresh.any() && !narrower)) return started;
+  if (!started) return started;
+  const model::Decoder& whole = loaded ? *loaded : local;
+  const bool narrower = is_narrower(options);
+  const bool fitted = is_fitted(options, whole.config(), started->config());
+  if (options.from.empty() && !options.fresh.any() && !narrower && !fitted) return started;
   model::Decoder student = *started;
   if (narrower) {
     const model::WidthOptions widths = width_options(options);
@@ -244,6 +285,7 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
     RETORT_TRY(write_json(context.folder, kWidthsFile, model::to_json(choice)));
     RETORT_ASSIGN(student, model::narrowed(student, widths, choice));
   }
+  if (fitted) RETORT_TRY(fit(context, options, whole, student, examples, held_out));
   RETORT_TRY(model::save_weights(context.folder.of(kStartFile), student.config(), student.named_parameters()));
   return student;
 }
@@ -262,6 +304,8 @@ Result<Json> start_of_lineage(const recipe::Recipe& recipe) {
   if (options.fresh.any()) start["fresh"] = {{"seed", options.fresh.seed}};
   if (options.intermediate > 0) start["intermediate"] = options.intermediate;
   if (options.kv_heads > 0) start["kv_heads"] = options.kv_heads;
+  const bool cut = options.layers.is_list() || options.layers.count() > 0 || is_narrower(options);
+  if (cut && options.fit_tokens > 0) start["fit_tokens"] = options.fit_tokens;
   return start;
 }
 

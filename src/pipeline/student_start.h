@@ -47,9 +47,11 @@ Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const 
 
 // The student in FP32; `local`: the run's local model. Chooses layers (train/layers.json) and widths
 // (train/widths.json), measured on `examples`, unless that was done; what isn't simply layers of that model is kept as
-// train/start.safetensors, for export.
+// train/start.safetensors, for export. A student that was cut or narrowed is fitted to that model on `examples`, unless
+// the recipe says otherwise; what that gave on `held_out` is kept (train/fit.json).
 Result<model::Decoder> start_student(StageContext& context, const model::Decoder& local,
-                                     const std::vector<dataset::Example>& examples);
+                                     const std::vector<dataset::Example>& examples,
+                                     const std::vector<dataset::Example>& held_out);
 
 // That student once more, from what is on record; after start_student() alone.
 Result<model::Decoder> student_again(const StageContext& context);

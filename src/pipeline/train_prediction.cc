@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/layer_choice.h"
+#include "model/layer_fit.h"
 #include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
@@ -39,7 +40,18 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
     if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(local.config, choice) / flops_per_s;
     choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(local.config, choice, compute.type);
   }
-  // The local model is loaded for the choice of layers alone, and gone when training begins.
+  const bool narrower = student_options.intermediate > 0 || student_options.kv_heads > 0;
+  if (student_options.fit_tokens > 0 && (student_options.layers.count() > 0 || narrower)) {
+    std::int64_t tokens = student_options.fit_tokens;
+    if (dataset_tokens > 0) tokens = std::min(tokens, dataset_tokens);
+    if (flops_per_s > 0) prediction.layer_fit_s = model::layer_fit_flops(local.config, student, tokens) / flops_per_s;
+    choosing_bytes =
+        std::max(choosing_bytes, prediction.cost.memory.teacher +
+                                     model::parameter_count(student) * static_cast<std::int64_t>(sizeof(float)) +
+                                     model::layer_fit_bytes(student, tokens, compute.type));
+    prediction.start_bytes = model::parameter_count(student) * static_cast<std::int64_t>(sizeof(float));
+  }
+  // The local model is loaded for the choice and fit of layers alone, and gone when training begins.
   if (text_alone) prediction.cost.memory.teacher = 0;
   if (compute.backend == model::Backend::kCuda) {
     // In the process are the file, the student in FP32, and what CUDA itself takes.

@@ -16,7 +16,9 @@ namespace retort::pipeline {
 struct TrainPrediction {
   train::TrainCost cost;
   double layer_choice_s = 0;
-  std::int64_t peak_bytes = 0;    // of the process, while layers are chosen or the student is trained
+  double layer_fit_s = 0;
+  std::int64_t start_bytes = 0;   // on disk, of a student that doesn't begin as layers of the teacher
+  std::int64_t peak_bytes = 0;    // of the process, while layers are chosen or fitted or the student is trained
   std::int64_t device_bytes = 0;  // of a GPU's memory; 0 on the processor
 };
 

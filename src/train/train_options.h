@@ -34,7 +34,7 @@ struct TrainOptions {
   double rollout_temperature = 1;
   std::int64_t epochs = 2;                  // passes over the training exchanges, unless `tokens` is set
   std::int64_t tokens = 0;                  // stop after so many trained tokens; 0: `epochs` decides
-  double learning_rate = 8e-4;              // highest, at the end of warm-up
+  double learning_rate = 2e-4;              // highest, at the end of warm-up
   double embedding_rate = 1;                // of the embedding and the head, as a share of the learning rate; 0: frozen
   std::int64_t lora_rank = 0;               // of the adapters that are trained instead of the weights; 0: the weights
   double lora_alpha = 16;                   // adapters are added times alpha / rank

@@ -11,7 +11,9 @@ PEFT = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "s
 
 
 def arguments(verb, *more, **changes):
-    return toy_arguments(verb, "lora", *more, **{"train__max_length": "128", **changes})
+    # Unfitted and fast, so that a few steps show that something is learnt.
+    return toy_arguments(verb, "lora", *more, **{"train__max_length": "128", "student__fit_tokens": "0",
+                                                 "train__learning_rate": "2e-3", **changes})
 
 
 def metrics(folder, name="lora"):
@@ -69,7 +71,7 @@ def check_run(scenarios, folder):
 
 def check_merged(scenarios, folder):
     """A student from another file: what began, the adapters and what ended fit together, number by number."""
-    code, _, errors = run(arguments("run", "--until", "train", name="from", student__from="models/tiny.gguf",
+    code, _, errors = run(arguments("run", "--until", "train", name="from", student__from="models/tiny.gguf", student__fit_tokens="64",
                                     train__hidden_state_weight="0", train__lora_rank="4", train__lora_alpha="4"), folder)
     scenarios.check("student.from", code == 0, errors)
     if code != 0:

@@ -10,7 +10,7 @@ import time
 from program import PROGRAM, SOURCE, Scenarios, make_models, run, scratch
 
 RECIPE = str(SOURCE / "recipes/two_ranks.yaml")
-TINY = ["--set", "teacher=tiny.gguf", "--set", "student.layers=2", "--set", "student.measured_tokens=32",
+TINY = ["--set", "teacher=tiny.gguf", "--set", "student.layers=2", "--set", "student.measured_tokens=32", "--set", "student.fit_tokens=0",
         "--set", "collect.prompts.file=prompts.txt", "--set", "collect.prompts.format=lines",
         "--set", "collect.count=12", "--set", "collect.max_tokens=12", "--set", "curate.drop_repetition=false",
         "--set", "curate.min_tokens=1", "--set", "evaluate.held_out=3", "--set", "train.max_length=256",

@@ -20,6 +20,7 @@ def arguments(verb, name, *more, **changes):
     return toy_arguments(verb, "served-teacher", *more, **{
         "name": name, "collect__prompts": "{file: answered.jsonl, format: jsonl}", "train__max_length": "128",
         "collect__samples_per_prompt": "1",
+        "student__fit_tokens": "0",  # nearer to its random model it would know still less of these answers
         "evaluate__rival": "false", "evaluate__speed": "false", "evaluate__resamples": "100", "evaluate__answers": "2",
         **changes})
 

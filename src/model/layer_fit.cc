@@ -1,0 +1,203 @@
+#include "model/layer_fit.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/json.h"
+
+namespace retort::model {
+
+namespace {
+
+// Tokens that are computed together.
+constexpr std::int64_t kChunkTokens = 2048;
+// A layer nearer to its target than rounding can tell is left as it is.
+constexpr double kExact = 1e-4;
+
+// A stretch of the text on its way through both models.
+struct Chunk {
+  Decoder::Layout teacher_layout, student_layout;
+  torch::Tensor teacher_state, student_state;  // [n, hidden], compute type
+  torch::Tensor activated;                     // of the student's layer at hand
+};
+
+Result<std::vector<Chunk>> chunks_of(const Decoder& teacher, const Decoder& student,
+                                     std::span<const MeasuredSequence> sequences, std::int64_t max_tokens,
+                                     std::int64_t& tokens) {
+  std::vector<Chunk> chunks;
+  tokens = 0;
+  for (std::size_t begin = 0; begin < sequences.size() && tokens + 1 < max_tokens;) {
+    std::size_t end = begin;
+    std::int64_t length = 0;
+    while (end < sequences.size() && (end == begin || length < kChunkTokens)) {
+      length += static_cast<std::int64_t>(sequences[end++].ids.size());
+    }
+    const auto part = sequences.subspan(begin, end - begin);
+    begin = end;
+    if (std::all_of(part.begin(), part.end(), [](const auto& sequence) { return sequence.ids.size() < 2; })) continue;
+    RETORT_ASSIGN(const PackedText text, pack_text(part, student.config(), max_tokens - tokens));
+    const torch::Tensor ids = text.batch.ids.reshape({-1});
+    chunks.push_back(
+        {teacher.layout(text.batch), student.layout(text.batch), teacher.embed(ids), student.embed(ids), {}});
+    tokens += ids.numel();
+  }
+  if (chunks.empty())
+    return caller_error("The student's layers can't be fitted without exchanges. Collect some first.");
+  return chunks;
+}
+
+// 1 / |t|^2 of each token, [n, 1] FP32.
+torch::Tensor weights_of(const torch::Tensor& target) {
+  return target.to(torch::kFloat32).square().sum(1, true).clamp_min_(1e-12).reciprocal_();
+}
+
+double weighted_error(const torch::Tensor& difference, const torch::Tensor& weights) {
+  return (difference.square().sum(1, true) * weights).sum(torch::kFloat64).item<double>();
+}
+
+// The normal equations of one layer.
+struct Equations {
+  torch::Tensor gram;   // [intermediate, intermediate] FP64
+  torch::Tensor cross;  // [intermediate, hidden] FP64
+  double error = 0;     // sum over tokens
+
+  void add(const Chunk& chunk) {
+    const torch::Tensor weights = weights_of(chunk.teacher_state);
+    const torch::Tensor missing = chunk.teacher_state.to(torch::kFloat32) - chunk.student_state.to(torch::kFloat32);
+    error += weighted_error(missing, weights);
+    const torch::Tensor channels = chunk.activated.to(torch::kFloat32);
+    const torch::Tensor weighted = (channels * weights).t();
+    add_to(gram, at::mm(weighted, channels));
+    add_to(cross, at::mm(weighted, missing));
+  }
+
+  // What is to be added to ffn_down, transposed: [intermediate, hidden] FP64; undefined where sums aren't finite.
+  torch::Tensor solution(double ridge) {
+    gram.diagonal().add_(gram.diagonal().mean() * ridge + 1e-12);
+    const auto [factor, info] = at::linalg_cholesky_ex(gram);
+    if (info.item<int>() != 0) return {};
+    torch::Tensor solved = at::cholesky_solve(cross, factor);
+    return at::isfinite(solved).all().item<bool>() ? solved : torch::Tensor();
+  }
+
+ private:
+  static void add_to(torch::Tensor& sum, const torch::Tensor& part) {
+    // Solved on the processor: a CUDA libtorch has its solvers in libraries of their own.
+    const torch::Tensor wide = part.to(torch::kCPU, torch::kFloat64);
+    if (sum.defined()) {
+      sum.add_(wide);
+    } else {
+      sum = wide;
+    }
+  }
+};
+
+torch::Tensor down_of(const Decoder& decoder, std::int64_t layer) {
+  const std::string name = "blk." + std::to_string(layer) + ".ffn_down.weight";
+  for (auto& parameter : decoder.named_parameters()) {
+    if (parameter.name == name) return parameter.tensor;
+  }
+  RETORT_CHECK(false);
+  return {};
+}
+
+Result<void> check_cut(const DecoderConfig& teacher, const DecoderConfig& student) {
+  const auto& sources = student.source_layers;
+  const bool cut = static_cast<std::int64_t>(sources.size()) == student.layers && !sources.empty() &&
+                   sources.back() < teacher.layers && teacher.hidden == student.hidden &&
+                   teacher.vocabulary == student.vocabulary;
+  if (cut) return {};
+  return caller_error("Only a student that was cut from a model can be fitted to what that model's layers give.");
+}
+
+}  // namespace
+
+Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<const MeasuredSequence> sequences,
+                            const LayerFitOptions& options, Progress& progress, std::stop_token stop) {
+  RETORT_CHECK(student.compute_type() == ComputeType::kFloat32);
+  RETORT_TRY(check_cut(teacher.config(), student.config()));
+  const torch::NoGradGuard no_gradient;
+  const Decoder working = student.clone(teacher.compute_type(), teacher.backend());
+  LayerFit fit;
+  RETORT_ASSIGN(std::vector<Chunk> chunks, chunks_of(teacher, working, sequences, options.max_tokens, fit.tokens));
+  const auto tokens = static_cast<double>(fit.tokens);
+  const auto& sources = student.config().source_layers;
+  const std::int64_t layers = student.config().layers;
+  progress.begin("fit layers", static_cast<double>(layers), "layers");
+  std::int64_t teacher_layer = 0;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const std::int64_t target =
+        layer + 1 < layers ? sources[static_cast<std::size_t>(layer) + 1] : teacher.config().layers;
+    Equations equations;
+    for (Chunk& chunk : chunks) {
+      if (stop.stop_requested()) return interrupted("The fit of the student's layers was stopped.");
+      for (std::int64_t i = teacher_layer; i < target; ++i) {
+        chunk.teacher_state = teacher.apply_block(i, chunk.teacher_state, chunk.teacher_layout);
+      }
+      chunk.student_state = working.apply_block(layer, chunk.student_state, chunk.student_layout, &chunk.activated);
+      equations.add(chunk);
+    }
+    teacher_layer = target;
+    FittedLayer fitted{equations.error / tokens, equations.error / tokens};
+    if (fitted.error_before > kExact) {
+      const torch::Tensor added = equations.solution(options.ridge);
+      if (!added.defined()) {
+        return world_error("Layer " + std::to_string(layer) +
+                           " of the student can't be fitted: its sums over the exchanges aren't finite. Set "
+                           "student.fit_tokens to 0 to train it as it is.");
+      }
+      const torch::Tensor down = down_of(student, layer);
+      down.add_(added.t().to(torch::kFloat32));
+      down_of(working, layer).copy_(down);
+      const torch::Tensor change = added.to(chunks.front().activated.options());
+      double error = 0;
+      for (Chunk& chunk : chunks) {
+        chunk.student_state.addmm_(chunk.activated, change);
+        error += weighted_error(chunk.teacher_state.to(torch::kFloat32) - chunk.student_state.to(torch::kFloat32),
+                                weights_of(chunk.teacher_state));
+      }
+      fitted.error_after = error / tokens;
+    }
+    for (Chunk& chunk : chunks) chunk.activated.reset();
+    fit.layers.push_back(fitted);
+    progress.advance(static_cast<double>(layer + 1), "");
+  }
+  progress.end("");
+  return fit;
+}
+
+double layer_fit_flops(const DecoderConfig& teacher, const DecoderConfig& student, std::int64_t tokens) {
+  const auto blocks = [](const DecoderConfig& config) {
+    return static_cast<double>(matmul_parameter_count(config)) - static_cast<double>(config.vocabulary * config.hidden);
+  };
+  const double equations = static_cast<double>(student.layers * student.intermediate) *
+                           static_cast<double>(student.intermediate + 2 * student.hidden);
+  return 2 * static_cast<double>(tokens) * (blocks(teacher) + blocks(student) + equations);
+}
+
+std::int64_t layer_fit_bytes(const DecoderConfig& student, std::int64_t tokens, ComputeType compute) {
+  const std::int64_t width = compute == ComputeType::kFloat32 ? 4 : 2;
+  const std::int64_t states = tokens * width * (2 * student.hidden + student.intermediate);
+  // The sum, its factor, and a part in FP32; a chunk's rows in FP32.
+  const std::int64_t sums = student.intermediate * (student.intermediate + student.hidden) * (2 * 8 + 4);
+  const std::int64_t chunk = kChunkTokens * (3 * student.intermediate + 4 * student.hidden) * 4;
+  return states + sums + chunk + parameter_count(student) * width;
+}
+
+Json to_json(const LayerFit& fit) {
+  Json layers = Json::array();
+  for (const FittedLayer& layer : fit.layers) {
+    layers.push_back({{"error_before", layer.error_before}, {"error_after", layer.error_after}});
+  }
+  Json json = {{"tokens", fit.tokens}, {"layers", std::move(layers)}};
+  if (fit.kl_before && fit.kl_after) {
+    json["held_out_kl_before"] = *fit.kl_before;
+    json["held_out_kl_after"] = *fit.kl_after;
+  }
+  return json;
+}
+
+}  // namespace retort::model
