@@ -183,7 +183,8 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
     return values.size() > 1 && values.back() < values.front();
   };
   const auto start = [&] { return parse_json(file("bundle/lineage.json"), "lineage")->value("start", Json()); };
-  const std::vector<std::string> quick = {"export.quantize=Q8_0", "train.learning_rate=3e-3"};
+  // Not Q8_0: with AMX llama.cpp computes it wrongly where keys are as narrow as 32, which real models' never are.
+  const std::vector<std::string> quick = {"export.quantize=Q5_1", "train.learning_rate=3e-3"};
   const auto run_with = [&](std::vector<std::string> overrides) {
     overrides.insert(overrides.end(), quick.begin(), quick.end());
     const auto outcome = run_it(overrides);
@@ -230,7 +231,7 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
     ASSERT_TRUE(gguf::testing::write_tiny_model(folder_ / "other.gguf",
                                                 {.hidden = 32, .head_dim = 16, .architecture = "qwen3", .seed = 6}));
     const auto again = run_it({"student.layers=1", "student.from=" + (folder_ / "other.gguf").string(),
-                               "export.quantize=Q8_0", "train.learning_rate=3e-3"});
+                               "export.quantize=Q5_1", "train.learning_rate=3e-3"});
     ASSERT_TRUE(again) << again.error().message;
     EXPECT_EQ(repeated(*again).front(), "train");
   }

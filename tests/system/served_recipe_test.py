@@ -135,7 +135,7 @@ def check_text_alone(scenarios, folder):
 
 def check_with_others(scenarios, folder):
     for title, more in (("adapters", {"train__lora_rank": "4", "train__lora_alpha": "4"}),
-                        ("a narrower student", {"student__intermediate": "32"}),
+                        ("a narrower student", {"student__intermediate": "64"}),  # 32 is too narrow for llama.cpp with AMX
                         ("the whole base", {"student__layers": "0"}),
                         ("as a folder too", {"export__huggingface": "true"})):
         code, _, errors = run(arguments("run", "more", "--until", "bundle", **{"teacher": teacher(), **TEXT, **more}), folder)
