@@ -118,10 +118,11 @@ def caps_and_limits(s):
         s.check("a higher cap goes on", code == 0 and told["complete"], told)
     with scratch() as name, ScriptedApi() as api:
         folder = pathlib.Path(name)
-        recipe(folder, api, 30, "limits: {requests_per_minute: 600}")
+        recipe(folder, api, 30, "limits: {requests_per_minute: 300}")
         started = time.monotonic()
         code, told, _ = collect(folder)
-        s.check("a limit is kept", code == 0 and time.monotonic() - started > 0.3, told)
+        # Half of them may start at once, three seconds' worth.
+        s.check("a limit is kept", code == 0 and time.monotonic() - started > 2, told)
         (folder / "prices.json").write_text(json.dumps({"other": {"input_per_mtok": 1, "output_per_mtok": 2}}))
         code, _, errors = collect(folder, "--set", "collect.price_file=prices.json")
         s.check("a price file without the model", code == 2 and "has no prices" in errors, errors)
