@@ -44,11 +44,7 @@ file(GLOB torch_cuda_libraries "${torch_dir}/../nvidia/cu*/lib/libcudart.so.*" "
      "${torch_dir}/../nvidia/cuda_*/lib/libcudart.so.*" "${torch_dir}/../nvidia/cuda_*/lib/libcupti.so.*")
 set(torch_link "${torch_dir}/lib/libtorch.so" "${torch_dir}/lib/libtorch_cpu.so" "${torch_dir}/lib/libc10.so")
 # Its threads are GNU OpenMP's, which model/parallel.h uses too: the very library, or there would be two sets of threads.
-file(GLOB torch_gomp "${torch_dir}/lib/libgomp*.so*")
-if(NOT torch_gomp)
-  find_library(torch_gomp NAMES gomp libgomp.so.1 REQUIRED)
-endif()
-list(GET torch_gomp 0 torch_gomp)
+find_library(torch_gomp NAMES libgomp.so.1 gomp HINTS "${torch_dir}/lib" NO_CACHE REQUIRED)
 target_link_libraries(retort_torch INTERFACE -Wl,--no-as-needed ${torch_cuda_libraries} ${torch_dir}/lib/libtorch_cpu.so
                       ${torch_dir}/lib/libc10.so ${torch_gomp} -Wl,--as-needed)
 set(torch_rpath "${torch_dir}/lib")
