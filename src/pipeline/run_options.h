@@ -40,6 +40,7 @@ struct StudentOptions {
   std::string layer_method = "greedy_kl";  // how the most important are found
   std::int64_t measured_tokens = 2048;     // of training exchanges, for that measurement
   std::int64_t fit_tokens = 32768;         // of training exchanges, that what is left is fitted on; 0: not
+  bool narrower() const { return intermediate > 0 || kv_heads > 0; }
 };
 const recipe::OptionSet<StudentOptions>& student_option_set();
 // Whether a student is said at all: without, the recipe is good for collecting alone.

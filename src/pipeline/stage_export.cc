@@ -96,7 +96,7 @@ Result<exporter::Lineage> lineage_of(StageContext& context, const std::string& r
   RETORT_TRY(name_origins(context, lineage));
   name_and_duties(context.recipe.get(run_option_set()).name, lineage);
   RETORT_ASSIGN(lineage.layers, read_kept_layers(context.folder));
-  RETORT_ASSIGN(lineage.start, start_of_lineage(context.recipe));
+  RETORT_ASSIGN(lineage.start, start_of_lineage(context));
   lineage.tokenizer_fingerprint = context.local.format.tokenizer().fingerprint();
   RETORT_ASSIGN(lineage.weights, sha256_file(context.folder.of(kStudentWeightsFile)));
   RETORT_ASSIGN(const dataset::Dataset dataset, dataset::load(context.folder.of(kDatasetFile)));

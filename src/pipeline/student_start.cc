@@ -50,11 +50,9 @@ StudentOptions student_options(const recipe::Recipe& recipe) {
   return options;
 }
 
-bool is_narrower(const StudentOptions& options) { return options.intermediate > 0 || options.kv_heads > 0; }
-
 // `whole`: what the student is made from.
 bool is_fitted(const StudentOptions& options, const model::DecoderConfig& whole, const model::DecoderConfig& student) {
-  return options.fit_tokens > 0 && !options.fresh.any() && (student.layers < whole.layers || is_narrower(options));
+  return options.fit_tokens > 0 && !options.fresh.any() && (student.layers < whole.layers || options.narrower());
 }
 
 // Layers 0, 1, … of as many.
@@ -275,11 +273,10 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
   }();
   if (!started) return started;
   const model::Decoder& whole = loaded ? *loaded : local;
-  const bool narrower = is_narrower(options);
   const bool fitted = is_fitted(options, whole.config(), started->config());
-  if (options.from.empty() && !options.fresh.any() && !narrower && !fitted) return started;
+  if (options.from.empty() && !options.fresh.any() && !options.narrower() && !fitted) return started;
   model::Decoder student = *started;
-  if (narrower) {
+  if (options.narrower()) {
     const model::WidthOptions widths = width_options(options);
     RETORT_ASSIGN(const auto choice, model::choose_widths(student, sequences, widths, context.stop));
     RETORT_TRY(write_json(context.folder, kWidthsFile, model::to_json(choice)));
@@ -290,11 +287,11 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
   return student;
 }
 
-Result<Json> start_of_lineage(const recipe::Recipe& recipe) {
-  const auto options = student_options(recipe);
+Result<Json> start_of_lineage(const StageContext& context) {
+  const auto options = student_options(context.recipe);
   Json start = Json::object();
   if (!options.from.empty()) {
-    RETORT_ASSIGN(const Json digests, student_source_digests(recipe));
+    RETORT_ASSIGN(const Json digests, student_source_digests(context.recipe));
     fs::path path = options.from;
     if (!path.has_filename()) path = path.parent_path();
     start["from"] = path.filename().string();
@@ -304,8 +301,7 @@ Result<Json> start_of_lineage(const recipe::Recipe& recipe) {
   if (options.fresh.any()) start["fresh"] = {{"seed", options.fresh.seed}};
   if (options.intermediate > 0) start["intermediate"] = options.intermediate;
   if (options.kv_heads > 0) start["kv_heads"] = options.kv_heads;
-  const bool cut = options.layers.is_list() || options.layers.count() > 0 || is_narrower(options);
-  if (cut && options.fit_tokens > 0) start["fit_tokens"] = options.fit_tokens;
+  if (is_there(context.folder.of(kFitFile))) start["fit_tokens"] = options.fit_tokens;
   return start;
 }
 

@@ -56,7 +56,7 @@ Result<model::Decoder> start_student(StageContext& context, const model::Decoder
 // That student once more, from what is on record; after start_student() alone.
 Result<model::Decoder> student_again(const StageContext& context);
 
-// How the student began, for its lineage: see exporter::Lineage::start.
-Result<Json> start_of_lineage(const recipe::Recipe& recipe);
+// How the student began, for its lineage: see exporter::Lineage::start. After start_student().
+Result<Json> start_of_lineage(const StageContext& context);
 
 }  // namespace retort::pipeline

@@ -40,8 +40,7 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
     if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(local.config, choice) / flops_per_s;
     choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(local.config, choice, compute.type);
   }
-  const bool narrower = student_options.intermediate > 0 || student_options.kv_heads > 0;
-  if (student_options.fit_tokens > 0 && (student_options.layers.count() > 0 || narrower)) {
+  if (student_options.fit_tokens > 0 && (student_options.layers.count() > 0 || student_options.narrower())) {
     std::int64_t tokens = student_options.fit_tokens;
     if (dataset_tokens > 0) tokens = std::min(tokens, dataset_tokens);
     if (flops_per_s > 0) prediction.layer_fit_s = model::layer_fit_flops(local.config, student, tokens) / flops_per_s;
