@@ -186,7 +186,7 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
   // Not Q8_0: with AMX llama.cpp computes it wrongly where keys are as narrow as 32, which real models' never are.
   const std::vector<std::string> quick = {"export.quantize=Q5_1", "train.learning_rate=3e-3"};
   const auto run_with = [&](std::vector<std::string> overrides) {
-    overrides.insert(overrides.end(), quick.begin(), quick.end());
+    overrides.insert(overrides.begin(), quick.begin(), quick.end());
     const auto outcome = run_it(overrides);
     EXPECT_TRUE(outcome) << outcome.error().message;
     SilentProgress progress;
@@ -200,7 +200,10 @@ TEST_F(PipelineTest, StudentsOfEveryKind) {
 
   {
     SCOPED_TRACE("narrower, and shipped as a Hugging Face folder too");
-    ASSERT_TRUE(run_with({"student.intermediate=64", "student.kv_heads=1", "export.huggingface=true"}));
+    // A slower rate, or the first steps undo what the fit gave.
+    ASSERT_TRUE(run_with(
+        {"student.intermediate=64", "student.kv_heads=1", "export.huggingface=true", "train.learning_rate=3e-4"}));
+    EXPECT_TRUE(loss_falls());
     for (const Json& layer : parse_json(file("train/fit.json"), "fit")->at("layers")) {  // each has lost something
       EXPECT_LT(layer.at("error_after"), 0.5 * layer.at("error_before").get<double>());
     }
