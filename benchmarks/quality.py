@@ -5,8 +5,8 @@
 
 The quickstart's exchanges are collected (or taken from RUN), the student is the quickstart's 20 layers. Three students are
 trained for one pass over the same exchanges, in as many steps: by TRL with forward KL, by us with forward KL alone, and by
-us as the recipe has it, fitted before (student.fit_tokens). With several seeds each does so in several orders. All of them are measured on the held-out answers
-by one script (peers/trl_quality.py). It is slow: most of an hour for one seed.
+us as the recipe has it, fitted before (student.fit_tokens). With several seeds each does so in several orders. All of them
+are measured on the held-out answers by one script (peers/trl_quality.py). It is slow: most of an hour for one seed.
 """
 import argparse
 import json

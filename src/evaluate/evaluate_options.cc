@@ -14,8 +14,7 @@ const recipe::OptionSet<EvaluateOptions>& evaluate_option_set() {
                 .maximum = 100000})
           .add("text", &EvaluateOptions::text,
                {.help = "A text file whose perplexity is measured for teacher and student, before and after training, "
-                        "so that "
-                        "forgetting is visible. Empty: none."})
+                        "so that forgetting is visible. Empty: none."})
           .add("answers", &EvaluateOptions::answers,
                {.unit = "answers",
                 .help =

@@ -14,8 +14,9 @@ void run(std::int64_t begin, std::int64_t end, std::int64_t grain, const void* b
 }  // namespace parallel
 
 // Calls body(first, last) for parts of [begin, end) that cover it once, on at most compute_threads() threads
-// (model/compute_probe.h), each part of at least `grain` but the last; returns when all are done. On the calling thread
-// alone where one part would do, and inside of another such call. What a body throws first is thrown here.
+// (model/compute_probe.h), in no more parts than have `grain` each, the last but for its rest; returns when all are
+// done. On the calling thread alone where one part would do, and inside of another such call. What a body throws first
+// is thrown here.
 template <class Body>
 void parallel_for(std::int64_t begin, std::int64_t end, std::int64_t grain, const Body& body) {
   parallel::run(begin, end, grain, &body, [](const void* of, std::int64_t first, std::int64_t last) {

@@ -2,9 +2,10 @@
 //
 // The teacher is online, or what is kept of it stands for it (pipeline/teacher_signal.h), or its answers' text is all
 // there is of it, at most with the probabilities that an API told (pipeline/told_signal.h).
-// Leaves train/layers.json (which layers, and why), widths.json and start.safetensors where it isn't simply layers of
-// the teacher, compute.json (the type and the probe's sentence; a run that is
-// taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of the run.
+// Leaves train/layers.json (which layers, and why), widths.json, fit.json (how far its layers were, and are) and
+// start.safetensors where it isn't simply layers of the teacher, compute.json (the type and the probe's sentence; a run
+// that is taken up again computes as it began), and what train::train() writes. metrics.jsonl is linked at the top of
+// the run.
 #include <algorithm>
 #include <memory>
 #include <optional>
