@@ -90,6 +90,13 @@ std::string name_before_cut(const std::string& name, std::span<const std::int64_
 
 double yarn_magnitude(double rope_scale) { return rope_scale <= 1 ? 1.0 : 0.1 * std::log(rope_scale) + 1.0; }
 
+bool is_cut_of(const DecoderConfig& student, const DecoderConfig& teacher) {
+  const std::vector<std::int64_t>& sources = student.source_layers;
+  return !sources.empty() && static_cast<std::int64_t>(sources.size()) == student.layers &&
+         sources.back() < teacher.layers && student.hidden == teacher.hidden &&
+         student.vocabulary == teacher.vocabulary;
+}
+
 std::int64_t parameter_count(const DecoderConfig& config) {
   std::int64_t count = 0;
   for (const auto& name : tensor_names(config)) {

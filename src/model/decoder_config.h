@@ -77,6 +77,10 @@ std::vector<std::int64_t> tensor_shape(const DecoderConfig& config, const std::s
 // Error (kCaller): empty, not ascending, or out of range.
 Result<DecoderConfig> cut_config(const DecoderConfig& config, std::span<const std::int64_t> layers);
 
+// Whether `student` has layers of `teacher`, as numbered there, between states of the same width and a vocabulary of
+// the same size; it may be narrower inside its layers.
+bool is_cut_of(const DecoderConfig& student, const DecoderConfig& teacher);
+
 // The name that a tensor of the cut model has in the model it was cut from: block N is block layers[N] there.
 std::string name_before_cut(const std::string& name, std::span<const std::int64_t> layers);
 

@@ -20,8 +20,9 @@ constexpr double kExact = 1e-4;
 // A stretch of the text on its way through both models.
 struct Chunk {
   Decoder::Layout teacher_layout, student_layout;
+  // Written over layer by layer: blocks of memory that long-lived ones come and go between don't fit together again.
   torch::Tensor teacher_state, student_state;  // [n, hidden], compute type
-  torch::Tensor activated;                     // of the student's layer at hand
+  torch::Tensor activated;                     // [n, intermediate], of the student's layer at hand
 };
 
 Result<std::vector<Chunk>> chunks_of(const Decoder& teacher, const Decoder& student,
@@ -40,8 +41,9 @@ Result<std::vector<Chunk>> chunks_of(const Decoder& teacher, const Decoder& stud
     if (std::all_of(part.begin(), part.end(), [](const auto& sequence) { return sequence.ids.size() < 2; })) continue;
     RETORT_ASSIGN(const PackedText text, pack_text(part, student.config(), max_tokens - tokens));
     const torch::Tensor ids = text.batch.ids.reshape({-1});
-    chunks.push_back(
-        {teacher.layout(text.batch), student.layout(text.batch), teacher.embed(ids), student.embed(ids), {}});
+    Chunk chunk{teacher.layout(text.batch), student.layout(text.batch), teacher.embed(ids), student.embed(ids), {}};
+    chunk.activated = torch::empty({ids.numel(), student.config().intermediate}, chunk.student_state.options());
+    chunks.push_back(std::move(chunk));
     tokens += ids.numel();
   }
   if (chunks.empty())
@@ -104,21 +106,14 @@ torch::Tensor down_of(const Decoder& decoder, std::int64_t layer) {
   return {};
 }
 
-Result<void> check_cut(const DecoderConfig& teacher, const DecoderConfig& student) {
-  const auto& sources = student.source_layers;
-  const bool cut = static_cast<std::int64_t>(sources.size()) == student.layers && !sources.empty() &&
-                   sources.back() < teacher.layers && teacher.hidden == student.hidden &&
-                   teacher.vocabulary == student.vocabulary;
-  if (cut) return {};
-  return caller_error("Only a student that was cut from a model can be fitted to what that model's layers give.");
-}
-
 }  // namespace
 
 Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<const MeasuredSequence> sequences,
                             const LayerFitOptions& options, Progress& progress, std::stop_token stop) {
   RETORT_CHECK(student.compute_type() == ComputeType::kFloat32);
-  RETORT_TRY(check_cut(teacher.config(), student.config()));
+  if (!is_cut_of(student.config(), teacher.config())) {
+    return caller_error("Only a student that was cut from a model can be fitted to what that model's layers give.");
+  }
   const torch::NoGradGuard no_gradient;
   const Decoder working = student.clone(teacher.compute_type(), teacher.backend());
   LayerFit fit;
@@ -135,9 +130,11 @@ Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<
     for (Chunk& chunk : chunks) {
       if (stop.stop_requested()) return interrupted("The fit of the student's layers was stopped.");
       for (std::int64_t i = teacher_layer; i < target; ++i) {
-        chunk.teacher_state = teacher.apply_block(i, chunk.teacher_state, chunk.teacher_layout);
+        chunk.teacher_state.copy_(teacher.apply_block(i, chunk.teacher_state, chunk.teacher_layout));
       }
-      chunk.student_state = working.apply_block(layer, chunk.student_state, chunk.student_layout, &chunk.activated);
+      torch::Tensor activated;
+      chunk.student_state.copy_(working.apply_block(layer, chunk.student_state, chunk.student_layout, &activated));
+      chunk.activated.copy_(activated);
       equations.add(chunk);
     }
     teacher_layer = target;
@@ -161,7 +158,6 @@ Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<
       }
       fitted.error_after = error / tokens;
     }
-    for (Chunk& chunk : chunks) chunk.activated.reset();
     fit.layers.push_back(fitted);
     progress.advance(static_cast<double>(layer + 1), "");
   }
@@ -180,7 +176,8 @@ double layer_fit_flops(const DecoderConfig& teacher, const DecoderConfig& studen
 
 std::int64_t layer_fit_bytes(const DecoderConfig& student, std::int64_t tokens, ComputeType compute) {
   const std::int64_t width = compute == ComputeType::kFloat32 ? 4 : 2;
-  const std::int64_t states = tokens * width * (2 * student.hidden + student.intermediate);
+  // Both models' states, what is multiplied, and both models' cosines and sines in FP32.
+  const std::int64_t states = tokens * (width * (2 * student.hidden + student.intermediate) + 8 * student.head_dim);
   // The sum, its factor, and a part in FP32; a chunk's rows in FP32.
   const std::int64_t sums = student.intermediate * (student.intermediate + student.hidden) * (2 * 8 + 4);
   const std::int64_t chunk = kChunkTokens * (3 * student.intermediate + 4 * student.hidden) * 4;

@@ -141,7 +141,7 @@ constexpr std::uint64_t kBytesBesides = 20'000'000;  // exchanges, metrics, repo
 
 // A disk that can't hold the run is told before the first hour is spent, not after.
 Result<void> check_disk(const recipe::Recipe& recipe, const LocalModel& local, const RunFolder& folder) {
-  const auto student = student_config(recipe, local);
+  const auto student = planned_student(recipe, local);
   if (!student) {
     return caller_error("The student can't be made from '" + local.name + "' of " +
                         std::to_string(local.config.layers) + " layers as the recipe asks: " + student.error().message);
@@ -149,7 +149,7 @@ Result<void> check_disk(const recipe::Recipe& recipe, const LocalModel& local, c
   const StageRecord* exported = folder.manifest().find("export");
   if (exported != nullptr && exported->done) return {};
   const std::uint64_t needed =
-      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(*student));
+      kBytesBesides + kBytesPerParameter * static_cast<std::uint64_t>(model::parameter_count(student->config));
   RETORT_ASSIGN(const std::uint64_t available, free_bytes(folder.path()));
   if (available >= needed) return {};
   return caller_error("The disk of '" + folder.path().string() + "' has " + human_bytes(available) +

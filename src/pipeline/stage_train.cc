@@ -46,13 +46,17 @@ Result<ComputeChoice> compute_for(StageContext& context, const train::TrainOptio
   return choice;
 }
 
-// Says how far off the plan was, and keeps it in the summary.
-Result<void> compare_with_prediction(StageContext& context, const ComputeChoice& compute,
-                                     const std::vector<dataset::Example>& examples,
-                                     const train::TrainSummary& summary) {
+Result<TrainPrediction> predict(StageContext& context, const ComputeChoice& compute,
+                                const std::vector<dataset::Example>& examples) {
   std::int64_t tokens = 0;
   for (const dataset::Example& example : examples) tokens += static_cast<std::int64_t>(example.ids.size());
-  RETORT_ASSIGN(const TrainPrediction prediction, predict_training(context.recipe, context.local, compute, tokens));
+  RETORT_ASSIGN(const auto costs, measure_training_costs(context.recipe, context.local, compute, context.clock));
+  return predict_training(context.recipe, context.local, compute, costs, tokens);
+}
+
+// Says how far off the plan was, and keeps it in the summary.
+Result<void> compare_with_prediction(StageContext& context, const TrainPrediction& prediction,
+                                     const train::TrainSummary& summary) {
   Json json = to_json(summary);
   json["predicted_seconds"] = prediction.cost.seconds;
   json["predicted_peak_bytes"] = prediction.peak_bytes;
@@ -176,6 +180,7 @@ Result<StageResult> run_train(StageContext& context) {
 
   RETORT_ASSIGN(const ComputeChoice compute, compute_for(context, options));
   use(compute);
+  RETORT_ASSIGN(const TrainPrediction prediction, predict(context, compute, examples));
   RETORT_ASSIGN(model::Decoder local,
                 model::Decoder::from_gguf(context.local.file,
                                           {.compute = compute.type, .backend = compute.backend, .layers = {}}));
@@ -219,7 +224,7 @@ Result<StageResult> run_train(StageContext& context) {
       train::train(std::move(teacher), std::move(student), {examples, held_out, signal ? &*signal : nullptr}, options,
                    context.folder.of("train"), context.clock, context.progress, context.stop, helpers));
 
-  RETORT_TRY(compare_with_prediction(context, compute, examples, summary));
+  RETORT_TRY(compare_with_prediction(context, prediction, summary));
 
   StageResult result;
   result.content = {kStudentWeightsFile, kLayersFile};

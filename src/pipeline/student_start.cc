@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "base/digest.h"
 #include "base/files.h"
@@ -220,15 +221,16 @@ Result<Json> student_source_digests(const recipe::Recipe& recipe) {
   return files;
 }
 
-Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const LocalModel& local) {
+Result<PlannedStudent> planned_student(const recipe::Recipe& recipe, const LocalModel& local) {
   const auto options = student_options(recipe);
-  model::DecoderConfig config = local.config;
+  model::DecoderConfig whole = local.config;
+  model::DecoderConfig config = whole;
   if (options.fresh.any()) {
     RETORT_ASSIGN(config, fresh_config(options, local.config));
   } else {
     if (!options.from.empty()) {
       RETORT_ASSIGN(const StudentSource source, open_student_source(options.from, local));
-      config = source.config;
+      whole = config = source.config;
     }
     if (options.layers.count() > 0) {
       const auto layers = options.layers.is_list() ? options.layers.list() : first_layers(options.layers.count());
@@ -237,7 +239,8 @@ Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const 
     RETORT_ASSIGN(config, model::narrow_config(config, width_options(options)));
   }
   RETORT_TRY(check_runs(config));
-  return config;
+  const bool fitted = is_fitted(options, whole, config);
+  return PlannedStudent{std::move(config), fitted};
 }
 
 Result<model::Decoder> student_again(const StageContext& context) {

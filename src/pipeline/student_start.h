@@ -41,9 +41,13 @@ Result<void> check_same_tokenizer(const model::HuggingFaceFolder& folder, const 
 // Digests of the files that `student.from` names; empty without it, and where it names the run's local model.
 Result<Json> student_source_digests(const recipe::Recipe& recipe);
 
-// The student's shape; its layers are the first ones where only their number is known. Error (kCaller): as
-// open_student_source(); a shape that can't be made from the model it starts from, or that llama.cpp can't run.
-Result<model::DecoderConfig> student_config(const recipe::Recipe& recipe, const LocalModel& local);
+struct PlannedStudent {
+  model::DecoderConfig config;  // its layers are the first ones where only their number is known
+  bool fitted = false;          // to the model it was cut from, before it is trained
+};
+// Error (kCaller): as open_student_source(); a shape that can't be made from the model it starts from, or that
+// llama.cpp can't run.
+Result<PlannedStudent> planned_student(const recipe::Recipe& recipe, const LocalModel& local);
 
 // The student in FP32; `local`: the run's local model. Chooses layers (train/layers.json) and widths
 // (train/widths.json), measured on `examples`, unless that was done; what isn't simply layers of that model is kept as

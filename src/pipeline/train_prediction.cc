@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/kl_judge.h"
 #include "model/layer_choice.h"
 #include "model/layer_fit.h"
 #include "pipeline/run_options.h"
@@ -13,24 +14,44 @@
 namespace retort::pipeline {
 namespace {
 
-// libtorch and llama.cpp, their code and pools, before anything is loaded (measured).
-constexpr std::int64_t kProgram_bytes = 300'000'000;
+// libtorch and llama.cpp, their code and pools, before anything is loaded, and the products that oneDNN prepares
+// (measured with AMX; without it a sixth less).
+constexpr std::int64_t kProgram_bytes = 450'000'000;
 // CUDA's libraries and context (measured).
 constexpr std::int64_t kCuda_bytes = 1'500'000'000;
 
+// What the teacher's layers reach reading; choosing and fitting layers is little else.
+double reading_flops_per_s(const model::DecoderConfig& teacher, const ComputeChoice& compute,
+                           const std::optional<train::StepCosts>& costs) {
+  if (!costs || costs->teacher_layer_s <= 0) return compute.block_gflops * 1e9 * train::kTrainEfficiency;
+  const double layers = static_cast<double>(model::matmul_parameter_count(teacher)) -
+                        static_cast<double>(teacher.vocabulary * teacher.hidden);
+  return 2 * layers / static_cast<double>(teacher.layers) / costs->teacher_layer_s;
+}
+
 }  // namespace
 
+Result<std::optional<train::StepCosts>> measure_training_costs(const recipe::Recipe& recipe, const LocalModel& local,
+                                                               const ComputeChoice& compute, const Clock& clock) {
+  use(compute);
+  RETORT_ASSIGN(const PlannedStudent student, planned_student(recipe, local));
+  return train::measure_step_costs(student.config, local.config, recipe.get(train::train_option_set()),
+                                   {compute.type, compute.backend}, clock);
+}
+
 Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
-                                         const ComputeChoice& compute, std::int64_t dataset_tokens) {
+                                         const ComputeChoice& compute, const std::optional<train::StepCosts>& costs,
+                                         std::int64_t dataset_tokens) {
   auto options = recipe.get(train::train_option_set());
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   if (text_alone) options.signal = learns_from_logprobs(recipe) ? "logprobs" : "text";
   const auto student_options = recipe.get(student_option_set());
-  RETORT_ASSIGN(const model::DecoderConfig student, student_config(recipe, local));
-  const double flops_per_s = compute.block_gflops * 1e9 * train::kTrainEfficiency;
+  RETORT_ASSIGN(const PlannedStudent planned, planned_student(recipe, local));
+  const model::DecoderConfig& student = planned.config;
+  const double flops_per_s = reading_flops_per_s(local.config, compute, costs);
 
   TrainPrediction prediction;
-  prediction.cost = train::estimate(student, local.config, compute.type, dataset_tokens, options, flops_per_s);
+  prediction.cost = train::estimate(student, local.config, compute.type, dataset_tokens, options, {flops_per_s, costs});
   std::int64_t choosing_bytes = 0;
   if (!student_options.layers.is_list() && student_options.layers.count() > 0) {
     model::LayerChoiceOptions choice;
@@ -40,12 +61,14 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
     if (flops_per_s > 0) prediction.layer_choice_s = model::layer_choice_flops(local.config, choice) / flops_per_s;
     choosing_bytes = prediction.cost.memory.teacher + model::layer_choice_bytes(local.config, choice, compute.type);
   }
-  if (student_options.fit_tokens > 0 && (student_options.layers.count() > 0 || student_options.narrower())) {
+  if (planned.fitted) {
     std::int64_t tokens = student_options.fit_tokens;
     if (dataset_tokens > 0) tokens = std::min(tokens, dataset_tokens);
     if (flops_per_s > 0) prediction.layer_fit_s = model::layer_fit_flops(local.config, student, tokens) / flops_per_s;
+    // What judges the fit: probabilities, logits and what lies between them.
+    const std::int64_t judging = 3 * model::KlJudge::kMostRows * student.vocabulary * 4;
     choosing_bytes =
-        std::max(choosing_bytes, prediction.cost.memory.teacher +
+        std::max(choosing_bytes, prediction.cost.memory.teacher + judging +
                                      model::parameter_count(student) * static_cast<std::int64_t>(sizeof(float)) +
                                      model::layer_fit_bytes(student, tokens, compute.type));
     prediction.start_bytes = model::parameter_count(student) * static_cast<std::int64_t>(sizeof(float));

@@ -1,15 +1,18 @@
 // What the stage `train` of a run will take, in time and memory: said by the plan, and held against what it took.
 //
-// Arithmetic only; one thread.
+// One thread; uses libtorch's threads inside.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "pipeline/compute_choice.h"
 #include "pipeline/local_model.h"
 #include "recipe/recipe.h"
 #include "train/estimate.h"
+#include "train/step_costs.h"
 
 namespace retort::pipeline {
 
@@ -22,8 +25,13 @@ struct TrainPrediction {
   std::int64_t device_bytes = 0;  // of a GPU's memory; 0 on the processor
 };
 
-// `dataset_tokens`: of the training split. Errors: of the recipe's values.
+// What a step's parts cost here (train/step_costs.h): takes a second. On a processor takes `compute` into use.
+Result<std::optional<train::StepCosts>> measure_training_costs(const recipe::Recipe& recipe, const LocalModel& local,
+                                                               const ComputeChoice& compute, const Clock& clock);
+
+// Arithmetic. `dataset_tokens`: of the training split. Errors: of the recipe's values.
 Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
-                                         const ComputeChoice& compute, std::int64_t dataset_tokens);
+                                         const ComputeChoice& compute, const std::optional<train::StepCosts>& costs,
+                                         std::int64_t dataset_tokens);
 
 }  // namespace retort::pipeline

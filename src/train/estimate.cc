@@ -1,6 +1,7 @@
 #include "train/estimate.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/adapters.h"
 #include "train/lora.h"
@@ -20,9 +21,61 @@ std::int64_t adapters_of(const model::DecoderConfig& student, const TrainOptions
   return trains_adapters(options) ? model::adapter_parameter_count(student, adapter_config(options)) : 0;
 }
 
+// Where there are no adapters.
+std::int64_t trained_weights(const model::DecoderConfig& student, const TrainOptions& options) {
+  const std::int64_t embeddings = student.vocabulary * student.hidden * (student.tied_head ? 1 : 2);
+  return model::parameter_count(student) - (options.embedding_rate == 0 ? embeddings : 0);
+}
+
 bool keeps_states(const TrainOptions& options) {
   const bool online = options.signal == "online" || options.signal == "auto";
   return options.teacher_states_mb > 0 && options.hidden_state_weight == 0 && online;
+}
+
+// Of the tokens, how many the teacher's layers and its head read.
+struct TeacherShare {
+  double layers = 1;
+  double head = 1;
+};
+
+// The student's own answers: in a round of them the weights are read once for every token of the longest. AdamW says
+// how fast memory is: it reads master, moments and gradient, and writes all but the last and the copy.
+double rollouts_s(const StepCosts& costs, const TrainCost& cost, const model::DecoderConfig& student,
+                  const TrainOptions& options) {
+  if (options.on_policy_from >= 1) return 0;
+  constexpr double kUpdateBytes = 30;
+  constexpr double kCopyBytes = 2;
+  const double on_policy = 1 - options.on_policy_from;
+  const double rounds =
+      std::ceil(static_cast<double>(cost.steps) * on_policy / static_cast<double>(options.rollout_every));
+  const double weights_s = product_parameters(student) * costs.parameter_s * kCopyBytes / kUpdateBytes;
+  const double answered = static_cast<double>(cost.tokens) * on_policy * options.on_policy_share;
+  return rounds * static_cast<double>(options.rollout_tokens) * weights_s +
+         answered * static_cast<double>(student.layers) * costs.student_layer_s;
+}
+
+// Steps, and what is measured between them. Every token is taken for supervised.
+double seconds_of(const StepCosts& costs, const TrainCost& cost, const model::DecoderConfig& student,
+                  const model::DecoderConfig& teacher, std::int64_t trained, const TrainOptions& options,
+                  const TeacherShare& share) {
+  // Of the heads' products, in forward products of one: the teacher's, the student's, the gradients.
+  const bool frozen = options.embedding_rate == 0 || trains_adapters(options);
+  const double student_head = frozen ? 2 : 3;
+  const double head_share = (share.head + student_head) / (1 + student_head);
+  const auto layers = static_cast<double>(student.layers);
+  const double teacher_s = costs.teacher_layer_s * static_cast<double>(teacher.layers);
+  const double token_s =
+      share.layers * teacher_s + layers * (costs.student_layer_s + costs.backward_layer_s) + head_share * costs.heads_s;
+  const auto steps = static_cast<double>(cost.steps);
+  const double training_s =
+      static_cast<double>(cost.tokens) * token_s + steps * static_cast<double>(trained) * costs.parameter_s;
+  const double measurements =
+      1 + (options.held_out_every > 0 ? std::ceil(steps / static_cast<double>(options.held_out_every)) : 1);
+  const double without_gradients = 2 / (1 + student_head);
+  const double measured_s =
+      teacher_s + measurements * (layers * costs.student_layer_s + without_gradients * costs.heads_s);
+  return training_s + static_cast<double>(options.held_out_tokens) * measured_s +
+         rollouts_s(costs, cost, student, options);
 }
 
 }  // namespace
@@ -34,7 +87,7 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
   const bool frozen = options.embedding_rate == 0 || adapters > 0;
   const std::int64_t head = student.vocabulary * student.hidden;
   const std::int64_t all = model::parameter_count(student);
-  const std::int64_t trained = adapters > 0 ? adapters : all - (frozen ? head * (student.tied_head ? 1 : 2) : 0);
+  const std::int64_t trained = adapters > 0 ? adapters : trained_weights(student, options);
   // Of what is computed with and isn't its own master.
   const std::int64_t copy = width == 2 ? 2 : 0;
   TrainMemory memory;
@@ -72,7 +125,7 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
 
 TrainCost estimate(const model::DecoderConfig& student_config, const model::DecoderConfig& teacher_config,
                    model::ComputeType compute, std::int64_t dataset_tokens, const TrainOptions& options,
-                   double flops_per_s) {
+                   const TrainSpeed& speed) {
   const double student = product_parameters(student_config);
   const double teacher = product_parameters(teacher_config);
   const auto head = static_cast<double>(teacher_config.vocabulary * teacher_config.hidden);
@@ -87,15 +140,21 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   const double tokens = static_cast<double>(std::max<std::int64_t>(1, cost.tokens));
   const double once = std::min(1.0, static_cast<double>(dataset_tokens) / tokens);
   // A kept signal asks the teacher's layers and head once; text, and what was told with it, never.
-  double teacher_flops = 2.0 * ((keeps_states(options) ? once : 1.0) * (teacher - head) + head);
-  if (reads_signal(options)) teacher_flops = 2.0 * once * teacher;
-  if (options.signal == "text" || options.signal == "logprobs") teacher_flops = 0;
+  TeacherShare share{keeps_states(options) ? once : 1.0, 1.0};
+  if (reads_signal(options)) share = {once, once};
+  if (options.signal == "text" || options.signal == "logprobs") share = {0, 0};
+  const double teacher_flops = 2.0 * (share.layers * (teacher - head) + share.head * head);
   cost.flops_per_token = 6.0 * student - (frozen ? 2.0 * student_head : 0) + teacher_flops;
   // No gradients of frozen matrices.
   if (adapters > 0) cost.flops_per_token = 4.0 * student + 6.0 * static_cast<double>(adapters) + teacher_flops;
   if (options.recompute == "blocks") cost.flops_per_token += 2.0 * (student - student_head);
   cost.flops = cost.flops_per_token * static_cast<double>(cost.tokens);
-  cost.seconds = flops_per_s > 0 ? cost.flops / flops_per_s : 0;
+  if (speed.costs) {
+    const std::int64_t trained = adapters > 0 ? adapters : trained_weights(student_config, options);
+    cost.seconds = seconds_of(*speed.costs, cost, student_config, teacher_config, trained, options, share);
+  } else if (speed.flops_per_s > 0) {
+    cost.seconds = cost.flops / speed.flops_per_s;
+  }
   cost.memory = training_memory(student_config, teacher_config, compute, options, dataset_tokens);
   // Masters in the student's file; masters and moments in each checkpoint, of which one more is there while it is
   // written.

@@ -1,14 +1,17 @@
 // What training will cost, before it is paid: for `retort plan`, and to be held against what it did cost.
 //
-// Arithmetic only; any thread. Sources: 2 FLOPs a parameter and token forward, twice that backward (Kaplan et al.,
-// arXiv 2001.08361, section 2.1); the sizes of our own buffers, which step_test.cc counts.
+// Arithmetic only, with what train/step_costs.h measured where that is given; any thread. Sources: 2 FLOPs a parameter
+// and token forward, twice that backward (Kaplan et al., arXiv 2001.08361, section 2.1); the sizes of our own buffers,
+// which step_test.cc counts.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "model/compute_type.h"
 #include "model/decoder_config.h"
+#include "train/step_costs.h"
 #include "train/train_options.h"
 
 namespace retort::train {
@@ -30,17 +33,22 @@ struct TrainCost {
   double flops_per_token =
       0;  // on average: student 6 N_s (less the gradients of what is frozen) + teacher 2 N_t where it reads
   double flops = 0;
-  double seconds = 0;  // at the given rate
+  double seconds = 0;  // at the given speed; with measured costs what is measured on held-out tokens is in it
   std::int64_t tokens = 0;
   std::int64_t steps = 0;
   TrainMemory memory;
   std::int64_t disk_bytes = 0;  // checkpoints and trained masters
 };
 
-// `dataset_tokens`: of the training split. `flops_per_s`: what training reaches on this machine, all cores together; a
-// probe's GEMM rate times kTrainEfficiency.
+// How fast training is here.
+struct TrainSpeed {
+  double flops_per_s = 0;          // all cores together: a probe's GEMM rate times kTrainEfficiency; 0: not known
+  std::optional<StepCosts> costs;  // measured: then they tell, and the rate doesn't
+};
+
+// `dataset_tokens`: of the training split.
 TrainCost estimate(const model::DecoderConfig& student, const model::DecoderConfig& teacher, model::ComputeType compute,
-                   std::int64_t dataset_tokens, const TrainOptions& options, double flops_per_s);
+                   std::int64_t dataset_tokens, const TrainOptions& options, const TrainSpeed& speed);
 
 // Share of the probe's GEMM rate that whole training steps are assumed to reach; `retort bench train` measures it.
 inline constexpr double kTrainEfficiency = 0.5;

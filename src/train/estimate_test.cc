@@ -9,7 +9,7 @@ namespace {
 
 // A set of 10 tokens; the student has two of the teacher's three layers.
 TrainCost cost_of(const TrainOptions& options) {
-  return estimate(tiny_config(true, 2), tiny_config(true, 3), model::ComputeType::kBFloat16, 10, options, 1000);
+  return estimate(tiny_config(true, 2), tiny_config(true, 3), model::ComputeType::kBFloat16, 10, options, {1000, {}});
 }
 
 TEST(Estimate, CountsWhatIsComputed) {
@@ -36,6 +36,40 @@ TEST(Estimate, CountsWhatIsComputed) {
   EXPECT_DOUBLE_EQ(cost_of(options).flops_per_token, 6 * student - 2 * head + 2 * teacher + 2 * (student - head));
   options.tokens = 5;
   EXPECT_EQ(cost_of(options).tokens, 5);
+}
+
+TEST(Estimate, MultipliesUpWhatWasMeasured) {
+  TrainOptions options;
+  options.tokens = 100;
+  options.tokens_per_step = 50;
+  options.held_out_tokens = 0;
+  options.teacher_states_mb = 0;
+  const model::DecoderConfig student = tiny_config(true, 2), teacher = tiny_config(true, 3);
+  const StepCosts costs{
+      .teacher_layer_s = 1, .student_layer_s = 2, .backward_layer_s = 3, .heads_s = 4, .parameter_s = 0.5};
+  const auto seconds = [&] {
+    return estimate(student, teacher, model::ComputeType::kBFloat16, 100, options, {1000, costs}).seconds;
+  };
+  const auto all = static_cast<double>(model::parameter_count(student));
+  EXPECT_DOUBLE_EQ(seconds(), 100 * (3 * 1 + 2 * (2 + 3) + 4) + 2 * all * 0.5);
+  options.embedding_rate = 0;
+  EXPECT_DOUBLE_EQ(seconds(), 100 * (3 * 1 + 2 * (2 + 3) + 4) + 2 * (all - 61 * 32) * 0.5);
+  // Text alone: neither the teacher's layers nor its head, which is a third of what is left of the heads' products.
+  options.signal = "text";
+  EXPECT_DOUBLE_EQ(seconds(), 100 * (2 * (2 + 3) + 4 * 2 / 3.0) + 2 * (all - 61 * 32) * 0.5);
+  // Before the first step, in between and after the last: the student forward, and two heads without gradients; the
+  // teacher once.
+  const double training_s = seconds();
+  options.held_out_tokens = 10;
+  options.held_out_every = 1;
+  EXPECT_NEAR(seconds() - training_s, 10 * (3 * 1 + 3 * (2 * 2 + 4 * 2 / 3.0)), 1e-9);
+  // One round of answers in the second step: the weights read for each of 7 tokens, and 25 tokens passed forward.
+  const double without_s = seconds();
+  options.on_policy_from = 0.5;
+  options.on_policy_share = 0.5;
+  options.rollout_tokens = 7;
+  const auto weights = static_cast<double>(model::matmul_parameter_count(student));
+  EXPECT_NEAR(seconds() - without_s, 7 * weights * 0.5 * 2 / 30 + 25 * 2 * 2, 1e-9);
 }
 
 TEST(Estimate, AdaptersSaveTheGradientsOfTheWeights) {

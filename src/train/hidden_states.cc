@@ -7,8 +7,7 @@
 namespace retort::train {
 
 Result<void> check_hidden_states(const model::DecoderConfig& teacher, const model::DecoderConfig& student) {
-  const bool cut = !student.source_layers.empty() && student.source_layers.back() < teacher.layers;
-  if (cut && teacher.hidden == student.hidden) return {};
+  if (model::is_cut_of(student, teacher)) return {};
   return caller_error(
       "train.hidden_state_weight compares the student's layers with those of the teacher they were cut from, but this "
       "student is no cut of this teacher. Set it to 0.");

@@ -1,6 +1,5 @@
 #include "train/measure.h"
 
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -12,13 +11,13 @@
 
 #include "base/json.h"
 #include "base/progress.h"
-#include "base/random.h"
 #include "dataset/teacher_signal.h"
 #include "model/compute_probe.h"
 #include "model/decoder.h"
 #include "train/cached_signal.h"
 #include "train/lora.h"
 #include "train/memory.h"
+#include "train/random_model.h"
 #include "train/step_plan.h"
 
 namespace retort::train {
@@ -28,12 +27,6 @@ struct MeasuredShape {
   model::DecoderConfig teacher, student;
   std::size_t shortest = 0, longest = 0;  // document, tokens
 };
-
-void set_layers(model::DecoderConfig& config, std::int64_t layers) {
-  config.layers = layers;
-  config.source_layers.clear();
-  for (std::int64_t layer = 0; layer < layers; ++layer) config.source_layers.push_back(layer);
-}
 
 model::DecoderConfig smollm2_135m() {
   model::DecoderConfig config;
@@ -75,45 +68,13 @@ model::DecoderConfig llama_1b() {
 MeasuredShape shape_of(const MeasureOptions& options) {
   MeasuredShape shape;
   if (options.shape == "8b") {
-    shape = {llama_8b(), llama_1b(), 512, 2048};
-    set_layers(shape.teacher, 32);
-    set_layers(shape.student, options.layers > 0 ? options.layers : 16);
+    shape = {with_layers(llama_8b(), 32), with_layers(llama_1b(), options.layers > 0 ? options.layers : 16), 512, 2048};
   } else {
-    shape = {smollm2_135m(), smollm2_135m(), 64, 256};
-    set_layers(shape.teacher, 30);
-    set_layers(shape.student, options.layers > 0 ? options.layers : 10);
+    shape = {with_layers(smollm2_135m(), 30), with_layers(smollm2_135m(), options.layers > 0 ? options.layers : 10), 64,
+             256};
   }
   if (options.vocabulary > 0) shape.teacher.vocabulary = shape.student.vocabulary = options.vocabulary;
   return shape;
-}
-
-Result<model::Decoder> random_decoder(const model::DecoderConfig& config, model::ComputeType compute,
-                                      model::Backend backend) {
-  std::vector<model::NamedTensor> tensors;
-  const auto options = torch::TensorOptions(model::dtype_of(compute))
-                           .device(backend == model::Backend::kCuda ? torch::kCUDA : torch::kCPU);
-  for (const std::string& name : model::tensor_names(config)) {
-    const auto shape = model::tensor_shape(config, name);
-    tensors.push_back(
-        {name, shape.size() == 1 ? torch::ones(shape, options) : torch::randn(shape, options).mul_(0.04)});
-  }
-  return model::Decoder::from_tensors(config, tensors, compute, backend);
-}
-
-std::vector<dataset::Example> random_examples(std::int64_t tokens, const MeasuredShape& shape) {
-  Random random(1);
-  std::vector<dataset::Example> examples;
-  for (std::int64_t sum = 0; sum < tokens;) {
-    dataset::Example example;
-    const std::size_t length = shape.shortest + random.below(shape.longest - shape.shortest + 1);
-    for (std::size_t i = 0; i < length; ++i)
-      example.ids.push_back(static_cast<TokenId>(random.below(static_cast<std::uint64_t>(shape.teacher.vocabulary))));
-    example.supervised.assign(length, 1);
-    example.supervised[0] = 0;
-    sum += static_cast<std::int64_t>(length);
-    examples.push_back(std::move(example));
-  }
-  return examples;
 }
 
 // What the teacher says of the examples, in a file that is gone when this is.
@@ -182,7 +143,8 @@ Result<TrainMeasurement> measure(const MeasureOptions& options, const Computing&
   const std::int64_t waited_for = on_gpu ? 3 : 0;
   train.tokens = train.tokens_per_step * (options.steps + waited_for + 1);
   RETORT_ASSIGN(model::Decoder teacher, random_decoder(shape.teacher, computing.type, computing.backend));
-  const std::vector<dataset::Example> examples = random_examples(train.tokens, shape);
+  const std::vector<dataset::Example> examples =
+      random_examples(train.tokens, shape.teacher.vocabulary, shape.shortest, shape.longest);
   StepPlan plan(examples, train);
   const bool online = train.signal == "online";
   TemporarySignal signal;
@@ -196,7 +158,8 @@ Result<TrainMeasurement> measure(const MeasureOptions& options, const Computing&
                 random_decoder(shape.student, model::ComputeType::kFloat32, model::Backend::kKernels));
   std::optional<model::Decoder> student(std::move(made));
   StepRunner runner(teacher, *student, train, clock, nullptr, nullptr, cached ? &*cached : nullptr);
-  student.reset();  // its memory is the runner's now
+  student.reset();   // its memory is the runner's now
+  release_memory();  // what the probe and the making of random weights had
 
   // The first two steps fetch memory and prepare kernels.
   const std::size_t steps = std::min(plan.steps().size(), static_cast<std::size_t>(options.steps));
