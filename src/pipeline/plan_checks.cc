@@ -82,10 +82,10 @@ Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, cons
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, answered_now(local, decoder, supervision, stop));
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
-  RETORT_ASSIGN(const std::unique_ptr<Scorer> other, open_in_llama(local, cache_folder, longest));
+  const auto open_other = [&] { return open_in_llama(local, cache_folder, longest); };
   train::StepRunner runner(decoder, student, options, clock);
   const auto decode = [&local](std::span<const TokenId> ids) { return local.format.tokenizer().decode(ids, true); };
-  return train::preflight(runner, options, {&decoder, examples, other.get(), kOtherEngine, decode});
+  return train::preflight(runner, options, {&decoder, examples, open_other, kOtherEngine, decode});
 }
 
 }  // namespace retort::pipeline

@@ -71,10 +71,8 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
     if (master.defined()) parameter.compute.copy_(master);
     parameter.master = parameter.compute;
   } else {
-    parameter.master = (master.defined() ? master : parameter.compute)
-                           .detach()
-                           .to(compute.device(), at::kFloat, false, true)
-                           .contiguous();
+    parameter.master =
+        (master.defined() ? master : parameter.compute).detach().to(compute.device(), at::kFloat).contiguous();
   }
   if (!parameter.frozen()) {
     allocate_moments(parameter);

@@ -78,6 +78,13 @@ void compare(torch::ScalarType type) {
 TEST(AdamW, EqualsThePlainAlgorithmInFp32) { compare(torch::kFloat); }
 TEST(AdamW, EqualsThePlainAlgorithmWithBf16Copies) { compare(torch::kBFloat16); }
 
+TEST(AdamW, TakesOverTheMasterItIsGiven) {
+  AdamW optimiser({});
+  const auto master = torch::randn({3, 4});
+  optimiser.add("w", master.to(torch::kBFloat16), master);
+  EXPECT_EQ(optimiser.parameters()[0].master.const_data_ptr(), master.const_data_ptr());
+}
+
 TEST(AdamW, RatesScaleTheStepAndZeroFreezes) {
   AdamW optimiser({});
   auto full = torch::ones({2, 2});

@@ -5,6 +5,7 @@
 #endif
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -17,6 +18,9 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
+  // oneDNN keeps what it made for a product's shape, a quarter to half a megabyte each, for the last 1,024 shapes. A
+  // step has some twenty, and the next one, of other rows, needs none of them.
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
 }
 
 void release_memory() {

@@ -7,7 +7,8 @@ namespace retort::train {
 
 // Tells the C library to keep freed memory for the next request instead of giving it back: activations and gradients of
 // a step are large, and fetching their pages anew each time costs up to a third of the time (page faults). Does nothing
-// where the C library isn't glibc. For programs, at their start.
+// where the C library isn't glibc. Has oneDNN forget the products of other shapes soon, unless the environment says
+// otherwise (ONEDNN_PRIMITIVE_CACHE_CAPACITY). For programs, at their start.
 void keep_freed_memory();
 // Gives back what was freed, between two pieces of work that have little in common.
 void release_memory();

@@ -23,6 +23,8 @@ ObjectiveMix forward_kl() {
   return mix;
 }
 
+constexpr std::int64_t kHeadRows = 8192;  // of the head's gradient, multiplied at a time
+
 }  // namespace
 
 Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,
@@ -37,7 +39,6 @@ Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::Scala
   RETORT_CHECK(chunk_rows > 0);
   const auto options = at::TensorOptions(dtype).device(backend == model::Backend::kCuda ? at::kCUDA : at::kCPU);
   student_logits_ = at::empty({chunk_rows, vocabulary}, options);
-  teacher_logits_ = at::empty({chunk_rows, vocabulary}, options);
   if (backend != model::Backend::kCuda) return;
   for (Rows* rows : {&data_, &rollouts_, &measured_}) {
     // Where they can't be compiled (an old device), libtorch's operations do it.
@@ -93,6 +94,7 @@ LossSums Objective::chunk(Rows& rows, std::int64_t begin, std::int64_t count, co
                           const at::Tensor& student_head, const at::Tensor& teacher_hidden,
                           const at::Tensor& teacher_head, std::span<const TokenId> targets, const at::Tensor& labels,
                           std::int64_t tokens_in_step) {
+  if (!teacher_logits_.defined()) teacher_logits_ = at::empty_like(student_logits_);  // a kept signal needs none
   at::Tensor student = student_logits_.narrow(0, 0, count);
   at::Tensor teacher = teacher_logits_.narrow(0, 0, count);
   at::mm_out(student, student_hidden.narrow(0, begin, count), student_head.t());
@@ -123,13 +125,19 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
     head_gradient.add_(at::mm(gradient.t(), chunk_hidden));
     return;
   }
-  if (!head_product_.defined()) head_product_ = at::empty_like(student_head);
-  at::mm_out(head_product_, gradient.t(), chunk_hidden);
-  float* sum = head_gradient.mutable_data_ptr<float>();
-  const auto* product = static_cast<const Bf16*>(head_product_.const_data_ptr());
-  model::parallel_for(0, head_product_.numel(), 1 << 16, [&](std::int64_t first, std::int64_t last) {
-    kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
-  });
+  // In parts that stay in the processor's caches until they are added.
+  const std::int64_t vocabulary = head_gradient.size(0), width = head_gradient.size(1);
+  if (!head_product_.defined()) head_product_ = at::empty({std::min(kHeadRows, vocabulary), width}, gradient.options());
+  for (std::int64_t row = 0; row < vocabulary; row += kHeadRows) {
+    const std::int64_t count_here = std::min(kHeadRows, vocabulary - row);
+    at::Tensor part = head_product_.narrow(0, 0, count_here);
+    at::mm_out(part, gradient.narrow(1, row, count_here).t(), chunk_hidden);
+    float* sum = head_gradient.mutable_data_ptr<float>() + row * width;
+    const auto* product = static_cast<const Bf16*>(part.const_data_ptr());
+    model::parallel_for(0, count_here * width, 1 << 16, [&](std::int64_t first, std::int64_t last) {
+      kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
+    });
+  }
 }
 
 LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
@@ -211,7 +219,8 @@ LossSums Objective::measure(const at::Tensor& student_hidden, const at::Tensor& 
 }
 
 std::int64_t Objective::bytes() const {
-  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes() + teacher_logits_.nbytes()) +
+  std::int64_t sum = static_cast<std::int64_t>(student_logits_.nbytes()) +
+                     (teacher_logits_.defined() ? static_cast<std::int64_t>(teacher_logits_.nbytes()) : 0) +
                      data_.objective.bytes() + rollouts_.objective.bytes() + measured_.objective.bytes();
   if (head_product_.defined()) sum += static_cast<std::int64_t>(head_product_.nbytes());
   return sum;

@@ -101,8 +101,8 @@ class Objective {
   model::Backend backend_;
   Rows data_, rollouts_, measured_;
   at::Tensor student_logits_;
-  at::Tensor teacher_logits_;
-  at::Tensor head_product_;  // BF16 only: one chunk's product before it is added in FP32
+  at::Tensor teacher_logits_;  // undefined until there is a teacher
+  at::Tensor head_product_;    // BF16 only: one chunk's product before it is added in FP32
 };
 
 }  // namespace retort::train

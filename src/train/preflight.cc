@@ -15,6 +15,7 @@
 #include "evaluate/compare.h"
 #include "model/torch_scorer.h"
 #include "train/cached_signal.h"
+#include "train/memory.h"
 #include "train/objective_reference.h"
 #include "train/objective_rows.h"
 
@@ -393,7 +394,7 @@ class Preflight {
     const double again = relative_distance(runner_.teacher_hidden(batch_), teacher_);
     check.passed = again == 0;
     check.measured = again == 0 ? "scored twice: the same to the bit" : text("scored twice: off by %.1e", again);
-    if (input_.other_engine == nullptr) return check;
+    if (!input_.open_other_engine) return check;
     RETORT_ASSIGN(const double kl, kl_between_engines());
     check.passed = check.passed && kl < 0.1;
     check.measured += text("; against %s: %.4f nats per token", input_.other_name.c_str(), kl);
@@ -405,7 +406,9 @@ class Preflight {
     const auto example = std::find_if(input_.examples.begin(), input_.examples.end(),
                                       [](const dataset::Example& candidate) { return candidate.targets() > 0; });
     model::TorchScorer ours(*input_.teacher);
-    const evaluate::ComparedModel other[] = {{input_.other_name, input_.other_engine}};
+    release_memory();  // what the gradients had
+    RETORT_ASSIGN(const std::unique_ptr<Scorer> engine, input_.open_other_engine());
+    const evaluate::ComparedModel other[] = {{input_.other_name, engine.get()}};
     const evaluate::HeldOutExample compared[] = {{example->ids, example->supervised}};
     SilentProgress silent;
     RETORT_ASSIGN(const evaluate::Comparison comparison,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,8 +34,8 @@ struct Check {
 struct PreflightInput {
   const model::Decoder* teacher;  // null: its text alone, and nothing that speaks of its distribution is asked
   std::span<const dataset::Example> examples;  // a few: what fits into kPreflightTokens is used
-  // The teacher on another engine, to be compared with; may be null.
-  Scorer* other_engine = nullptr;
+  // The teacher on another engine, to be compared with: opened when its turn comes, and gone after it. May be empty.
+  std::function<Result<std::unique_ptr<Scorer>>()> open_other_engine;
   std::string other_name;  // "llama.cpp in F16"
   // Ids as text, special tokens shown, so that what is supervised can be read; may be empty.
   dataset::Decode decode;
@@ -42,7 +43,8 @@ struct PreflightInput {
 
 inline constexpr std::int64_t kPreflightTokens = 384;
 
-// Error (kCaller): no example has a target. A check that fails is no error here: see failed().
+// Errors: kCaller: no example has a target; those of open_other_engine(). A check that fails is no error here: see
+// failure_of().
 Result<std::vector<Check>> preflight(StepRunner& runner, const TrainOptions& options, const PreflightInput& input);
 
 // The first check that failed, as the error that stops the run.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "base/clock.h"
@@ -56,6 +57,11 @@ model::Decoder sharp_decoder(std::int64_t layers, std::uint64_t seed, model::Com
   return std::move(*decoder);
 }
 
+// An engine that computes as the teacher does.
+auto itself(const model::Decoder& teacher) {
+  return [&teacher]() -> Result<std::unique_ptr<Scorer>> { return std::make_unique<model::TorchScorer>(teacher); };
+}
+
 std::string decode(std::span<const TokenId> ids) {
   std::string text;
   for (const TokenId id : ids) text += std::to_string(id) + (id % 2 == 0 ? "\n" : " ");
@@ -81,8 +87,7 @@ TEST(Preflight, PassesWhatIsRightInEitherType) {
       options.lora_rank = lora_rank;
       const auto examples = own_examples(teacher, 12);
       StepRunner runner(teacher, *student, options, clock);
-      model::TorchScorer itself(teacher);
-      const auto checks = preflight(runner, options, {&teacher, examples, &itself, "itself", decode});
+      const auto checks = preflight(runner, options, {&teacher, examples, itself(teacher), "itself", decode});
       ASSERT_TRUE(checks) << checks.error().message;
       EXPECT_EQ(checks->size(), 7U);
       for (const Check& check : *checks) {
@@ -103,8 +108,7 @@ TEST(Preflight, PassesAStudentThatIsTheTeacher) {
     const model::Decoder teacher = sharp_decoder(2, 1, compute);
     const auto examples = own_examples(teacher, 12);
     StepRunner runner(teacher, sharp_decoder(2, 1, model::ComputeType::kFloat32), tiny_options(), clock);
-    model::TorchScorer itself(teacher);
-    const auto checks = preflight(runner, tiny_options(), {&teacher, examples, &itself, "itself", decode});
+    const auto checks = preflight(runner, tiny_options(), {&teacher, examples, itself(teacher), "itself", decode});
     ASSERT_TRUE(checks) << checks.error().message;
     for (const Check& check : *checks) EXPECT_TRUE(check.passed) << check.name << ": " << check.measured;
   }
@@ -162,8 +166,8 @@ TEST(Preflight, StopsWhenTwoEnginesDisagree) {
   const model::Decoder teacher = sharp_decoder(2, 1, model::ComputeType::kFloat32);
   const auto examples = own_examples(teacher, 6);
   StepRunner runner(teacher, sharp_decoder(2, 9, model::ComputeType::kFloat32), tiny_options(), clock);
-  Shifted other(teacher);
-  const auto checks = preflight(runner, tiny_options(), {&teacher, examples, &other, "the other", {}});
+  const auto open_other = [&]() -> Result<std::unique_ptr<Scorer>> { return std::make_unique<Shifted>(teacher); };
+  const auto checks = preflight(runner, tiny_options(), {&teacher, examples, open_other, "the other", {}});
   ASSERT_TRUE(checks);
   EXPECT_FALSE(named(*checks, "teacher").passed);
   const auto failure = failure_of(*checks);

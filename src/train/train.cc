@@ -186,6 +186,7 @@ class Training {
     student = std::nullopt;  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
+    release_memory();  // what the checks had, and the student before the runner took it over
     started_s_ = clock_.monotonic_s() - position_.seconds;
     const HeldOut held_out(runner, examples_.held_out, helpers_.text, helpers_.end_ids, options_, ranks_);
     if (ranks_.leads()) {
@@ -295,11 +296,7 @@ class Training {
 
   // The checks before anything is spent; each rank makes them for itself.
   Result<void> prove(StepRunner& runner) {
-    std::unique_ptr<Scorer> other;  // gone again before the training needs the memory
-    if (helpers_.open_other_engine) {
-      RETORT_ASSIGN(other, helpers_.open_other_engine());
-    }
-    const PreflightInput input{teacher_ ? &*teacher_ : nullptr, examples_.train, other.get(),
+    const PreflightInput input{teacher_ ? &*teacher_ : nullptr, examples_.train, helpers_.open_other_engine,
                                helpers_.other_engine_name, helpers_.decode};
     RETORT_ASSIGN(const std::vector<Check> own, preflight(runner, options_, input));
     std::vector<Check> checks = helpers_.checks;
