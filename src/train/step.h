@@ -129,6 +129,9 @@ class StepRunner {
   void wait_in_every_phase(bool wait) { laps_wait_for_ = wait ? student_.backend() : model::Backend::kKernels; }
   const model::Decoder& student() const { return student_; }
   AdamW& optimiser() { return optimiser_; }
+  // For checks of the loss's parts one by one; options.hidden_state_weight to begin with.
+  double hidden_state_weight() const { return options_.hidden_state_weight; }
+  void set_hidden_state_weight(double weight) { options_.hidden_state_weight = weight; }
   // The first parameter whose gradient of the last step holds NaN or infinity, of the parts that this
   // rank updates; empty: none does.
   std::string not_finite_gradient() const;
