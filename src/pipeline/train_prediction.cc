@@ -9,6 +9,7 @@
 #include "pipeline/run_options.h"
 #include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
+#include "train/step_costs.h"
 #include "train/train_options.h"
 
 namespace retort::pipeline {

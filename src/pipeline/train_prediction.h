@@ -12,7 +12,6 @@
 #include "pipeline/local_model.h"
 #include "recipe/recipe.h"
 #include "train/estimate.h"
-#include "train/step_costs.h"
 
 namespace retort::pipeline {
 

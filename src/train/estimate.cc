@@ -21,12 +21,6 @@ std::int64_t adapters_of(const model::DecoderConfig& student, const TrainOptions
   return trains_adapters(options) ? model::adapter_parameter_count(student, adapter_config(options)) : 0;
 }
 
-// Where there are no adapters.
-std::int64_t trained_weights(const model::DecoderConfig& student, const TrainOptions& options) {
-  const std::int64_t embeddings = student.vocabulary * student.hidden * (student.tied_head ? 1 : 2);
-  return model::parameter_count(student) - (options.embedding_rate == 0 ? embeddings : 0);
-}
-
 bool keeps_states(const TrainOptions& options) {
   const bool online = options.signal == "online" || options.signal == "auto";
   return options.teacher_states_mb > 0 && options.hidden_state_weight == 0 && online;
@@ -56,8 +50,7 @@ double rollouts_s(const StepCosts& costs, const TrainCost& cost, const model::De
 
 // Steps, and what is measured between them. Every token is taken for supervised.
 double seconds_of(const StepCosts& costs, const TrainCost& cost, const model::DecoderConfig& student,
-                  const model::DecoderConfig& teacher, std::int64_t trained, const TrainOptions& options,
-                  const TeacherShare& share) {
+                  const model::DecoderConfig& teacher, const TrainOptions& options, const TeacherShare& share) {
   // Of the heads' products, in forward products of one: the teacher's, the student's, the gradients.
   const bool frozen = options.embedding_rate == 0 || trains_adapters(options);
   const double student_head = frozen ? 2 : 3;
@@ -67,8 +60,8 @@ double seconds_of(const StepCosts& costs, const TrainCost& cost, const model::De
   const double token_s =
       share.layers * teacher_s + layers * (costs.student_layer_s + costs.backward_layer_s) + head_share * costs.heads_s;
   const auto steps = static_cast<double>(cost.steps);
-  const double training_s =
-      static_cast<double>(cost.tokens) * token_s + steps * static_cast<double>(trained) * costs.parameter_s;
+  const double training_s = static_cast<double>(cost.tokens) * token_s +
+                            steps * static_cast<double>(trained_parameter_count(student, options)) * costs.parameter_s;
   const double measurements =
       1 + (options.held_out_every > 0 ? std::ceil(steps / static_cast<double>(options.held_out_every)) : 1);
   const double without_gradients = 2 / (1 + student_head);
@@ -80,6 +73,12 @@ double seconds_of(const StepCosts& costs, const TrainCost& cost, const model::De
 
 }  // namespace
 
+std::int64_t trained_parameter_count(const model::DecoderConfig& student, const TrainOptions& options) {
+  if (trains_adapters(options)) return adapters_of(student, options);
+  const std::int64_t embeddings = student.vocabulary * student.hidden * (student.tied_head ? 1 : 2);
+  return model::parameter_count(student) - (options.embedding_rate == 0 ? embeddings : 0);
+}
+
 TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
                             model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens) {
   const std::int64_t width = width_of(compute);
@@ -87,7 +86,7 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
   const bool frozen = options.embedding_rate == 0 || adapters > 0;
   const std::int64_t head = student.vocabulary * student.hidden;
   const std::int64_t all = model::parameter_count(student);
-  const std::int64_t trained = adapters > 0 ? adapters : trained_weights(student, options);
+  const std::int64_t trained = trained_parameter_count(student, options);
   // Of what is computed with and isn't its own master.
   const std::int64_t copy = width == 2 ? 2 : 0;
   TrainMemory memory;
@@ -150,8 +149,7 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   if (options.recompute == "blocks") cost.flops_per_token += 2.0 * (student - student_head);
   cost.flops = cost.flops_per_token * static_cast<double>(cost.tokens);
   if (speed.costs) {
-    const std::int64_t trained = adapters > 0 ? adapters : trained_weights(student_config, options);
-    cost.seconds = seconds_of(*speed.costs, cost, student_config, teacher_config, trained, options, share);
+    cost.seconds = seconds_of(*speed.costs, cost, student_config, teacher_config, options, share);
   } else if (speed.flops_per_s > 0) {
     cost.seconds = cost.flops / speed.flops_per_s;
   }

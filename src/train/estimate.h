@@ -1,6 +1,6 @@
 // What training will cost, before it is paid: for `retort plan`, and to be held against what it did cost.
 //
-// Arithmetic only, with what train/step_costs.h measured where that is given; any thread. Sources: 2 FLOPs a parameter
+// Arithmetic only, with what was measured where that is given; any thread. Sources: 2 FLOPs a parameter
 // and token forward, twice that backward (Kaplan et al., arXiv 2001.08361, section 2.1); the sizes of our own buffers,
 // which step_test.cc counts.
 #pragma once
@@ -11,7 +11,6 @@
 
 #include "model/compute_type.h"
 #include "model/decoder_config.h"
-#include "train/step_costs.h"
 #include "train/train_options.h"
 
 namespace retort::train {
@@ -38,6 +37,18 @@ struct TrainCost {
   std::int64_t steps = 0;
   TrainMemory memory;
   std::int64_t disk_bytes = 0;  // checkpoints and trained masters
+};
+
+// Parameters that the optimiser updates: the adapters, or all weights but frozen embeddings.
+std::int64_t trained_parameter_count(const model::DecoderConfig& student, const TrainOptions& options);
+
+// What the parts of a step take on a machine (train/step_costs.h), in seconds.
+struct StepCosts {
+  double teacher_layer_s = 0;   // a token through a layer of the teacher
+  double student_layer_s = 0;   // a token through a layer of the student, keeping what the backward pass needs
+  double backward_layer_s = 0;  // and back, gradients included
+  double heads_s = 0;           // a supervised token: logits of both models, the loss, gradients
+  double parameter_s = 0;       // an update of a trained parameter
 };
 
 // How fast training is here.

@@ -1,14 +1,15 @@
 #include "train/step_costs.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <new>
 #include <vector>
 
-#include "model/adapters.h"
 #include "model/decoder.h"
 #include "train/hidden_states.h"
-#include "train/lora.h"
 #include "train/random_model.h"
 #include "train/step_plan.h"
 
@@ -35,18 +36,8 @@ std::int64_t bytes_of(const model::DecoderConfig& student, const model::DecoderC
   return 18 * model::parameter_count(student) + 4 * model::parameter_count(teacher);
 }
 
-std::int64_t trained_parameters(const model::DecoderConfig& student, const TrainOptions& options) {
-  if (trains_adapters(options)) return model::adapter_parameter_count(student, adapter_config(options));
-  const std::int64_t frozen =
-      options.embedding_rate == 0 ? student.vocabulary * student.hidden * (student.tied_head ? 1 : 2) : 0;
-  return model::parameter_count(student) - frozen;
-}
-
-}  // namespace
-
-Result<std::optional<StepCosts>> measure_step_costs(const model::DecoderConfig& student,
-                                                    const model::DecoderConfig& teacher, TrainOptions options,
-                                                    const ComputedIn& computed_in, const Clock& clock) {
+Result<std::optional<StepCosts>> measure(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
+                                         TrainOptions options, const ComputedIn& computed_in, const Clock& clock) {
   std::int64_t layers = std::min({kLayers, student.layers, teacher.layers});
   while (layers > 1 && bytes_of(slice_of(student, layers), slice_of(teacher, layers)) > kMost_bytes) layers /= 2;
   const model::DecoderConfig small_student = slice_of(student, layers);
@@ -71,7 +62,7 @@ Result<std::optional<StepCosts>> measure_step_costs(const model::DecoderConfig& 
   StepRunner runner(teaches, learns, options, clock);
   runner.wait_in_every_phase(true);
   const auto per_layer = static_cast<double>(layers);
-  const auto trained = static_cast<double>(trained_parameters(small_student, options));
+  const auto trained = static_cast<double>(trained_parameter_count(small_student, options));
   // Of each part the best: what the machine can, whatever else it did meanwhile.
   constexpr double kNever_s = std::numeric_limits<double>::infinity();
   StepCosts best{kNever_s, kNever_s, kNever_s, kNever_s, kNever_s};
@@ -94,6 +85,20 @@ Result<std::optional<StepCosts>> measure_step_costs(const model::DecoderConfig& 
   }
   best.heads_s *= static_cast<double>(student.vocabulary) / static_cast<double>(small_student.vocabulary);
   return best;
+}
+
+}  // namespace
+
+Result<std::optional<StepCosts>> measure_step_costs(const model::DecoderConfig& student,
+                                                    const model::DecoderConfig& teacher, const TrainOptions& options,
+                                                    const ComputedIn& computed_in, const Clock& clock) {
+  try {
+    return measure(student, teacher, options, computed_in, clock);
+  } catch (const std::bad_alloc&) {
+    return std::optional<StepCosts>();
+  } catch (const c10::Error&) {  // a GPU's memory is out
+    return std::optional<StepCosts>();
+  }
 }
 
 }  // namespace retort::train
