@@ -10,7 +10,7 @@ import time
 from program import PROGRAM, SOURCE, Scenarios, make_models, run, scratch
 
 RECIPE = str(SOURCE / "recipes/two_ranks.yaml")
-TINY = ["--set", "teacher=tiny.gguf", "--set", "student.layers=2", "--set", "student.measured_tokens=32", "--set", "student.fit_tokens=256",
+TINY = ["--set", "teacher=tiny.gguf", "--set", "student.layers=2", "--set", "student.measured_tokens=32", "--set", "student.fit_tokens=0",
         "--set", "collect.prompts.file=prompts.txt", "--set", "collect.prompts.format=lines",
         "--set", "collect.count=12", "--set", "collect.max_tokens=12", "--set", "curate.drop_repetition=false",
         "--set", "curate.min_tokens=1", "--set", "evaluate.held_out=3", "--set", "train.max_length=256",
@@ -36,19 +36,19 @@ def rank_process(parent, rank):
     return None
 
 
-def is_close(a, b, share):
-    """Nats. A fitted student is so near its teacher that rounding is more of its loss than a share of it."""
-    return abs(a["loss"] - b["loss"]) <= share * a["loss"] + 2e-5 and a["supervised_tokens"] == b["supervised_tokens"]
+def check_as_many(scenarios, one, two, title, share, nats=0.0):
+    """Two lists of metrics: as many steps, of the same tokens, and losses that differ by a share of them and by nats at most."""
+    scenarios.check(f"as many steps{title}", len(one) == len(two) > 2, f"{len(one)} {len(two)}")
+    for a, b in zip(one, two):
+        close = abs(a["loss"] - b["loss"]) <= share * a["loss"] + nats and a["supervised_tokens"] == b["supervised_tokens"]
+        scenarios.check(f"the same loss{title} at step {a['step']}", close, f"{a} {b}")
 
 
 def check_same_losses(scenarios, folder):
     for ranks in (1, 2):
         code, out, errors = run(["train", RECIPE, *TINY, "--set", f"name=on{ranks}", "--ranks", str(ranks), "--json"], folder)
         scenarios.check(f"trains on {ranks}", code == 0 and json.loads(out)["training"]["steps"] > 2, f"{code} {out} {errors}")
-    one, two = metrics(folder, "on1"), metrics(folder, "on2")
-    scenarios.check("as many steps on two ranks", len(one) == len(two) > 2, f"{len(one)} {len(two)}")
-    for a, b in zip(one, two):
-        scenarios.check(f"the same loss at step {a['step']}", is_close(a, b, 1e-4), f"{a} {b}")
+    check_as_many(scenarios, metrics(folder, "on1"), metrics(folder, "on2"), "", 1e-4)
     code, out, errors = run(["train", RECIPE, *TINY, "--set", "name=on2", "--ranks", "2", "--json"], folder)
     scenarios.check("a finished training is kept", code == 0 and json.loads(out)["kept"], f"{code} {out} {errors}")
 
@@ -60,9 +60,18 @@ def check_own_answers(scenarios, folder):
         code, out, errors = run(["train", RECIPE, *TINY, *own, "--set", f"name=own{ranks}", "--ranks", str(ranks), "--json"], folder)
         scenarios.check(f"learns from its own answers on {ranks}", code == 0, f"{code} {out} {errors}")
     one, two = metrics(folder, "own1"), metrics(folder, "own2")
-    scenarios.check("as many steps with own answers", len(one) == len(two) > 2 and one[-1]["rollout_loss"] > 0, f"{len(one)} {len(two)}")
-    for a, b in zip(one, two):
-        scenarios.check(f"the same loss with own answers at step {a['step']}", is_close(a, b, 1e-3), f"{a} {b}")
+    scenarios.check("some of it was learnt from them", one and one[-1]["rollout_loss"] > 0, str(one))
+    check_as_many(scenarios, one, two, " with own answers", 1e-3)
+
+
+def check_fitted_start(scenarios, folder):
+    """The first rank fits the student and hands it out. So near its teacher rounding is more of the loss than a share of it."""
+    for ranks in (1, 2):
+        fitted = ["--set", "student.fit_tokens=256", "--set", f"name=fitted{ranks}"]
+        code, out, errors = run(["train", RECIPE, *TINY, *fitted, "--ranks", str(ranks), "--json"], folder)
+        scenarios.check(f"trains a fitted student on {ranks}", code == 0, f"{code} {out} {errors}")
+        scenarios.check(f"which was fitted, on {ranks}", (folder / f"runs/fitted{ranks}/train/fit.json").exists())
+    check_as_many(scenarios, metrics(folder, "fitted1"), metrics(folder, "fitted2"), " of a fitted student", 1e-4, 2e-5)
 
 
 def check_started_by_others(scenarios, folder):
@@ -119,6 +128,7 @@ def main():
         (folder / "prompts.txt").write_text("".join(f"Say something about number {i * i}.\n" for i in range(12)))
         check_same_losses(scenarios, folder)
         check_own_answers(scenarios, folder)
+        check_fitted_start(scenarios, folder)
         check_started_by_others(scenarios, folder)
         for victim in (1, 0):
             check_a_dying_rank(scenarios, folder, victim)
