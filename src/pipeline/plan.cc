@@ -146,14 +146,13 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
   RETORT_ASSIGN(const auto kept, kept_stages(recipe, folder, models));
   RETORT_ASSIGN(const Amounts amount, amounts(recipe, local));
 
-  RETORT_ASSIGN(const PlannedStudent planned_one, planned_student(recipe, local));
-  const model::DecoderConfig& student = planned_one.config;
+  RETORT_ASSIGN(const PlannedStudent to_train, planned_student(recipe, local));
+  const model::DecoderConfig& student = to_train.config;
   const std::int64_t student_parameters = model::parameter_count(student);
   const std::int64_t teacher_parameters = model::parameter_count(local.config);
 
   RETORT_ASSIGN(const ComputeChoice compute,
                 choose_compute(train_options.compute, train_options.device, local.config, request.cache_folder, clock));
-  RETORT_ASSIGN(const std::optional<train::StepCosts> costs, measure_training_costs(recipe, local, compute, clock));
   RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, local, clock, progress, stop));
 
   Plan result;
@@ -191,7 +190,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (const auto curated = kept.find("curate"); curated != kept.end()) {
       dataset_tokens = curated->second.tokens * training / std::max<std::int64_t>(1, amount.exchanges);
     }
-    RETORT_ASSIGN(const TrainPrediction prediction, predict_training(recipe, local, compute, costs, dataset_tokens));
+    RETORT_ASSIGN(const TrainPrediction prediction, predict_training(recipe, local, compute, dataset_tokens, clock));
     const train::TrainCost& cost = prediction.cost;
     PlannedStage& stage = planned["train"];
     stage.tokens = cost.tokens;

@@ -50,8 +50,7 @@ Result<TrainPrediction> predict(StageContext& context, const ComputeChoice& comp
                                 const std::vector<dataset::Example>& examples) {
   std::int64_t tokens = 0;
   for (const dataset::Example& example : examples) tokens += static_cast<std::int64_t>(example.ids.size());
-  RETORT_ASSIGN(const auto costs, measure_training_costs(context.recipe, context.local, compute, context.clock));
-  return predict_training(context.recipe, context.local, compute, costs, tokens);
+  return predict_training(context.recipe, context.local, compute, tokens, context.clock);
 }
 
 // Says how far off the plan was, and keeps it in the summary.

@@ -16,7 +16,7 @@ namespace retort::pipeline {
 namespace {
 
 // libtorch and llama.cpp, their code and pools, before anything is loaded, and the products that oneDNN prepares
-// (measured with AMX; without it a sixth less).
+// (measured with AMX; without it 300 MB were).
 constexpr std::int64_t kProgram_bytes = 450'000'000;
 // CUDA's libraries and context (measured).
 constexpr std::int64_t kCuda_bytes = 1'500'000'000;
@@ -32,23 +32,18 @@ double reading_flops_per_s(const model::DecoderConfig& teacher, const ComputeCho
 
 }  // namespace
 
-Result<std::optional<train::StepCosts>> measure_training_costs(const recipe::Recipe& recipe, const LocalModel& local,
-                                                               const ComputeChoice& compute, const Clock& clock) {
-  use(compute);
-  RETORT_ASSIGN(const PlannedStudent student, planned_student(recipe, local));
-  return train::measure_step_costs(student.config, local.config, recipe.get(train::train_option_set()),
-                                   {compute.type, compute.backend}, clock);
-}
-
 Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
-                                         const ComputeChoice& compute, const std::optional<train::StepCosts>& costs,
-                                         std::int64_t dataset_tokens) {
+                                         const ComputeChoice& compute, std::int64_t dataset_tokens,
+                                         const Clock& clock) {
   auto options = recipe.get(train::train_option_set());
   const bool text_alone = gives_text_alone(recipe.get(run_option_set()).teacher);
   if (text_alone) options.signal = learns_from_logprobs(recipe) ? "logprobs" : "text";
   const auto student_options = recipe.get(student_option_set());
   RETORT_ASSIGN(const PlannedStudent planned, planned_student(recipe, local));
   const model::DecoderConfig& student = planned.config;
+  use(compute);
+  RETORT_ASSIGN(const std::optional<train::StepCosts> costs,
+                train::measure_step_costs(student, local.config, options, {compute.type, compute.backend}, clock));
   const double flops_per_s = reading_flops_per_s(local.config, compute, costs);
 
   TrainPrediction prediction;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -24,13 +23,9 @@ struct TrainPrediction {
   std::int64_t device_bytes = 0;  // of a GPU's memory; 0 on the processor
 };
 
-// What a step's parts cost here (train/step_costs.h): takes a second. On a processor takes `compute` into use.
-Result<std::optional<train::StepCosts>> measure_training_costs(const recipe::Recipe& recipe, const LocalModel& local,
-                                                               const ComputeChoice& compute, const Clock& clock);
-
-// Arithmetic. `dataset_tokens`: of the training split. Errors: of the recipe's values.
+// Times a few layers for some two seconds (train/step_costs.h), for which `compute` is taken into use; the rest is
+// arithmetic. `dataset_tokens`: of the training split. Errors: of the recipe's values.
 Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const LocalModel& local,
-                                         const ComputeChoice& compute, const std::optional<train::StepCosts>& costs,
-                                         std::int64_t dataset_tokens);
+                                         const ComputeChoice& compute, std::int64_t dataset_tokens, const Clock& clock);
 
 }  // namespace retort::pipeline

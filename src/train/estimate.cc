@@ -5,6 +5,7 @@
 
 #include "model/adapters.h"
 #include "train/lora.h"
+#include "train/objective.h"
 
 namespace retort::train {
 namespace {
@@ -95,7 +96,9 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
   memory.student = (adapters > 0 ? all * width + adapters * (4 + copy) : all * (4 + copy)) + trained * 4 + moments;
   if (adapters > 0) memory.starting = all * (4 + width) + adapters * (12 + copy);
   memory.teacher = model::parameter_count(teacher) * width;
-  memory.logits = 2 * options.head_rows * student.vocabulary * width + (width == 2 && !frozen ? head * width : 0);
+  memory.logits =
+      2 * options.head_rows * student.vocabulary * width +
+      (width == 2 && !frozen ? std::min(Objective::kHeadRows, student.vocabulary) * student.hidden * width : 0);
 
   const std::int64_t tokens = std::min(options.micro_batch_tokens, options.tokens_per_step);
   const std::int64_t queries = student.heads * student.head_dim;

@@ -23,8 +23,6 @@ ObjectiveMix forward_kl() {
   return mix;
 }
 
-constexpr std::int64_t kHeadRows = 8192;  // of the head's gradient, multiplied at a time
-
 }  // namespace
 
 Objective::Objective(std::int64_t vocabulary, std::int64_t chunk_rows, at::ScalarType dtype, const ObjectiveMix& data,

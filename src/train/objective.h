@@ -69,7 +69,8 @@ class Objective {
   LossSums on_logits(at::Tensor& student, const SparseSignal& signal, std::span<const TokenId> targets,
                      std::int64_t tokens_in_step);
 
-  std::int64_t bytes() const;  // of the kept buffers
+  std::int64_t bytes() const;                      // of the kept buffers
+  static constexpr std::int64_t kHeadRows = 8192;  // of the head's gradient, multiplied at a time
 
  private:
   // One mix, on whatever computes it.
@@ -102,7 +103,7 @@ class Objective {
   Rows data_, rollouts_, measured_;
   at::Tensor student_logits_;
   at::Tensor teacher_logits_;  // undefined until there is a teacher
-  at::Tensor head_product_;    // BF16 only: one chunk's product before it is added in FP32
+  at::Tensor head_product_;    // BF16 only: kHeadRows of a chunk's product before they are added in FP32
 };
 
 }  // namespace retort::train

@@ -26,7 +26,7 @@ constexpr double kBudget_s = 2;
 constexpr std::int64_t kMost_bytes = 2'000'000'000;
 
 model::DecoderConfig slice_of(const model::DecoderConfig& config, std::int64_t layers) {
-  model::DecoderConfig slice = with_layers(config, std::min(config.layers, layers));
+  model::DecoderConfig slice = with_layers(config, layers);
   slice.vocabulary = std::min(config.vocabulary, kVocabulary);
   return slice;
 }
