@@ -58,6 +58,17 @@ void for_parts(const AdapterGroup& group, const F& f) {
   }
 }
 
+// y += scale (x A^T) B^T, for every part.
+void add_adapters(const AdapterGroup& group, double scale, const torch::Tensor& x, torch::Tensor& y) {
+  if (group.parts.empty()) return;
+  const torch::Tensor inner = at::mm(x, group.stacked.t());
+  for_parts(group, [&](const AdapterGroup::Part& part, std::int64_t begin, std::int64_t rank) {
+    y.narrow(1, part.first, part.b.size(0)).addmm_(inner.narrow(1, begin, rank), part.b.t(), 1, scale);
+  });
+}
+
+bool rounds(const torch::Tensor& y) { return y.scalar_type() != torch::kFloat32; }
+
 }  // namespace
 
 std::vector<std::string> adapted_matrices(const DecoderConfig& config, const AdapterConfig& adapters) {
@@ -89,13 +100,31 @@ std::shared_ptr<BlockAdapters> allocate_adapters(const DecoderConfig& config, co
   return block;
 }
 
-void add_adapters(const AdapterGroup& group, double scale, const torch::Tensor& x, torch::Tensor& y) {
-  if (group.parts.empty()) return;
+void multiply(const AdapterGroup& group, double scale, const torch::Tensor& x, const torch::Tensor& w,
+              torch::Tensor& y) {
   const torch::NoGradGuard no_gradient;
-  const torch::Tensor inner = at::mm(x, group.stacked.t());
-  for_parts(group, [&](const AdapterGroup::Part& part, std::int64_t begin, std::int64_t rank) {
-    y.narrow(1, part.first, part.b.size(0)).addmm_(inner.narrow(1, begin, rank), part.b.t(), 1, scale);
-  });
+  const bool adapters_first = rounds(y) && !group.parts.empty();
+  if (adapters_first) {
+    y.zero_();
+    add_adapters(group, scale, x, y);
+    y.addmm_(x, w.t());  // in FP32, rounded once
+    return;
+  }
+  at::mm_out(y, x, w.t());
+  add_adapters(group, scale, x, y);
+}
+
+void add_product(const AdapterGroup& group, double scale, const torch::Tensor& x, const torch::Tensor& w,
+                 torch::Tensor& y) {
+  const torch::NoGradGuard no_gradient;
+  if (rounds(y) && !group.parts.empty()) {
+    torch::Tensor product = torch::empty_like(y);
+    multiply(group, scale, x, w, product);
+    y.add_(product);
+    return;
+  }
+  y.addmm_(x, w.t());
+  add_adapters(group, scale, x, y);
 }
 
 AdapterGradients adapter_gradients(const AdapterGroup& group, double scale, const torch::Tensor& x,
@@ -121,8 +150,18 @@ AdapterGradients adapter_gradients(const AdapterGroup& group, double scale, cons
   return gradients;
 }
 
-void AdapterGradients::add_to(torch::Tensor& x_gradient, const AdapterGroup& group) const {
-  if (inner.defined()) x_gradient.addmm_(inner, group.stacked);
+void AdapterGradients::multiply_back(const AdapterGroup& group, const torch::Tensor& y_gradient, const torch::Tensor& w,
+                                     torch::Tensor& x_gradient) const {
+  const torch::NoGradGuard no_gradient;
+  if (!inner.defined()) {
+    at::mm_out(x_gradient, y_gradient, w);
+  } else if (rounds(x_gradient)) {
+    at::mm_out(x_gradient, inner, group.stacked);
+    x_gradient.addmm_(y_gradient, w);
+  } else {
+    at::mm_out(x_gradient, y_gradient, w);
+    x_gradient.addmm_(inner, group.stacked);
+  }
 }
 
 void Decoder::add_adapters(const AdapterConfig& adapters, std::uint64_t seed) {

@@ -4,7 +4,9 @@
 // (forward, gradients, generation) then includes them. Embedding, norms, biases and head have none.
 //
 // Matrices that share their input share one product with A, as they share one with W. Everything is in the compute
-// type; the addition rounds once more than W's product, so that adapters with B = 0 change no bit.
+// type. In BF16 a sum is rounded where W's product is, with that: what an adapter adds is mostly less than half a
+// rounding of the product, and would be lost every time beside one that is rounded already; so it moves some of many
+// sums, and the right share of them. Fresh adapters (B = 0) change no bit in FP32, and in BF16 how often is rounded.
 //
 // One thread at a time while they are written to. Broken preconditions (shapes) are ours.
 #pragma once
@@ -54,14 +56,21 @@ struct BlockAdapters {
 std::shared_ptr<BlockAdapters> allocate_adapters(const DecoderConfig& config, const AdapterConfig& adapters,
                                                  std::int64_t layer, const torch::TensorOptions& options);
 
-// y [n, outputs side by side] += scale (x A^T) B^T, for every part. x: [n, in]. No record for autograd.
-void add_adapters(const AdapterGroup& group, double scale, const torch::Tensor& x, torch::Tensor& y);
+// y [n, outputs side by side] = x W^T + scale (x A^T) B^T for every part. x: [n, in]; w: W's side by side, [outputs,
+// in]. No record for autograd.
+void multiply(const AdapterGroup& group, double scale, const torch::Tensor& x, const torch::Tensor& w,
+              torch::Tensor& y);
+// The same, added to y.
+void add_product(const AdapterGroup& group, double scale, const torch::Tensor& x, const torch::Tensor& w,
+                 torch::Tensor& y);
 
 // The way back. Made before x is written over, since x's gradient often goes where x was.
 struct AdapterGradients {
   std::vector<torch::Tensor> parameters;  // of a and b of the first part, of the second, …
   torch::Tensor inner;                    // of x A^T; undefined without parts
-  void add_to(torch::Tensor& x_gradient, const AdapterGroup& group) const;
+  // x_gradient [n, in] = y_gradient W + what comes through the adapters.
+  void multiply_back(const AdapterGroup& group, const torch::Tensor& y_gradient, const torch::Tensor& w,
+                     torch::Tensor& x_gradient) const;
 };
 AdapterGradients adapter_gradients(const AdapterGroup& group, double scale, const torch::Tensor& x,
                                    const torch::Tensor& y_gradient);

@@ -114,12 +114,19 @@ TEST(Adapters, StandBesideTheMatricesThatAreNamed) {
   }
 }
 
-TEST(Adapters, FreshOnesChangeNoBitAndComeFromTheSeed) {
+TEST(Adapters, FreshOnesChangeNothingAndComeFromTheSeed) {
+  const torch::Tensor exact = make(ComputeType::kFloat32).forward(single_document(kFirst));
   for (const auto compute : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
     const Decoder plain = make(compute);
     Decoder adapted = plain.clone(compute);
     adapted.add_adapters(adapters_of(true, true), 1);
-    EXPECT_TRUE(torch::equal(plain.forward(single_document(kFirst)), adapted.forward(single_document(kFirst))));
+    const torch::Tensor without = plain.forward(single_document(kFirst));
+    const torch::Tensor with = adapted.forward(single_document(kFirst));
+    if (compute == ComputeType::kFloat32) {
+      EXPECT_TRUE(torch::equal(without, with));
+    } else {  // rounded once more
+      EXPECT_LT((with - exact).norm().item<double>(), 1.5 * (without - exact).norm().item<double>());
+    }
     Decoder again = plain.clone(compute);
     again.add_adapters(adapters_of(true, true), 1);
     Decoder other = plain.clone(compute);
@@ -167,6 +174,43 @@ TEST(Adapters, ComputeWhatTheMergedWeightsCompute) {
       EXPECT_LT(difference(adapted.apply_final_norm(x).detach(), expected), allowed);
     }
   }
+}
+
+// What an adapter adds is less than half a rounding of what W makes: it must not be lost in BF16 every time.
+TEST(Adapters, AreHeardBelowARounding) {
+  torch::manual_seed(4);
+  const std::int64_t in = 64, out = 512, rows = 256;
+  const auto options = torch::TensorOptions(torch::kBFloat16);
+  AdapterGroup group;
+  group.stacked = torch::randn({2, in}, options);
+  group.parts.push_back({"w", group.stacked.detach(), torch::full({out, 2}, 1e-3, options), 0});
+  const torch::Tensor x = torch::randn({rows, in}, options);
+  const torch::Tensor w = torch::randn({out, in}, options);  // makes sums of 8 or so, in steps of 1/32
+  const torch::Tensor residual = 4 * torch::randn({rows, out}, options);
+  const AdapterGroup none;
+  const torch::Tensor added =
+      x.to(torch::kFloat64).mm(group.stacked.to(torch::kFloat64).t()).mm(group.parts[0].b.to(torch::kFloat64).t());
+  ASSERT_LT(added.abs().mean().item<double>(), 0.01);
+  for (const bool to_residual : {false, true}) {
+    const auto computed = [&](const AdapterGroup& adapters) {
+      torch::Tensor y = residual.clone();
+      (to_residual ? add_product : multiply)(adapters, 1, x, w, y);
+      return y.to(torch::kFloat64);
+    };
+    // How much of what is added arrives: 1, but for the roundings of 131,072 sums.
+    const torch::Tensor arrived = computed(group) - computed(none);
+    const double share = (arrived * added).sum().item<double>() / added.square().sum().item<double>();
+    EXPECT_NEAR(share, 1, 0.1) << to_residual;
+  }
+  AdapterGradients gradients;
+  const torch::Tensor y_gradient = torch::randn({rows, out}, options);
+  gradients.inner = 1e-3 * torch::randn({rows, 2}, options);
+  const torch::Tensor through = gradients.inner.to(torch::kFloat64).mm(group.stacked.to(torch::kFloat64));
+  torch::Tensor with = torch::empty({rows, in}, options), without = torch::empty({rows, in}, options);
+  gradients.multiply_back(group, y_gradient, w, with);
+  AdapterGradients().multiply_back(none, y_gradient, w, without);
+  const torch::Tensor arrived = (with - without).to(torch::kFloat64);
+  EXPECT_NEAR((arrived * through).sum().item<double>() / through.square().sum().item<double>(), 1, 0.3);
 }
 
 // What the student says in rollouts is what its adapters make of it.

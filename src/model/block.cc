@@ -28,9 +28,23 @@ torch::Tensor head_scales_for(const torch::Tensor& x, const BlockShape& shape) {
   return torch::empty({x.size(0), shape.rotated_heads()}, x.options().dtype(torch::kFloat32).requires_grad(false));
 }
 
-// Adds what the block's adapters of these matrices make of x to y, if it has any.
-void adapt(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, const torch::Tensor& x, torch::Tensor& y) {
-  if (block.adapters != nullptr) add_adapters((*block.adapters).*group, block.adapters->scale, x, y);
+// Of a block without adapters, and of the matrices that have none.
+const AdapterGroup& group_of(const DecoderBlock& block, AdapterGroup BlockAdapters::*group) {
+  static const AdapterGroup kNone;
+  return block.adapters == nullptr ? kNone : (*block.adapters).*group;
+}
+
+double scale_of(const DecoderBlock& block) { return block.adapters == nullptr ? 0 : block.adapters->scale; }
+
+// y = x W^T with what the block's adapters of these matrices add, if it has any.
+void multiply(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, const torch::Tensor& x,
+              const torch::Tensor& w, torch::Tensor& y) {
+  multiply(group_of(block, group), scale_of(block), x, w, y);
+}
+
+void add_product(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, const torch::Tensor& x,
+                 const torch::Tensor& w, torch::Tensor& y) {
+  add_product(group_of(block, group), scale_of(block), x, w, y);
 }
 
 void prepare(BlockScratch& scratch, const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape) {
@@ -47,8 +61,7 @@ void prepare(BlockScratch& scratch, const torch::Tensor& x, const DecoderBlock& 
 void project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, const Decoder::Layout& layout,
              BlockScratch& scratch) {
   normalise(x, block.attention_norm, shape.epsilon, scratch.normed, scratch.scales);
-  at::mm_out(scratch.projections, scratch.normed, block.query_key_value.t());
-  adapt(block, &BlockAdapters::query_key_value, scratch.normed, scratch.projections);
+  multiply(block, &BlockAdapters::query_key_value, scratch.normed, block.query_key_value, scratch.projections);
   add_bias(scratch.projections, block);
   if (block.query_norm.defined()) {
     normalise_heads(scratch.projections, block, shape, scratch.projections, scratch.head_scales);
@@ -57,25 +70,16 @@ void project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape
 }
 
 void finish(torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape, BlockScratch& scratch) {
-  x.addmm_(scratch.attended, block.output.t());
-  adapt(block, &BlockAdapters::output, scratch.attended, x);
+  add_product(block, &BlockAdapters::output, scratch.attended, block.output, x);
   normalise(x, block.feed_forward_norm, shape.epsilon, scratch.normed, scratch.scales);
-  at::mm_out(scratch.gate_up, scratch.normed, block.gate_up.t());
-  adapt(block, &BlockAdapters::gate_up, scratch.normed, scratch.gate_up);
+  multiply(block, &BlockAdapters::gate_up, scratch.normed, block.gate_up, scratch.gate_up);
   activate(scratch.gate_up, scratch.activated);
-  x.addmm_(scratch.activated, block.down.t());
-  adapt(block, &BlockAdapters::down, scratch.activated, x);
+  add_product(block, &BlockAdapters::down, scratch.activated, block.down, x);
 }
 
 AdapterGradients adapter_gradients_of(const DecoderBlock& block, AdapterGroup BlockAdapters::*group,
                                       const torch::Tensor& x, const torch::Tensor& y_gradient) {
-  if (block.adapters == nullptr) return {};
-  return adapter_gradients((*block.adapters).*group, block.adapters->scale, x, y_gradient);
-}
-
-void add_to(torch::Tensor& x_gradient, const AdapterGradients& adapter, const DecoderBlock& block,
-            AdapterGroup BlockAdapters::*group) {
-  if (block.adapters != nullptr) adapter.add_to(x_gradient, (*block.adapters).*group);
+  return adapter_gradients(group_of(block, group), scale_of(block), x, y_gradient);
 }
 
 std::vector<torch::Tensor> leaves_of(const std::shared_ptr<const BlockAdapters>& adapters) {
@@ -128,8 +132,7 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     torch::Tensor normed = rows_like(x, x.size(1));
 
     normalise(x, block->attention_norm, shape->epsilon, normed, record->scales);
-    at::mm_out(record->projections, normed, block->query_key_value.t());
-    adapt(*block, &BlockAdapters::query_key_value, normed, record->projections);
+    multiply(*block, &BlockAdapters::query_key_value, normed, block->query_key_value, record->projections);
     add_bias(record->projections, *block);
     if (block->query_norm.defined()) {
       record->heads = record->projections.narrow(1, 0, shape->rotated_heads() * shape->head_dim).clone();
@@ -138,15 +141,14 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     }
     rotate(record->projections, *shape, *layout, 1.0F);
     attend(record->projections, *shape, *layout, record->attended, &record->sums);
-    record->middle = at::addmm(x, record->attended, block->output.t());
-    adapt(*block, &BlockAdapters::output, record->attended, record->middle);
+    record->middle = x.clone();
+    add_product(*block, &BlockAdapters::output, record->attended, block->output, record->middle);
     normalise(record->middle, block->feed_forward_norm, shape->epsilon, normed, record->middle_scales);
-    at::mm_out(record->gate_up, normed, block->gate_up.t());
-    adapt(*block, &BlockAdapters::gate_up, normed, record->gate_up);
+    multiply(*block, &BlockAdapters::gate_up, normed, block->gate_up, record->gate_up);
     torch::Tensor activated = rows_like(x, block->down.size(1));
     activate(record->gate_up, activated);
-    torch::Tensor y = at::addmm(record->middle, activated, block->down.t());
-    adapt(*block, &BlockAdapters::down, activated, y);
+    torch::Tensor y = record->middle.clone();
+    add_product(*block, &BlockAdapters::down, activated, block->down, y);
     context->saved_data["record"] = c10::IValue::make_capsule(std::move(record));
     return y;
   }
@@ -168,16 +170,16 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     activate(record.gate_up, activated);
     const torch::Tensor down_gradient = weight_gradient(block.down, y_gradient, activated);
     const AdapterGradients down_adapter = adapter_gradients_of(block, &BlockAdapters::down, activated, y_gradient);
-    at::mm_out(activated, y_gradient, block.down);  // now the gradient of the activation
-    add_to(activated, down_adapter, block, &BlockAdapters::down);
+    // From here on the gradient of the activation.
+    down_adapter.multiply_back(group_of(block, &BlockAdapters::down), y_gradient, block.down, activated);
     activate_backward(record.gate_up, activated);
     activated.reset();
     normalise(record.middle, block.feed_forward_norm, shape.epsilon, normed, unused_scales);
     const torch::Tensor gate_up_gradient = weight_gradient(block.gate, record.gate_up, normed);
     const AdapterGradients gate_up_adapter =
         adapter_gradients_of(block, &BlockAdapters::gate_up, normed, record.gate_up);
-    at::mm_out(normed, record.gate_up, block.gate_up);  // now the gradient of the normed rows
-    add_to(normed, gate_up_adapter, block, &BlockAdapters::gate_up);
+    // From here on the gradient of the normed rows.
+    gate_up_adapter.multiply_back(group_of(block, &BlockAdapters::gate_up), record.gate_up, block.gate_up, normed);
     record.gate_up.reset();
     torch::Tensor middle_gradient = y_gradient.clone();
     const torch::Tensor feed_forward_norm_gradient =
@@ -187,8 +189,9 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     const torch::Tensor output_gradient = weight_gradient(block.output, middle_gradient, record.attended);
     const AdapterGradients output_adapter =
         adapter_gradients_of(block, &BlockAdapters::output, record.attended, middle_gradient);
-    torch::Tensor attended_gradient = at::mm(middle_gradient, block.output);
-    add_to(attended_gradient, output_adapter, block, &BlockAdapters::output);
+    torch::Tensor attended_gradient = torch::empty_like(record.attended);
+    output_adapter.multiply_back(group_of(block, &BlockAdapters::output), middle_gradient, block.output,
+                                 attended_gradient);
     torch::Tensor projection_gradient =
         attend_backward(attended_gradient, record.projections, record.attended, record.sums, shape, record.layout);
     attended_gradient.reset();
@@ -204,8 +207,8 @@ struct BlockFunction final : torch::autograd::Function<BlockFunction> {
     const torch::Tensor projection_weight_gradient = weight_gradient(block.query, projection_gradient, normed);
     const AdapterGradients projection_adapter =
         adapter_gradients_of(block, &BlockAdapters::query_key_value, normed, projection_gradient);
-    at::mm_out(normed, projection_gradient, block.query_key_value);
-    add_to(normed, projection_adapter, block, &BlockAdapters::query_key_value);
+    projection_adapter.multiply_back(group_of(block, &BlockAdapters::query_key_value), projection_gradient,
+                                     block.query_key_value, normed);
     torch::Tensor& x_gradient = middle_gradient;
     const torch::Tensor attention_norm_gradient =
         normalise_backward(record.x, block.attention_norm, record.scales, normed, x_gradient);

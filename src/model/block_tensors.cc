@@ -28,14 +28,28 @@ torch::Tensor rotated(const torch::Tensor& heads, const Decoder::Layout& layout)
   return torch::cat({a * cosine - b * sine, b * cosine + a * sine}, 2).to(heads.scalar_type());
 }
 
-// y of one matrix, whose outputs begin at `first` of its group, with what its adapter adds.
-torch::Tensor adapted(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, std::int64_t first,
-                      const torch::Tensor& x, const torch::Tensor& y) {
-  if (block.adapters == nullptr) return y;
+const AdapterGroup::Part* part_of(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, std::int64_t first) {
+  if (block.adapters == nullptr) return nullptr;
   for (const AdapterGroup::Part& part : ((*block.adapters).*group).parts) {
-    if (part.first == first) return y + block.adapters->scale * at::mm(at::mm(x, part.a.t()), part.b.t());
+    if (part.first == first) return &part;
   }
-  return y;
+  return nullptr;
+}
+
+// x W^T of one matrix, whose outputs begin at `first` of its group, rounded together with what its adapter adds
+// (model/adapters.h says why).
+torch::Tensor product(const DecoderBlock& block, AdapterGroup BlockAdapters::*group, std::int64_t first,
+                      const torch::Tensor& x, const torch::Tensor& w) {
+  const AdapterGroup::Part* part = part_of(block, group, first);
+  if (part == nullptr) return at::mm(x, w.t());
+  return at::addmm(block.adapters->scale * at::mm(at::mm(x, part->a.t()), part->b.t()), x, w.t());
+}
+
+// base + x W^T.
+torch::Tensor sum_with_product(const torch::Tensor& base, const DecoderBlock& block, AdapterGroup BlockAdapters::*group,
+                               const torch::Tensor& x, const torch::Tensor& w) {
+  if (part_of(block, group, 0) == nullptr) return at::addmm(base, x, w.t());
+  return base + product(block, group, 0, x, w);
 }
 
 Projections project(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
@@ -43,7 +57,7 @@ Projections project(const torch::Tensor& x, const DecoderBlock& block, const Blo
   const torch::Tensor normed = rms_norm_by_tensors(x, block.attention_norm, shape.epsilon);
   std::int64_t first = 0;
   const auto heads = [&](const torch::Tensor& weight, const torch::Tensor& bias, std::int64_t count) {
-    torch::Tensor rows = adapted(block, &BlockAdapters::query_key_value, first, normed, at::mm(normed, weight.t()));
+    torch::Tensor rows = product(block, &BlockAdapters::query_key_value, first, normed, weight);
     first += weight.size(0);
     if (bias.defined()) rows = (rows + bias).to(x.scalar_type());
     return rows.view({x.size(0), count, shape.head_dim});
@@ -86,11 +100,10 @@ torch::Tensor attention(const torch::Tensor& query, const torch::Tensor& key, co
 
 torch::Tensor finish(const torch::Tensor& x, const torch::Tensor& attended, const DecoderBlock& block,
                      const BlockShape& shape, BlockScratch* inside) {
-  const torch::Tensor middle =
-      adapted(block, &BlockAdapters::output, 0, attended, at::addmm(x, attended, block.output.t()));
+  const torch::Tensor middle = sum_with_product(x, block, &BlockAdapters::output, attended, block.output);
   const torch::Tensor normed = rms_norm_by_tensors(middle, block.feed_forward_norm, shape.epsilon);
   const auto wide = [&](const torch::Tensor& weight, std::int64_t first) {
-    return adapted(block, &BlockAdapters::gate_up, first, normed, at::mm(normed, weight.t())).to(torch::kFloat32);
+    return product(block, &BlockAdapters::gate_up, first, normed, weight).to(torch::kFloat32);
   };
   const torch::Tensor gate = wide(block.gate, 0), up = wide(block.up, block.gate.size(0));
   const torch::Tensor activated = (at::silu(gate) * up).to(x.scalar_type());
@@ -98,7 +111,7 @@ torch::Tensor finish(const torch::Tensor& x, const torch::Tensor& attended, cons
     inside->attended = attended;
     inside->activated = activated;
   }
-  return adapted(block, &BlockAdapters::down, 0, activated, at::addmm(middle, activated, block.down.t()));
+  return sum_with_product(middle, block, &BlockAdapters::down, activated, block.down);
 }
 
 }  // namespace
