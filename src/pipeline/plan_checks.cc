@@ -75,15 +75,14 @@ Result<std::vector<train::Check>> plan_checks(const recipe::Recipe& recipe, cons
       const model::Decoder decoder,
       model::Decoder::from_gguf(local.file, {.compute = compute.type, .backend = compute.backend, .layers = {}}));
   const std::vector<std::int64_t> layers = layers_for_checks(recipe.get(student_option_set()), local.config.layers);
-  RETORT_ASSIGN(const model::Decoder student,
-                model::Decoder::from_gguf(
-                    local.file,
-                    {.compute = model::ComputeType::kFloat32, .backend = model::Backend::kKernels, .layers = layers}));
+  RETORT_ASSIGN(model::Decoder student, model::Decoder::from_gguf(local.file, {.compute = model::ComputeType::kFloat32,
+                                                                               .backend = model::Backend::kKernels,
+                                                                               .layers = layers}));
   RETORT_ASSIGN(const std::vector<dataset::Example> examples, answered_now(local, decoder, supervision, stop));
   std::size_t longest = 1;
   for (const dataset::Example& example : examples) longest = std::max(longest, example.ids.size());
   const auto open_other = [&] { return open_in_llama(local, cache_folder, longest); };
-  train::StepRunner runner(decoder, student, options, clock);
+  train::StepRunner runner(decoder, std::move(student), options, clock);
   const auto decode = [&local](std::span<const TokenId> ids) { return local.format.tokenizer().decode(ids, true); };
   return train::preflight(runner, options, {&decoder, examples, open_other, kOtherEngine, decode});
 }

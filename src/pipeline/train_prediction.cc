@@ -47,7 +47,8 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
   const double flops_per_s = reading_flops_per_s(local.config, compute, costs);
 
   TrainPrediction prediction;
-  prediction.cost = train::estimate(student, local.config, compute.type, dataset_tokens, options, {flops_per_s, costs});
+  prediction.cost = train::estimate(student, local.config, {compute.type, compute.backend}, dataset_tokens, options,
+                                    {flops_per_s, costs});
   std::int64_t choosing_bytes = 0;
   if (!student_options.layers.is_list() && student_options.layers.count() > 0) {
     model::LayerChoiceOptions choice;

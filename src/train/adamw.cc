@@ -25,6 +25,12 @@ static_assert(kBlock % kCodeBlock == 0 && AdamW::kPartAlignment % kCodeBlock == 
 
 Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.data_ptr()); }
 
+// From value `first` on.
+MasterWeights weights_of(const StateValues& master, std::int64_t first) {
+  if (!master.in_halves()) return {master.whole.mutable_data_ptr<float>() + first, nullptr, nullptr};
+  return {nullptr, bf16_data(master.upper) + first, master.lower.mutable_data_ptr<std::int16_t>() + first};
+}
+
 std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
 
 // The update of kernels().adamw by libtorch's operations over many parameters at a time, which share a learning rate
@@ -32,7 +38,7 @@ std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1)
 struct UpdateLists {
   std::vector<at::Tensor> masters, gradients, means, squares, steps, computes, rounded;
   void add(AdamWParameter& parameter, const at::Tensor& step) {
-    masters.push_back(parameter.master.view({-1}));
+    masters.push_back(parameter.master.whole.view({-1}));
     gradients.push_back(parameter.gradient.flatten().narrow(0, parameter.first, parameter.count));
     means.push_back(parameter.m.values.view({-1}));
     squares.push_back(parameter.v.values.view({-1}));
@@ -57,7 +63,7 @@ void AdamW::allocate_moments(AdamWParameter& parameter) const {
   }
 }
 
-std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& master, double rate) {
+std::size_t AdamW::add(std::string name, at::Tensor compute, at::Tensor master, double rate) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(compute.is_contiguous());
   RETORT_CHECK(compute.scalar_type() == at::kFloat || compute.scalar_type() == at::kBFloat16);
@@ -69,14 +75,17 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, const at::Tensor& m
   parameter.count = compute.numel();
   if (parameter.compute.scalar_type() == at::kFloat) {
     if (master.defined()) parameter.compute.copy_(master);
-    parameter.master = parameter.compute;
-  } else {
-    parameter.master =
+    parameter.master.whole = parameter.compute;
+  } else if (by_tensors()) {
+    parameter.master.whole =
         (master.defined() ? master : parameter.compute).detach().to(compute.device(), at::kFloat).contiguous();
+  } else {
+    parameter.master = in_halves(parameter.compute, master);
   }
+  master.reset();  // before there are moments
   if (!parameter.frozen()) {
     allocate_moments(parameter);
-    parameter.gradient = at::zeros_like(parameter.master);
+    parameter.gradient = at::zeros(parameter.master.sizes(), parameter.master.options());
   }
   parameters_.push_back(std::move(parameter));
   return parameters_.size() - 1;
@@ -90,9 +99,11 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
   if (count == parameter.count) return;
   parameter.first = first;
   parameter.count = count;
-  const bool own_memory = parameter.compute.scalar_type() == at::kBFloat16;
-  parameter.master = parameter.master.flatten().narrow(0, first, count);
-  if (own_memory) parameter.master = parameter.master.clone();
+  const bool is_compute = parameter.compute.scalar_type() == at::kFloat;
+  parameter.master = parameter.master.part(first, count);
+  // What isn't the compute copy's memory is kept for the part alone.
+  at::Tensor& own = parameter.master.in_halves() ? parameter.master.lower : parameter.master.whole;
+  if (!is_compute) own = own.clone();
   allocate_moments(parameter);
 }
 
@@ -179,16 +190,13 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     AdamStep own = step;
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
-    float* master = parameter.master.mutable_data_ptr<float>();
     const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
-    Bf16* copy =
-        parameter.compute.scalar_type() == at::kBFloat16 ? bf16_data(parameter.compute) + parameter.first : nullptr;
     if (!in_8_bits(parameter)) {
       float* m = parameter.m.values.mutable_data_ptr<float>();
       float* v = parameter.v.values.mutable_data_ptr<float>();
       model::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
-        kernels().adamw(master + first, m + first, v + first, gradient + first,
-                        copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
+        kernels().adamw(weights_of(parameter.master, first), m + first, v + first, gradient + first,
+                        static_cast<std::size_t>(last - first), own);
       });
       continue;
     }
@@ -201,9 +209,9 @@ void AdamW::step(double learning_rate, double gradient_norm) {
           const std::int64_t first = begin * kCodeBlock;
           const std::int64_t last = std::min(end * kCodeBlock, parameter.count);
           kernels().adamw_8_bit(
-              master + first,
+              weights_of(parameter.master, first),
               {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
-              gradient + first, copy == nullptr ? nullptr : copy + first, static_cast<std::size_t>(last - first), own);
+              gradient + first, static_cast<std::size_t>(last - first), own);
         });
   }
 }
@@ -240,8 +248,8 @@ void AdamW::step_8_bits_by_tensors(AdamWParameter& parameter, double learning_ra
   constexpr std::int64_t kPiece = 1 << 24;
   static_assert(kPiece % kCodeBlock == 0);
   if (!m_code_) {
-    m_code_.emplace(signed_code(), parameter.master.device());
-    v_code_.emplace(unsigned_code(), parameter.master.device());
+    m_code_.emplace(signed_code(), parameter.compute.device());
+    v_code_.emplace(unsigned_code(), parameter.compute.device());
   }
   const bool copies = parameter.compute.scalar_type() == at::kBFloat16;
   for (std::int64_t begin = 0; begin < parameter.count; begin += kPiece) {
@@ -250,7 +258,7 @@ void AdamW::step_8_bits_by_tensors(AdamWParameter& parameter, double learning_ra
     const auto scales = [&](const Moment& of) { return of.scales.narrow(0, begin / kCodeBlock, code_blocks(count)); };
     at::Tensor m = m_code_->decode(piece(parameter.m.values), scales(parameter.m));
     at::Tensor v = v_code_->decode(piece(parameter.v.values), scales(parameter.v));
-    at::Tensor master = piece(parameter.master);
+    at::Tensor master = piece(parameter.master.whole);
     at::Tensor gradient = parameter.gradient.view({-1}).narrow(0, parameter.first + begin, count);
     at::_fused_adamw_({master}, {gradient}, {m}, {v}, {}, {steps_done}, learning_rate * parameter.rate, options_.beta1,
                       options_.beta2, parameter.decays ? options_.weight_decay : 0.0, options_.epsilon, false, false,
@@ -274,10 +282,10 @@ std::vector<StateTensor> AdamW::states() const {
     const std::vector<std::int64_t> shape = parameter.compute.sizes().vec();
     all.push_back({parameter.name, parameter.master, shape, parameter.first});
     for (const auto& [prefix, moment] : {std::pair("adamw.m/", &parameter.m), std::pair("adamw.v/", &parameter.v)}) {
-      all.push_back({prefix + parameter.name, moment->values, shape, parameter.first});
+      all.push_back({prefix + parameter.name, {moment->values, {}, {}}, shape, parameter.first});
       if (!moment->scales.defined()) continue;
       all.push_back({prefix + parameter.name + "/scales",
-                     moment->scales,
+                     {moment->scales, {}, {}},
                      {code_blocks(parameter.compute.numel())},
                      parameter.first / kCodeBlock});
     }
@@ -288,8 +296,9 @@ std::vector<StateTensor> AdamW::states() const {
 void AdamW::refresh_compute() {
   const at::NoGradGuard no_gradient;
   for (AdamWParameter& parameter : parameters_) {
-    if (parameter.compute.scalar_type() != at::kBFloat16 || parameter.frozen()) continue;
-    parameter.compute.flatten().narrow(0, parameter.first, parameter.count).copy_(parameter.master.flatten());
+    const bool is_written = parameter.compute.scalar_type() == at::kFloat || parameter.master.in_halves();
+    if (is_written || parameter.frozen()) continue;
+    parameter.compute.flatten().narrow(0, parameter.first, parameter.count).copy_(parameter.master.whole.flatten());
   }
 }
 
@@ -301,7 +310,11 @@ std::int64_t AdamW::bytes() const {
       if (moment->values.defined()) sum += moment->values.nbytes();
       if (moment->scales.defined()) sum += moment->scales.nbytes();
     }
-    if (parameter.compute.scalar_type() == at::kBFloat16) sum += parameter.master.nbytes();
+    if (parameter.master.in_halves()) {
+      sum += parameter.master.lower.nbytes();
+    } else if (parameter.compute.scalar_type() == at::kBFloat16) {
+      sum += parameter.master.whole.nbytes();
+    }
   }
   return static_cast<std::int64_t>(sum);
 }

@@ -1,8 +1,9 @@
 // AdamW over a list of named parameters, with FP32 masters and a state of 32 or 8 bits.
 //
 // Each parameter has an FP32 master, two moments and an FP32 gradient that is summed over micro-batches; one pass
-// over the memory reads the gradient, updates moments and master, and writes the compute copy (BF16, or the master
-// itself where compute is FP32). A tied head is one parameter: one gradient, one state.
+// over the memory reads the gradient and updates moments, master and compute copy (BF16, on the processor half of the
+// master: train/state_values.h; or the master itself where compute is FP32). A tied head is one parameter: one
+// gradient, one state.
 //
 // Global-norm clipping as in Pascanu, Mikolov and Bengio (arXiv 1211.5063); decoupled decay as in Loshchilov and Hutter
 // (arXiv 1711.05101), not on vectors (norms). Sums are taken in fixed blocks, so that the number of threads does not
@@ -20,6 +21,7 @@
 
 #include "model/backend.h"
 #include "train/dynamic_code_tensors.h"
+#include "train/state_values.h"
 
 namespace retort::train {
 
@@ -47,7 +49,7 @@ struct AdamWParameter {
   // What is updated here: values [first, first + count) of it. All of them, unless keep_part() said otherwise.
   std::int64_t first = 0;
   std::int64_t count = 0;
-  at::Tensor master;    // FP32, of the part; the same storage as `compute` when that is Float
+  StateValues master;   // FP32, of the part; the same storage as `compute` when that is Float
   Moment m, v;          // of the part; with the gradient undefined when frozen
   at::Tensor gradient;  // FP32, of the whole
   bool frozen() const { return rate == 0; }
@@ -56,7 +58,7 @@ struct AdamWParameter {
 // A tensor of the optimiser's state as checkpoints name it.
 struct StateTensor {
   std::string name;
-  at::Tensor part;                  // of the state
+  StateValues part;                 // of the state
   std::vector<std::int64_t> shape;  // of the whole
   std::int64_t first = 0;           // where the part begins in it
 };
@@ -65,10 +67,10 @@ class AdamW {
  public:
   explicit AdamW(AdamWOptions options) : options_(options) {}
 
-  // `compute` is updated in place by step(). The master starts as its FP32 value; or `master` (FP32, contiguous) is
-  // taken over, which is more exact than BF16 and costs no memory. A rate of 0 leaves it as it is, without state.
-  // Returns the index.
-  std::size_t add(std::string name, at::Tensor compute, const at::Tensor& master = {}, double rate = 1);
+  // `compute` is updated in place by step(). The master starts as its FP32 value; or as `master` (FP32, contiguous),
+  // which is more exact than BF16 and given up as soon as it isn't needed. A rate of 0 leaves it as it is, without
+  // state. Returns the index.
+  std::size_t add(std::string name, at::Tensor compute, at::Tensor master = {}, double rate = 1);
   // From here on only these values of a parameter are updated; `first` is a multiple of kPartAlignment. Before the
   // first step.
   void keep_part(std::size_t index, std::int64_t first, std::int64_t count);
@@ -90,7 +92,7 @@ class AdamW {
   const std::vector<AdamWParameter>& parameters() const { return parameters_; }
   // Masters and moments of the parameters that aren't frozen.
   std::vector<StateTensor> states() const;
-  // After the masters were replaced (a checkpoint was read): writes the compute copies of the parts anew.
+  // After masters were written (a checkpoint was read): writes the compute copies of the parts anew.
   void refresh_compute();
   std::int64_t bytes() const;  // of masters, moments and gradients
 

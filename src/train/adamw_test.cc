@@ -66,23 +66,36 @@ void compare(torch::ScalarType type) {
     plain_norm.step(norm_gradient, 0.01, 0, options, scale);
   }
   const auto& parameters = optimiser.parameters();
-  const auto w = numbers(parameters[0].master);
+  const auto w = numbers(parameters[0].master.read());
   for (std::size_t i = 0; i < w.size(); ++i) ASSERT_NEAR(w[i], plain_matrix.w[i], 2e-5) << i;
-  const auto n = numbers(parameters[1].master);
+  const auto n = numbers(parameters[1].master.read());
   for (std::size_t i = 0; i < n.size(); ++i) ASSERT_NEAR(n[i], plain_norm.w[i], 2e-5) << i;
   // The copy that is computed with was written in place, rounded to nearest.
-  EXPECT_TRUE(torch::equal(matrix, parameters[0].master.to(type)));
-  EXPECT_TRUE(torch::equal(norm, parameters[1].master));
+  EXPECT_TRUE(torch::equal(matrix, parameters[0].master.read().to(type)));
+  EXPECT_TRUE(torch::equal(norm, parameters[1].master.read()));
 }
 
 TEST(AdamW, EqualsThePlainAlgorithmInFp32) { compare(torch::kFloat); }
 TEST(AdamW, EqualsThePlainAlgorithmWithBf16Copies) { compare(torch::kBFloat16); }
 
+// In the copy and what it lacks, or (on a device) in its own memory.
 TEST(AdamW, TakesOverTheMasterItIsGiven) {
-  AdamW optimiser({});
-  const auto master = torch::randn({3, 4});
-  optimiser.add("w", master.to(torch::kBFloat16), master);
-  EXPECT_EQ(optimiser.parameters()[0].master.const_data_ptr(), master.const_data_ptr());
+  for (const auto backend : {model::Backend::kKernels, model::Backend::kTensors}) {
+    AdamWOptions options;
+    options.backend = backend;
+    AdamW optimiser(options);
+    const auto master = torch::randn({3, 4});
+    const auto compute = master.to(torch::kBFloat16);
+    optimiser.add("w", compute, master);
+    const AdamWParameter& parameter = optimiser.parameters()[0];
+    EXPECT_TRUE(torch::equal(parameter.master.read(), master));
+    if (backend == model::Backend::kTensors) {
+      EXPECT_EQ(parameter.master.whole.const_data_ptr(), master.const_data_ptr());
+      continue;
+    }
+    EXPECT_EQ(parameter.master.upper.const_data_ptr(), compute.const_data_ptr());
+    EXPECT_EQ(optimiser.bytes(), 12 * (2 + 4 + 4 + 4));  // beside the copy
+  }
 }
 
 TEST(AdamW, RatesScaleTheStepAndZeroFreezes) {

@@ -81,15 +81,15 @@ std::int64_t trained_parameter_count(const model::DecoderConfig& student, const 
 }
 
 TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
-                            model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens) {
-  const std::int64_t width = width_of(compute);
+                            const ComputedIn& computed_in, const TrainOptions& options, std::int64_t dataset_tokens) {
+  const std::int64_t width = width_of(computed_in.type);
   const std::int64_t adapters = adapters_of(student, options);
   const bool frozen = options.embedding_rate == 0 || adapters > 0;
   const std::int64_t head = student.vocabulary * student.hidden;
   const std::int64_t all = model::parameter_count(student);
   const std::int64_t trained = trained_parameter_count(student, options);
-  // Of what is computed with and isn't its own master.
-  const std::int64_t copy = width == 2 ? 2 : 0;
+  // Of what is computed with and is neither the master nor its upper half.
+  const std::int64_t copy = width == 2 && computed_in.backend != model::Backend::kKernels ? 2 : 0;
   TrainMemory memory;
   // FP32 master and gradient, the copy that is computed with where it is another, two moments.
   const std::int64_t moments = options.optimiser_bits == 8 ? 2 * trained + 2 * trained / 64 : 8 * trained;
@@ -126,7 +126,7 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
 }
 
 TrainCost estimate(const model::DecoderConfig& student_config, const model::DecoderConfig& teacher_config,
-                   model::ComputeType compute, std::int64_t dataset_tokens, const TrainOptions& options,
+                   const ComputedIn& computed_in, std::int64_t dataset_tokens, const TrainOptions& options,
                    const TrainSpeed& speed) {
   const double student = product_parameters(student_config);
   const double teacher = product_parameters(teacher_config);
@@ -156,7 +156,7 @@ TrainCost estimate(const model::DecoderConfig& student_config, const model::Deco
   } else if (speed.flops_per_s > 0) {
     cost.seconds = cost.flops / speed.flops_per_s;
   }
-  cost.memory = training_memory(student_config, teacher_config, compute, options, dataset_tokens);
+  cost.memory = training_memory(student_config, teacher_config, computed_in, options, dataset_tokens);
   // Masters in the student's file; masters and moments in each checkpoint, of which one more is there while it is
   // written.
   const std::int64_t parameters = model::parameter_count(student_config);

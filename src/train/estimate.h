@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "model/compute_type.h"
 #include "model/decoder_config.h"
+#include "train/computed_in.h"
 #include "train/train_options.h"
 
 namespace retort::train {
@@ -26,7 +26,8 @@ struct TrainMemory {
   std::int64_t total() const { return teacher + std::max(starting, student + activations + logits + teacher_states); }
 };
 TrainMemory training_memory(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
-                            model::ComputeType compute, const TrainOptions& options, std::int64_t dataset_tokens = 0);
+                            const ComputedIn& computed_in, const TrainOptions& options,
+                            std::int64_t dataset_tokens = 0);
 
 struct TrainCost {
   double flops_per_token =
@@ -58,8 +59,9 @@ struct TrainSpeed {
 };
 
 // `dataset_tokens`: of the training split.
-TrainCost estimate(const model::DecoderConfig& student, const model::DecoderConfig& teacher, model::ComputeType compute,
-                   std::int64_t dataset_tokens, const TrainOptions& options, const TrainSpeed& speed);
+TrainCost estimate(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
+                   const ComputedIn& computed_in, std::int64_t dataset_tokens, const TrainOptions& options,
+                   const TrainSpeed& speed);
 
 // Share of the probe's GEMM rate that whole training steps are assumed to reach; `retort bench train` measures it.
 inline constexpr double kTrainEfficiency = 0.5;

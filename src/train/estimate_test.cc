@@ -9,7 +9,7 @@ namespace {
 
 // A set of 10 tokens; the student has two of the teacher's three layers.
 TrainCost cost_of(const TrainOptions& options) {
-  return estimate(tiny_config(true, 2), tiny_config(true, 3), model::ComputeType::kBFloat16, 10, options, {1000, {}});
+  return estimate(tiny_config(true, 2), tiny_config(true, 3), {model::ComputeType::kBFloat16}, 10, options, {1000, {}});
 }
 
 TEST(Estimate, CountsWhatIsComputed) {
@@ -48,7 +48,7 @@ TEST(Estimate, MultipliesUpWhatWasMeasured) {
   const StepCosts costs{
       .teacher_layer_s = 1, .student_layer_s = 2, .backward_layer_s = 3, .heads_s = 4, .parameter_s = 0.5};
   const auto seconds = [&] {
-    return estimate(student, teacher, model::ComputeType::kBFloat16, 100, options, {1000, costs}).seconds;
+    return estimate(student, teacher, {model::ComputeType::kBFloat16}, 100, options, {1000, costs}).seconds;
   };
   const auto all = static_cast<double>(model::parameter_count(student));
   EXPECT_DOUBLE_EQ(seconds(), 100 * (3 * 1 + 2 * (2 + 3) + 4) + 2 * all * 0.5);
@@ -86,10 +86,22 @@ TEST(Estimate, AdaptersSaveTheGradientsOfTheWeights) {
   const TrainCost cost = cost_of(options);
   EXPECT_DOUBLE_EQ(cost.flops_per_token, 4 * student + 6 * static_cast<double>(adapters) + 2 * teacher);
   const std::int64_t all = model::parameter_count(config);
-  EXPECT_EQ(cost.memory.student, 2 * all + (2 + 4 + 4 + 8) * adapters);
+  EXPECT_EQ(cost.memory.student, 2 * all + (4 + 4 + 8) * adapters);
   EXPECT_GE(cost.memory.total(), cost.memory.teacher + 6 * all);  // as the student arrives
   EXPECT_LT(cost.memory.total(), whole.total());
   EXPECT_LT(cost.disk_bytes, whole_disk);
+}
+
+// On the processor a BF16 copy is half of its master.
+TEST(Estimate, ADeviceKeepsCopiesBesideMasters) {
+  const model::DecoderConfig config = tiny_config(true, 2);
+  const auto student_bytes = [&](model::ComputeType type, model::Backend backend) {
+    return training_memory(config, config, {type, backend}, {}).student;
+  };
+  const std::int64_t all = model::parameter_count(config);
+  EXPECT_EQ(student_bytes(model::ComputeType::kBFloat16, model::Backend::kKernels), 16 * all);
+  EXPECT_EQ(student_bytes(model::ComputeType::kFloat32, model::Backend::kKernels), 16 * all);
+  EXPECT_EQ(student_bytes(model::ComputeType::kBFloat16, model::Backend::kCuda), 18 * all);
 }
 
 TEST(Estimate, AKeptSignalAsksTheTeacherOnce) {

@@ -64,6 +64,14 @@ struct AdamStep {
   float gradient_scale = 1;
 };
 
+// FP32 weights: `values`; or, where that is null, in halves (train/state_values.h), of which the upper ones are what is
+// computed with.
+struct MasterWeights {
+  float* values;
+  Bf16* upper;
+  std::int16_t* lower;
+};
+
 struct DynamicCode;
 
 // The moments of whole blocks (the last may be short) in eight bits each (train/dynamic_code.h), one scale a block.
@@ -96,12 +104,13 @@ struct Kernels {
                             const SparseMix& mix, bool gradient, float* scratch);
   RowLoss (*sparse_row_bf16)(Bf16* student, std::size_t n, const SparseTokens& tokens, std::int32_t target,
                              const SparseMix& mix, bool gradient, float* scratch);
-  // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state. `copy` (may be null) receives the new
-  // weights in BF16.
-  void (*adamw)(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step);
+  // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state.
+  void (*adamw)(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step);
   // The same with a state of eight bits: read, used in FP32 and written back with new scales, block by block.
-  void (*adamw_8_bit)(float* weights, AdamState8 state, const float* gradient, Bf16* copy, std::size_t n,
-                      AdamStep step);
+  void (*adamw_8_bit)(MasterWeights weights, AdamState8 state, const float* gradient, std::size_t n, AdamStep step);
+  // FP32 to halves and back, bit for bit. NaN is not kept.
+  void (*split)(const float* values, Bf16* upper, std::int16_t* lower, std::size_t n);
+  void (*join)(const Bf16* upper, const std::int16_t* lower, float* values, std::size_t n);
   double (*sum_of_squares)(const float* values, std::size_t n);
   void (*add_bf16)(float* sum, const Bf16* values, std::size_t n);
   void (*to_bf16)(const float* values, Bf16* target, std::size_t n);

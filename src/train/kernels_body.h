@@ -26,28 +26,110 @@ RETORT_INLINE void adam_lanes(Floats& w, Floats& m, Floats& v, const Floats& gra
   w = w - step.learning_rate * (m / step.correction1 / denominator + step.weight_decay * w);
 }
 
-void adamw(float* weights, float* m, float* v, const float* gradient, Bf16* copy, std::size_t n, AdamStep step) {
+using Shorts = std::int16_t __attribute__((vector_size(32)));
+using Integers = std::int32_t __attribute__((vector_size(64)));
+
+RETORT_INLINE Floats joined(const Bf16* upper, const std::int16_t* lower) {
+  Halves high;
+  Shorts low;
+  __builtin_memcpy(&high, upper, sizeof(high));
+  __builtin_memcpy(&low, lower, sizeof(low));
+  const Integers signed_low = __builtin_convertvector(low, Integers);
+  Words words = __builtin_convertvector(high, Words) << 16;
+  Words addend;
+  __builtin_memcpy(&addend, &signed_low, sizeof(addend));
+  words += addend;
+  Floats value;
+  __builtin_memcpy(&value, &words, sizeof(value));
+  return value;
+}
+
+RETORT_INLINE void store_halves(const Floats& value, Bf16* upper, std::int16_t* lower) {
+  Words words;
+  __builtin_memcpy(&words, &value, sizeof(words));
+  const Halves low = __builtin_convertvector(words & 0xFFFFU, Halves);
+  const Halves high = __builtin_convertvector((words + 0x8000U) >> 16, Halves);
+  __builtin_memcpy(upper, &high, sizeof(high));
+  __builtin_memcpy(lower, &low, sizeof(low));
+}
+
+void split(const float* values, Bf16* upper, std::int16_t* lower, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) store_halves(load(values + i), upper + i, lower + i);
+  if (whole == n) return;
+  Bf16 high[kLanes];
+  std::int16_t low[kLanes];
+  store_halves(load_tail(values + whole, n - whole, 0), high, low);
+  __builtin_memcpy(upper + whole, high, (n - whole) * sizeof(Bf16));
+  __builtin_memcpy(lower + whole, low, (n - whole) * sizeof(std::int16_t));
+}
+
+void join(const Bf16* upper, const std::int16_t* lower, float* values, std::size_t n) {
+  const std::size_t whole = n / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) store(values + i, joined(upper + i, lower + i));
+  if (whole == n) return;
+  Bf16 high[kLanes] = {};
+  std::int16_t low[kLanes] = {};
+  __builtin_memcpy(high, upper + whole, (n - whole) * sizeof(Bf16));
+  __builtin_memcpy(low, lower + whole, (n - whole) * sizeof(std::int16_t));
+  store_tail(values + whole, joined(high, low), n - whole);
+}
+
+// The moments beside weights of either kind.
+struct WholeWeights {
+  float* values;
+  RETORT_INLINE Floats read(std::size_t i) const { return load(values + i); }
+  RETORT_INLINE void write(std::size_t i, const Floats& w) const { store(values + i, w); }
+};
+
+struct HalvedWeights {
+  Bf16* upper;
+  std::int16_t* lower;
+  RETORT_INLINE Floats read(std::size_t i) const { return joined(upper + i, lower + i); }
+  RETORT_INLINE void write(std::size_t i, const Floats& w) const { store_halves(w, upper + i, lower + i); }
+};
+
+template <class Weights>
+RETORT_INLINE void adamw_whole_lanes(const Weights& weights, float* m, float* v, const float* gradient,
+                                     std::size_t whole, const AdamStep& step) {
   for (std::size_t i = 0; i < whole; i += kLanes) {
-    Floats w = load(weights + i);
+    Floats w = weights.read(i);
     Floats m_lanes = load(m + i);
     Floats v_lanes = load(v + i);
     adam_lanes(w, m_lanes, v_lanes, load(gradient + i), step);
-    store(weights + i, w);
+    weights.write(i, w);
     store(m + i, m_lanes);
     store(v + i, v_lanes);
-    if (copy != nullptr) store(copy + i, w);
+  }
+}
+
+void adamw(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step) {
+  const std::size_t whole = n / kLanes * kLanes;
+  if (weights.values != nullptr) {
+    adamw_whole_lanes(WholeWeights{weights.values}, m, v, gradient, whole, step);
+  } else {
+    adamw_whole_lanes(HalvedWeights{weights.upper, weights.lower}, m, v, gradient, whole, step);
   }
   if (whole == n) return;
   const std::size_t rest = n - whole;
-  Floats w = load_tail(weights + whole, rest, 0);
+  float last[kLanes] = {};
+  if (weights.values != nullptr) {
+    __builtin_memcpy(last, weights.values + whole, rest * sizeof(float));
+  } else {
+    join(weights.upper + whole, weights.lower + whole, last, rest);
+  }
+  Floats w = load(last);
   Floats m_lanes = load_tail(m + whole, rest, 0);
   Floats v_lanes = load_tail(v + whole, rest, 0);
   adam_lanes(w, m_lanes, v_lanes, load_tail(gradient + whole, rest, 0), step);
-  store_tail(weights + whole, w, rest);
   store_tail(m + whole, m_lanes, rest);
   store_tail(v + whole, v_lanes, rest);
-  if (copy != nullptr) store_tail(copy + whole, w, rest);
+  if (weights.values != nullptr) {
+    store_tail(weights.values + whole, w, rest);
+  } else {
+    store(last, w);
+    split(last, weights.upper + whole, weights.lower + whole, rest);
+  }
 }
 
 // The code of a value whose magnitude is at most 1. The upper bits of a float (exponent and kStepBits of the fraction)
@@ -88,7 +170,7 @@ RETORT_INLINE float write_block(const float* values, const DynamicCode& code, st
   return usable ? scale : 0.0F;
 }
 
-void adamw_8_bit(float* weights, AdamState8 state, const float* gradient, Bf16* copy, std::size_t n, AdamStep step) {
+void adamw_8_bit(MasterWeights weights, AdamState8 state, const float* gradient, std::size_t n, AdamStep step) {
   constexpr auto kCodes = static_cast<std::size_t>(kCodeBlock);
   alignas(64) float m[kCodes];
   alignas(64) float v[kCodes];
@@ -96,7 +178,10 @@ void adamw_8_bit(float* weights, AdamState8 state, const float* gradient, Bf16* 
     const std::size_t count = n - begin < kCodes ? n - begin : kCodes;
     read_block(state.m + begin, *state.m_scales, *state.m_code, count, m);
     read_block(state.v + begin, *state.v_scales, *state.v_code, count, v);
-    adamw(weights + begin, m, v, gradient + begin, copy == nullptr ? nullptr : copy + begin, count, step);
+    const MasterWeights block = weights.values != nullptr
+                                    ? MasterWeights{weights.values + begin, nullptr, nullptr}
+                                    : MasterWeights{nullptr, weights.upper + begin, weights.lower + begin};
+    adamw(block, m, v, gradient + begin, count, step);
     *state.m_scales = write_block(m, *state.m_code, count, state.m + begin);
     *state.v_scales = write_block(v, *state.v_code, count, state.v + begin);
   }
@@ -130,7 +215,19 @@ void to_bf16(const float* values, Bf16* target, std::size_t n) {
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {RETORT_KERNELS_NAME, kl_row_f32, kl_row_bf16, mixed_row_f32,  mixed_row_bf16, sparse_row_f32,
-                          sparse_row_bf16,     adamw,      adamw_8_bit, sum_of_squares, add_bf16,       to_bf16};
+const Kernels kKernels = {RETORT_KERNELS_NAME,
+                          kl_row_f32,
+                          kl_row_bf16,
+                          mixed_row_f32,
+                          mixed_row_bf16,
+                          sparse_row_f32,
+                          sparse_row_bf16,
+                          adamw,
+                          adamw_8_bit,
+                          split,
+                          join,
+                          sum_of_squares,
+                          add_bf16,
+                          to_bf16};
 
 }  // namespace retort::train::RETORT_KERNELS_NAMESPACE

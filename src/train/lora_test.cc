@@ -159,7 +159,7 @@ TEST_F(LoraTest, LearnsAndLeavesWhatIsFrozen) {
   }
 }
 
-// The losses of the weights themselves before anything is learnt, to the bit.
+// The losses of the weights themselves before anything is learnt: to the bit, or where sums are rounded, nearly.
 TEST_F(LoraTest, BeginsWhereTheWeightsBegin) {
   for (const auto compute : {model::ComputeType::kFloat32, model::ComputeType::kBFloat16}) {
     const std::string kind(model::name_of(compute));
@@ -169,7 +169,8 @@ TEST_F(LoraTest, BeginsWhereTheWeightsBegin) {
     options.lora_rank = 0;
     options.lora_alpha = TrainOptions().lora_alpha;
     ASSERT_TRUE(run("weights" + kind, compute, options));
-    EXPECT_EQ(metrics("adapters" + kind)[0].loss, metrics("weights" + kind)[0].loss);
+    const double loss = metrics("weights" + kind)[0].loss;
+    EXPECT_NEAR(metrics("adapters" + kind)[0].loss, loss, compute == model::ComputeType::kFloat32 ? 0 : 1e-3 * loss);
     EXPECT_NE(metrics("adapters" + kind)[1].loss, metrics("weights" + kind)[1].loss);
   }
 }
@@ -240,7 +241,7 @@ TEST_F(LoraTest, GradientIsTheSlopeOfTheLoss) {
   StepRunner runner(teacher, student(), lora_options(), clock_);
   torch::manual_seed(7);
   for (AdamWParameter& parameter : runner.optimiser().parameters()) {
-    if (parameter.name.ends_with("_b")) parameter.master.copy_(0.1 * torch::randn(parameter.master.sizes()));
+    if (parameter.name.ends_with("_b")) parameter.master.write(0.1 * torch::randn(parameter.master.sizes()));
   }
   const dataset::Packing packing = packed(6);
   runner.gradients({packing.rows, {}}, 60);
@@ -283,7 +284,8 @@ TEST_F(LoraTest, RecomputationChangesNoBitAndSplittingOnlyRounding) {
       EXPECT_NEAR(a->loss, c->loss, allowed * a->loss);
     }
     for (std::size_t i = 0; i < kept.optimiser().parameters().size(); ++i) {
-      EXPECT_TRUE(torch::equal(kept.optimiser().parameters()[i].master, recomputed.optimiser().parameters()[i].master));
+      EXPECT_TRUE(torch::equal(kept.optimiser().parameters()[i].master.read(),
+                               recomputed.optimiser().parameters()[i].master.read()));
     }
   }
 }

@@ -156,9 +156,7 @@ Result<TrainMeasurement> measure(const MeasureOptions& options, const Computing&
   }
   RETORT_ASSIGN(model::Decoder made,
                 random_decoder(shape.student, model::ComputeType::kFloat32, model::Backend::kKernels));
-  std::optional<model::Decoder> student(std::move(made));
-  StepRunner runner(teacher, *student, train, clock, nullptr, nullptr, cached ? &*cached : nullptr);
-  student.reset();   // its memory is the runner's now
+  StepRunner runner(teacher, std::move(made), train, clock, nullptr, nullptr, cached ? &*cached : nullptr);
   release_memory();  // what the probe and the making of random weights had
 
   // The first two steps fetch memory and prepare kernels.

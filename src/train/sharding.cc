@@ -98,10 +98,10 @@ Result<void> Sharding::spread_weights() {
 }
 
 Result<at::Tensor> Sharding::gather(const StateTensor& state) {
-  if (ranks_.world() == 1) return state.part;
+  if (ranks_.world() == 1) return state.part.read();
   // Parts don't overlap: where they are not, zeros.
   at::Tensor whole = at::zeros(state.shape, state.part.options());
-  whole.flatten().narrow(0, state.first, state.part.numel()).copy_(state.part.flatten());
+  whole.flatten().narrow(0, state.first, state.part.numel()).copy_(state.part.read().flatten());
   ranks_.begin_sum_to(0, whole);
   RETORT_TRY(ranks_.finish());
   return ranks_.leads() ? whole.cpu() : at::Tensor();  // a device has no room for what the others keep
@@ -121,8 +121,10 @@ Result<std::vector<model::NamedTensor>> Sharding::gather_masters() {
   const at::NoGradGuard no_gradient;
   std::vector<model::NamedTensor> all;
   for (const AdamWParameter& parameter : optimiser_.parameters()) {
-    at::Tensor whole = parameter.master;
-    if (!parameter.frozen()) {
+    at::Tensor whole;
+    if (parameter.frozen()) {
+      if (ranks_.leads()) whole = parameter.master.read();
+    } else {
       RETORT_ASSIGN(whole,
                     gather({parameter.name, parameter.master, parameter.compute.sizes().vec(), parameter.first}));
     }
@@ -134,18 +136,19 @@ Result<std::vector<model::NamedTensor>> Sharding::gather_masters() {
 std::vector<model::NamedTensor> Sharding::whole_states() const {
   std::vector<model::NamedTensor> all;
   for (const StateTensor& state : optimiser_.states()) {
-    all.push_back({state.name, ranks_.world() == 1 ? state.part : at::empty(state.shape, state.part.scalar_type())});
+    const bool as_it_lies = ranks_.world() == 1 && !state.part.in_halves();
+    all.push_back({state.name, as_it_lies ? state.part.whole : at::empty(state.shape, state.part.type())});
   }
   return all;
 }
 
 Result<void> Sharding::scatter_states(const std::vector<model::NamedTensor>& states) {
-  if (ranks_.world() == 1) return {};
   const at::NoGradGuard no_gradient;
   const std::vector<StateTensor> own = optimiser_.states();
   for (std::size_t i = 0; i < own.size(); ++i) {
+    if (ranks_.world() == 1 && !own[i].part.in_halves()) continue;  // read into its place
     RETORT_TRY(ranks_.broadcast(0, states[i].tensor));
-    own[i].part.flatten().copy_(states[i].tensor.flatten().narrow(0, own[i].first, own[i].part.numel()));
+    own[i].part.write(states[i].tensor.flatten().narrow(0, own[i].first, own[i].part.numel()));
   }
   return {};
 }

@@ -33,12 +33,13 @@ class Sharding {
   // After an update: every rank's compute copies become those of their owners.
   Result<void> spread_weights();
 
-  // The whole state, with one rank as it lies; else on the leader alone (empty on the others), in the processor's
-  // memory.
+  // The whole state, with one rank as it lies (but what is in halves); else on the leader alone (empty on the others),
+  // in the processor's memory.
   Result<std::vector<model::NamedTensor>> gather_states();
   // Whole masters in the order of the parameters, frozen ones among them: on the leader.
   Result<std::vector<model::NamedTensor>> gather_masters();
-  // Where a whole state is to be read into: with one rank the state itself, else the processor's memory.
+  // Where a whole state is to be read into: with one rank the state itself (but what is in halves), else the
+  // processor's memory.
   std::vector<model::NamedTensor> whole_states() const;
   // Gives every rank its part of the leader's `states` (made by whole_states() on every rank).
   Result<void> scatter_states(const std::vector<model::NamedTensor>& states);

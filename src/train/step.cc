@@ -54,16 +54,16 @@ std::span<const dataset::PackedRow> share_of(std::span<const dataset::PackedRow>
 
 }  // namespace
 
-StepRunner::StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
+StepRunner::StepRunner(const model::Decoder& teacher, model::Decoder student, const TrainOptions& options,
                        const Clock& clock, TeacherStates* states, Ranks* ranks, const CachedSignal* cached)
-    : StepRunner(&teacher, {teacher.compute_type(), teacher.backend()}, student, options, clock, states, ranks,
-                 cached) {}
+    : StepRunner(&teacher, {teacher.compute_type(), teacher.backend()}, std::move(student), options, clock, states,
+                 ranks, cached) {}
 
-StepRunner::StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options,
-                       const Clock& clock, Ranks* ranks, const CachedSignal& cached)
-    : StepRunner(nullptr, computed_in, student, options, clock, nullptr, ranks, &cached) {}
+StepRunner::StepRunner(ComputedIn computed_in, model::Decoder student, const TrainOptions& options, const Clock& clock,
+                       Ranks* ranks, const CachedSignal& cached)
+    : StepRunner(nullptr, computed_in, std::move(student), options, clock, nullptr, ranks, &cached) {}
 
-StepRunner::StepRunner(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
+StepRunner::StepRunner(const model::Decoder* teacher, ComputedIn computed_in, model::Decoder student,
                        const TrainOptions& options, const Clock& clock, TeacherStates* states, Ranks* ranks,
                        const CachedSignal* cached)
     : teacher_(teacher),
@@ -82,7 +82,7 @@ StepRunner::StepRunner(const model::Decoder* teacher, ComputedIn computed_in, co
   if (trains_adapters(options)) {
     add_adapters();
   } else {
-    add_weights(student);
+    add_weights(std::move(student));
   }
   const std::int64_t layers = student_.config().layers;
   for (std::int64_t layer = 0; layer <= layers; ++layer) {
@@ -103,9 +103,10 @@ void StepRunner::add_adapters() {
   for (const auto& [name, tensor] : parameters_) optimiser_.add(name, tensor);
 }
 
-void StepRunner::add_weights(const model::Decoder& student) {
+void StepRunner::add_weights(model::Decoder student) {
   parameters_ = student_.named_parameters();
-  const std::vector<model::NamedTensor> masters = student.named_parameters();
+  std::vector<model::NamedTensor> masters = student.named_parameters();
+  { const model::Decoder given_up = std::move(student); }  // so that each weight's memory goes when it is added
   RETORT_CHECK(masters.size() == parameters_.size());
   student_.set_requires_grad(true);
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -116,7 +117,7 @@ void StepRunner::add_weights(const model::Decoder& student) {
     if (head || (embedding && student_.config().tied_head)) head_ = i;
     // Their gradients are made by hand: autograd knows nothing of them.
     if (embedding || head) parameters_[i].tensor.set_requires_grad(false);
-    optimiser_.add(parameters_[i].name, parameters_[i].tensor, masters[i].tensor,
+    optimiser_.add(parameters_[i].name, parameters_[i].tensor, std::move(masters[i].tensor),
                    embedding || head ? options_.embedding_rate : 1.0);
   }
 }

@@ -28,6 +28,7 @@
 #include "train/adamw.h"
 #include "train/batch.h"
 #include "train/cached_signal.h"
+#include "train/computed_in.h"
 #include "train/objective.h"
 #include "train/ranks.h"
 #include "train/sharding.h"
@@ -36,12 +37,6 @@
 #include "train/train_options.h"
 
 namespace retort::train {
-
-// How a student is computed: as its teacher is, where there is one.
-struct ComputedIn {
-  model::ComputeType type = model::ComputeType::kFloat32;
-  model::Backend backend = model::Backend::kKernels;
-};
 
 // What a step learns from: rows of exchanges, and rows of the student's own answers.
 struct StepRows {
@@ -73,16 +68,15 @@ struct StepPhases {
 
 class StepRunner {
  public:
-  // The student's FP32 weights become the masters (its memory is taken over), or with adapters aren't needed any more,
-  // and it is computed in the teacher's type.
+  // The student's FP32 weights become the masters, or with adapters aren't needed any more, and it is computed in the
+  // teacher's type. Its memory goes meanwhile, where nobody else holds it.
   // Both must have the same vocabulary. `states` (borrowed, may be null) saves the teacher's work from the second pass
   // on. `ranks` (borrowed, may be null: alone) train together; all of them make the same calls. `cached` (borrowed, may
   // be null) stands for the teacher in every step.
-  StepRunner(const model::Decoder& teacher, const model::Decoder& student, const TrainOptions& options,
-             const Clock& clock, TeacherStates* states = nullptr, Ranks* ranks = nullptr,
-             const CachedSignal* cached = nullptr);
+  StepRunner(const model::Decoder& teacher, model::Decoder student, const TrainOptions& options, const Clock& clock,
+             TeacherStates* states = nullptr, Ranks* ranks = nullptr, const CachedSignal* cached = nullptr);
   // The same without a teacher: its text, or what a service told with it, is all there is.
-  StepRunner(ComputedIn computed_in, const model::Decoder& student, const TrainOptions& options, const Clock& clock,
+  StepRunner(ComputedIn computed_in, model::Decoder student, const TrainOptions& options, const Clock& clock,
              Ranks* ranks, const CachedSignal& cached);
 
   bool has_teacher() const { return teacher_ != nullptr; }
@@ -138,9 +132,8 @@ class StepRunner {
   Sharding& sharding() { return *sharding_; }
 
  private:
-  StepRunner(const model::Decoder* teacher, ComputedIn computed_in, const model::Decoder& student,
-             const TrainOptions& options, const Clock& clock, TeacherStates* states, Ranks* ranks,
-             const CachedSignal* cached);
+  StepRunner(const model::Decoder* teacher, ComputedIn computed_in, model::Decoder student, const TrainOptions& options,
+             const Clock& clock, TeacherStates* states, Ranks* ranks, const CachedSignal* cached);
   struct Totals {  // of a step, over its micro-batches
     std::int64_t tokens = 0;
     std::int64_t targets = 0;
@@ -165,7 +158,7 @@ class StepRunner {
   StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
   // Forward and backward of a micro-batch; gradients and losses are added up.
   void accumulate(const MicroBatch& micro_batch, const Totals& totals, Pass pass, bool keep, StepResult& result);
-  void add_weights(const model::Decoder& student);  // as the optimiser's parameters
+  void add_weights(model::Decoder student);  // as the optimiser's parameters
   void add_adapters();
   // The sums that a GPU still owed: see Objective::take_sums().
   void take_late_sums(StepResult& result);

@@ -33,7 +33,7 @@ model::DecoderConfig slice_of(const model::DecoderConfig& config, std::int64_t l
 
 // Of a step, the optimiser's four numbers a parameter and the teacher's weights.
 std::int64_t bytes_of(const model::DecoderConfig& student, const model::DecoderConfig& teacher) {
-  return 18 * model::parameter_count(student) + 4 * model::parameter_count(teacher);
+  return 16 * model::parameter_count(student) + 4 * model::parameter_count(teacher);
 }
 
 Result<std::optional<StepCosts>> measure(const model::DecoderConfig& student, const model::DecoderConfig& teacher,
@@ -57,9 +57,9 @@ Result<std::optional<StepCosts>> measure(const model::DecoderConfig& student, co
       random_examples(options.tokens, small_teacher.vocabulary, std::max<std::size_t>(2, longest / 4), longest);
   StepPlan plan(examples, options);
   RETORT_ASSIGN(const model::Decoder teaches, random_decoder(small_teacher, computed_in.type, computed_in.backend));
-  RETORT_ASSIGN(const model::Decoder learns,
+  RETORT_ASSIGN(model::Decoder learns,
                 random_decoder(small_student, model::ComputeType::kFloat32, model::Backend::kKernels));
-  StepRunner runner(teaches, learns, options, clock);
+  StepRunner runner(teaches, std::move(learns), options, clock);
   runner.wait_in_every_phase(true);
   const auto per_layer = static_cast<double>(layers);
   const auto trained = static_cast<double>(trained_parameter_count(small_student, options));

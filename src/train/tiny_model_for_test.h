@@ -63,12 +63,12 @@ inline std::vector<dataset::Example> tiny_examples(std::size_t count, std::size_
 template <class Loss>
 double slope_along(AdamWParameter& parameter, const torch::Tensor& direction, const Loss& loss) {
   constexpr double kStep = 4e-3;
-  const torch::Tensor saved = parameter.master.clone();
-  parameter.master.copy_(saved + kStep * direction);
+  const torch::Tensor saved = parameter.master.whole.clone();
+  parameter.master.whole.copy_(saved + kStep * direction);
   const double above = loss();
-  parameter.master.copy_(saved - kStep * direction);
+  parameter.master.whole.copy_(saved - kStep * direction);
   const double below = loss();
-  parameter.master.copy_(saved);
+  parameter.master.whole.copy_(saved);
   return (above - below) / (2 * kStep);
 }
 

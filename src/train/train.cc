@@ -174,15 +174,15 @@ class Training {
     std::optional<TeacherStates> states = kept_states();
     std::optional<CachedSignal> cached;
     if (options_.signal != "online") cached.emplace(examples_.signal, examples_.train, options_.max_length);
-    StepRunner runner = teacher_ ? StepRunner(*teacher_, *student, options_, clock_, states ? &*states : nullptr,
-                                              &ranks_, cached ? &*cached : nullptr)
-                                 : StepRunner(computed_in_, *student, options_, clock_, &ranks_, *cached);
     if (trains_adapters(options_)) {
       tell_adapters(config);
       // What is computed with are the weights themselves in FP32; else they can be made again, or must be kept.
       const bool needed = ranks_.leads() && computed_in_.type != model::ComputeType::kFloat32;
-      if (needed && !helpers_.make_student_again) start_ = std::move(student);
+      if (needed && !helpers_.make_student_again) start_ = *student;
     }
+    StepRunner runner = teacher_ ? StepRunner(*teacher_, std::move(*student), options_, clock_,
+                                              states ? &*states : nullptr, &ranks_, cached ? &*cached : nullptr)
+                                 : StepRunner(computed_in_, std::move(*student), options_, clock_, &ranks_, *cached);
     student = std::nullopt;  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));

@@ -579,7 +579,7 @@ TEST(Step, ATiedHeadIsOneParameter) {
   int with_embedding_shape = 0;
   for (const AdamWParameter& parameter : runner.optimiser().parameters()) {
     EXPECT_NE(parameter.name, "output.weight");
-    if (parameter.master.size(0) == 61) ++with_embedding_shape;
+    if (parameter.compute.size(0) == 61) ++with_embedding_shape;
   }
   EXPECT_EQ(with_embedding_shape, 1);
 }
