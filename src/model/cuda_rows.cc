@@ -21,16 +21,16 @@ constexpr std::int64_t kVector = 8;       // values that a thread of the kernels
 constexpr std::int64_t kRowsABlock = 64;  // of a norm's gradient that are summed together
 constexpr std::int64_t kColumnsABlock = 256;
 
-struct RowKernels {
+struct DeviceKernels {
   CudaProgram program;
   void *rms_norm, *rms_norm_backward, *norm_weight_gradient, *add_to_rows, *rotate_rows, *swiglu_rows,
       *swiglu_rows_backward;
 };
 
-const Result<RowKernels>& row_kernels() {
-  static const Result<RowKernels> compiled = []() -> Result<RowKernels> {
+const Result<DeviceKernels>& device_kernels() {
+  static const Result<DeviceKernels> compiled = []() -> Result<DeviceKernels> {
     RETORT_ASSIGN(CudaProgram program, CudaProgram::compile("row_kernels.cu", cuda_source::row_kernels));
-    RowKernels all = {std::move(program), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    DeviceKernels all = {std::move(program), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
     const auto found = [&](const char* name) { return all.program.kernel(name); };
     all.rms_norm = found("rms_norm");
     all.rms_norm_backward = found("rms_norm_backward");
@@ -82,7 +82,7 @@ torch::Tensor weight_sums(const void* x, std::int64_t x_stride, const void* y_gr
                           std::int64_t width, const torch::TensorOptions& options) {
   const std::int64_t parts = blocks_for(outer * inner, kRowsABlock);
   const torch::Tensor partial = torch::empty({parts, width}, options.dtype(torch::kFloat32).requires_grad(false));
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.norm_weight_gradient,
                          {blocks_for(width, kColumnsABlock), parts, number(kColumnsABlock / 2)}, x, wide(x_stride),
                          y_gradient, wide(y_stride), scales, wide(scales_stride), to(partial), wide(outer),
@@ -93,7 +93,7 @@ torch::Tensor weight_sums(const void* x, std::int64_t x_stride, const void* y_gr
 }  // namespace
 
 Result<void> open_cuda_kernels() {
-  const Result<RowKernels>& kernels = row_kernels();
+  const Result<DeviceKernels>& kernels = device_kernels();
   if (!kernels) return Failure(kernels.error());
   return {};
 }
@@ -108,7 +108,7 @@ namespace cuda {
 void normalise(const torch::Tensor& x, const torch::Tensor& weight, double epsilon, torch::Tensor& y,
                torch::Tensor& scales) {
   const std::int64_t rows = x.size(0), width = x.size(1);
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.rms_norm, warps_for(rows), at(x), wide(width), to(y), wide(width), at(weight),
                          at(weight), to(scales), wide(rows), 1, 1, number(width), static_cast<float>(epsilon));
 }
@@ -116,7 +116,7 @@ void normalise(const torch::Tensor& x, const torch::Tensor& weight, double epsil
 torch::Tensor normalise_backward(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& scales,
                                  const torch::Tensor& y_gradient, torch::Tensor& x_gradient) {
   const std::int64_t rows = x.size(0), width = x.size(1);
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.rms_norm_backward, warps_for(rows), at(x), wide(width), at(y_gradient), wide(width),
                          to(x_gradient), wide(width), at(weight), at(weight), at(scales), wide(rows), 1, 1,
                          number(width), 1);
@@ -125,7 +125,7 @@ torch::Tensor normalise_backward(const torch::Tensor& x, const torch::Tensor& we
 }
 
 void add_to_rows(torch::Tensor& rows, const torch::Tensor& values) {
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.add_to_rows, threads_for(rows.numel() / kVector), to(rows), at(values),
                          wide(rows.size(0)), number(rows.size(1)));
 }
@@ -133,7 +133,7 @@ void add_to_rows(torch::Tensor& rows, const torch::Tensor& values) {
 void normalise_heads(const torch::Tensor& from, const DecoderBlock& block, const BlockShape& shape, torch::Tensor& y,
                      torch::Tensor& scales) {
   const std::int64_t rows = from.size(0);
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.rms_norm, warps_for(rows * shape.rotated_heads()), at(from), wide(from.size(1)), to(y),
                          wide(y.size(1)), at(block.query_norm), at(block.key_norm), to(scales), wide(rows),
                          number(shape.rotated_heads()), number(shape.heads), number(shape.head_dim),
@@ -143,7 +143,7 @@ void normalise_heads(const torch::Tensor& from, const DecoderBlock& block, const
 torch::Tensor normalise_heads_backward(const torch::Tensor& x, const DecoderBlock& block, const BlockShape& shape,
                                        const torch::Tensor& scales, torch::Tensor& gradient) {
   const std::int64_t rows = x.size(0), stride = gradient.size(1), width = shape.head_dim;
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   const auto sums = [&](std::int64_t first, std::int64_t heads) {
     const auto* values = static_cast<const at::BFloat16*>(at(x)) + first * width;
     const auto* incoming = static_cast<const at::BFloat16*>(at(gradient)) + first * width;
@@ -161,20 +161,20 @@ torch::Tensor normalise_heads_backward(const torch::Tensor& x, const DecoderBloc
 
 void rotate(torch::Tensor& projections, const BlockShape& shape, const Decoder::Layout& layout, float sign) {
   const std::int64_t rows = projections.size(0);
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.rotate_rows, threads_for(rows * shape.rotated_heads() * shape.head_dim / 8),
                          to(projections), wide(projections.size(1)), at(layout.cosine), at(layout.sine), wide(rows),
                          number(shape.rotated_heads()), number(shape.head_dim), sign);
 }
 
 void activate(const torch::Tensor& gate_up, torch::Tensor& activated) {
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.swiglu_rows, threads_for(activated.numel() / kVector), at(gate_up), to(activated),
                          wide(activated.size(0)), number(activated.size(1)));
 }
 
 void activate_backward(torch::Tensor& gate_up, const torch::Tensor& gradient) {
-  const RowKernels& kernels = *row_kernels();
+  const DeviceKernels& kernels = *device_kernels();
   kernels.program.launch(kernels.swiglu_rows_backward, threads_for(gradient.numel() / kVector), to(gate_up),
                          at(gradient), wide(gradient.size(0)), number(gradient.size(1)));
 }

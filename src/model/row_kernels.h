@@ -26,9 +26,9 @@ template <class T>
 void rms_norm_rows_backward(const T* x, const float* weight, const float* scales, const T* y_gradient, T* x_gradient,
                             float* weight_gradient, std::int64_t rows, std::int64_t width);
 
-// Adds `values` to every row; adds every row to `sums`.
+// Adds `added` to every row; adds every row to `sums`.
 template <class T>
-void add_to_rows(T* x, const float* values, std::int64_t rows, std::int64_t width);
+void add_to_rows(T* x, const float* added, std::int64_t rows, std::int64_t width);
 template <class T>
 void sum_rows(const T* x, float* sums, std::int64_t rows, std::int64_t width);
 

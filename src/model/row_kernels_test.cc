@@ -5,9 +5,11 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 #include "base/random.h"
+#include "model/row_kernel_table.h"
 
 namespace retort::model {
 namespace {
@@ -167,6 +169,65 @@ TEST(RowKernels, Bf16RoundsTheFp32Result) {
   swiglu_rows(gate_up.data(), y.data(), 1, kWidth);
   swiglu_rows(gate_up16.data(), y16.data(), 1, kWidth);
   for (std::size_t i = 0; i < kWidth; ++i) EXPECT_NEAR(to_float(y16[i]), y[i], std::fabs(y[i]) * 0x1p-8);
+}
+
+// Everything that a variant writes, one after the other.
+template <class T>
+std::vector<double> all_of(const RowKernelsOf<T>& kernels, const std::function<std::vector<T>(std::uint64_t)>& drawn,
+                           std::int64_t width) {
+  const auto n = static_cast<std::size_t>(width);
+  const auto weight = draw(n, 21);
+  std::vector<T> x = drawn(22), y(3 * n), y_gradient = drawn(23), gate_up = drawn(24);
+  std::vector<float> scales(3), weight_gradient(n, 0.5F), sums(n, 0.25F);
+  kernels.rms_norm(x.data(), weight.data(), y.data(), scales.data(), 3, width, 1e-5F);
+  kernels.rms_norm_backward(x.data(), weight.data(), scales.data(), y_gradient.data(), gate_up.data(),
+                            weight_gradient.data(), 3, width);
+  kernels.add(x.data(), weight.data(), 3, width);
+  kernels.sum(x.data(), sums.data(), 3, width);
+  const auto angles = draw(3 * n, 25);
+  kernels.rotate(y.data(), width, angles.data(), weight.data(), 1, 1, width - 1, -1);
+  std::vector<T> pair = drawn(26), activated(n);
+  kernels.swiglu(pair.data(), activated.data(), 1, width);
+  kernels.swiglu_backward(pair.data(), y_gradient.data(), 1, width);
+  std::vector<double> result;
+  const auto take = [&](const auto& values) {
+    for (const auto value : values) {
+      if constexpr (std::is_same_v<T, std::uint16_t>) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::uint16_t>) {
+          result.push_back(static_cast<double>(to_float(Bf16{value})));
+          continue;
+        }
+      }
+      result.push_back(static_cast<double>(value));
+    }
+  };
+  take(x), take(y), take(gate_up), take(pair), take(activated), take(scales), take(weight_gradient), take(sums);
+  return result;
+}
+
+// Every instruction set writes the same to rounding: the same to the bit but where products and sums are one operation.
+TEST(RowKernels, AgreeOnEveryInstructionSet) {
+  const RowKernelTable* variants[3] = {};
+  const std::size_t count = row_kernel_variants(variants);
+  for (const std::int64_t width : {5, 37, 64}) {
+    const auto n = 3 * static_cast<std::size_t>(width);
+    const auto floats = [&](std::uint64_t seed) { return draw(n, seed); };
+    const auto halves = [&](std::uint64_t seed) {
+      std::vector<std::uint16_t> bits;
+      for (const Bf16 value : to_bf16(draw(n, seed))) bits.push_back(value.bits);
+      return bits;
+    };
+    const auto f32 = all_of<float>(variants[0]->f32, floats, width);
+    const auto bf16 = all_of<std::uint16_t>(variants[0]->bf16, halves, width);
+    for (std::size_t variant = 1; variant < count; ++variant) {
+      const auto f32_here = all_of<float>(variants[variant]->f32, floats, width);
+      const auto bf16_here = all_of<std::uint16_t>(variants[variant]->bf16, halves, width);
+      for (std::size_t i = 0; i < f32.size(); ++i) {
+        ASSERT_NEAR(f32_here[i], f32[i], 3e-6 * (1 + std::fabs(f32[i]))) << variants[variant]->name << " " << i;
+        ASSERT_NEAR(bf16_here[i], bf16[i], 0x1p-7 * (0.01 + std::fabs(bf16[i]))) << variants[variant]->name << " " << i;
+      }
+    }
+  }
 }
 
 }  // namespace
