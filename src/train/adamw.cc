@@ -108,38 +108,55 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
 }
 
 void AdamW::zero_gradients() {
-  if (by_tensors()) {
-    const at::NoGradGuard no_gradient;
-    std::vector<at::Tensor> all;
-    for (const AdamWParameter& parameter : parameters_) {
-      if (!parameter.frozen()) all.push_back(parameter.gradient);
-    }
-    if (!all.empty()) at::_foreach_zero_(all);
-    return;
-  }
+  for (AdamWParameter& parameter : parameters_) parameter.is_unwritten = !parameter.frozen();
+}
+
+void AdamW::settle_gradients() {
+  const at::NoGradGuard no_gradient;
+  std::vector<at::Tensor> unwritten;
   for (AdamWParameter& parameter : parameters_) {
-    if (!parameter.frozen()) parameter.gradient.zero_();
+    if (std::exchange(parameter.is_unwritten, false)) unwritten.push_back(parameter.gradient);
   }
+  if (!unwritten.empty()) at::_foreach_zero_(unwritten);
+}
+
+at::Tensor AdamW::gradient_sum(std::size_t index) {
+  const at::NoGradGuard no_gradient;
+  AdamWParameter& parameter = parameters_[index];
+  if (std::exchange(parameter.is_unwritten, false)) parameter.gradient.zero_();
+  return parameter.gradient;
 }
 
 void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   const at::NoGradGuard no_gradient;
-  at::Tensor& sum = parameters_[index].gradient;
-  RETORT_CHECK(!parameters_[index].frozen());
+  AdamWParameter& parameter = parameters_[index];
+  at::Tensor& sum = parameter.gradient;
+  RETORT_CHECK(!parameter.frozen());
   RETORT_CHECK(sum.numel() == gradient.numel());
+  const bool is_first = std::exchange(parameter.is_unwritten, false);
   const at::Tensor values = gradient.contiguous();
   if (values.scalar_type() != at::kBFloat16 || by_tensors()) {
-    sum.add_(values);
+    if (is_first) {
+      sum.copy_(values);
+    } else {
+      sum.add_(values);
+    }
     return;
   }
   float* target = sum.mutable_data_ptr<float>();
   const Bf16* source = bf16_data(values);
   model::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    kernels().add_bf16(target + first, source + first, static_cast<std::size_t>(last - first));
+    const auto count = static_cast<std::size_t>(last - first);
+    if (is_first) {
+      kernels().from_bf16(source + first, target + first, count);
+    } else {
+      kernels().add_bf16(target + first, source + first, count);
+    }
   });
 }
 
-double AdamW::sum_of_squares() const {
+double AdamW::sum_of_squares() {
+  settle_gradients();
   double sum = 0;
   if (by_tensors()) {
     std::vector<at::Tensor> parts;
@@ -170,6 +187,7 @@ double AdamW::sum_of_squares() const {
 
 void AdamW::step(double learning_rate, double gradient_norm) {
   if (!std::isfinite(gradient_norm)) return;
+  settle_gradients();
   ++steps_done_;
   AdamStep step;
   step.learning_rate = static_cast<float>(learning_rate);

@@ -49,9 +49,10 @@ struct AdamWParameter {
   // What is updated here: values [first, first + count) of it. All of them, unless keep_part() said otherwise.
   std::int64_t first = 0;
   std::int64_t count = 0;
-  StateValues master;   // FP32, of the part; the same storage as `compute` when that is Float
-  Moment m, v;          // of the part; with the gradient undefined when frozen
-  at::Tensor gradient;  // FP32, of the whole
+  StateValues master;         // FP32, of the part; the same storage as `compute` when that is Float
+  Moment m, v;                // of the part; with the gradient undefined when frozen
+  at::Tensor gradient;        // FP32, of the whole
+  bool is_unwritten = false;  // nothing was added to the gradient since it was set to zero; its memory is as it was
   bool frozen() const { return rate == 0; }
 };
 
@@ -76,11 +77,16 @@ class AdamW {
   void keep_part(std::size_t index, std::int64_t first, std::int64_t count);
   static constexpr std::int64_t kPartAlignment = 256;
 
+  // Their memory is written when something is added to them, or by settle_gradients().
   void zero_gradients();
   // Adds a gradient of the compute type or FP32 to parameter `index`'s.
   void accumulate(std::size_t index, const at::Tensor& gradient);
-  // Of the gradients of all parts.
-  double sum_of_squares() const;
+  // The gradient of parameter `index`, to be added to in place; undefined when frozen.
+  at::Tensor gradient_sum(std::size_t index);
+  // Before gradients are read: those that nothing was added to become zeros.
+  void settle_gradients();
+  // Of the gradients of all parts, settled.
+  double sum_of_squares();
   // One update, with the L2 norm of all gradients together. Does nothing when that is not finite.
   void step(double learning_rate, double gradient_norm);
   // The same, where all parts are here; returns the norm before clipping.

@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -21,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/parallel.h"
+#include "train/kernels.h"
 #include "train/ranks.h"
 
 namespace retort::train {
@@ -84,6 +87,36 @@ Store open_store(const RankPlace& place, bool listens) {
   return c10::make_intrusive<c10d::PrefixStore>("retort", c10::make_intrusive<c10d::TCPStore>(place.address, options));
 }
 
+constexpr std::int64_t kBlock = 1 << 16;
+
+Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.data_ptr()); }
+
+// FP32 values into contiguous ones of FP32 or BF16.
+void put_into(const at::Tensor& values, const at::Tensor& target) {
+  if (target.scalar_type() != at::kBFloat16) {
+    target.copy_(values);
+    return;
+  }
+  const float* source = values.const_data_ptr<float>();
+  Bf16* to = bf16_data(target);
+  model::parallel_for(0, values.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
+    kernels().to_bf16(source + first, to + first, static_cast<std::size_t>(last - first));
+  });
+}
+
+// Contiguous values of either type to FP32 ones.
+void add_to(const at::Tensor& values, const at::Tensor& sum) {
+  if (values.scalar_type() != at::kBFloat16) {
+    sum.add_(values);
+    return;
+  }
+  float* to = sum.mutable_data_ptr<float>();
+  const Bf16* source = bf16_data(values);
+  model::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
+    kernels().add_bf16(to + first, source + first, static_cast<std::size_t>(last - first));
+  });
+}
+
 class GlooRanks final : public Ranks {
  public:
   GlooRanks(const RankPlace& place, Store store, c10::intrusive_ptr<c10d::ProcessGroupGloo> group)
@@ -113,18 +146,42 @@ class GlooRanks final : public Ranks {
     });
   }
 
-  Result<void> finish() override {
-    const std::vector<c10::intrusive_ptr<c10d::Work>> works = std::exchange(pending_, {});
-    for (const auto& work : works) {
-      while (trouble_.empty() && !is_done(*work)) {
-        if (failed_) trouble_ = kReported;
+  // Each sends the owners theirs and adds up what it is sent: as many bytes as go through a ring once, where Gloo's
+  // reduction goes through it and then collects.
+  void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16) override {
+    begin([&] {
+      const auto self = static_cast<std::size_t>(rank());
+      const at::NoGradGuard no_gradient;
+      std::vector<at::Tensor> outgoing;
+      std::vector<std::int64_t> counts_out, counts_in;
+      for (std::size_t other = 0; other < parts.size(); ++other) {
+        counts_out.push_back(other == self ? 0 : parts[other].numel());
+        counts_in.push_back(other == self ? 0 : parts[self].numel());
+        if (other != self) outgoing.push_back(parts[other].flatten());
       }
-    }
-    if (trouble_.empty()) return {};
-    pending_ = works;  // they may still be at it
-    return lost();
+      const auto type = in_bf16 ? at::kBFloat16 : at::kFloat;
+      at::Tensor packed = at::empty({std::accumulate(counts_out.begin(), counts_out.end(), std::int64_t{0})}, type);
+      std::int64_t first = 0;
+      for (const at::Tensor& part : outgoing) {
+        put_into(part, packed.narrow(0, first, part.numel()));
+        first += part.numel();
+      }
+      at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * parts[self].numel()}, type);
+      arriving_.push_back({parts[self].flatten(), arriving});
+      return group_->alltoall_base(arriving, packed, counts_in, counts_out);
+    });
   }
 
+  Result<void> finish() override {
+    RETORT_TRY(wait_for_all());
+    const at::NoGradGuard no_gradient;
+    for (const Arriving& sums : std::exchange(arriving_, {})) {
+      for (const at::Tensor& of_another : sums.values.split(std::max<std::int64_t>(1, sums.own.numel()))) {
+        add_to(of_another, sums.own);
+      }
+    }
+    return {};
+  }
   Result<void> sum(at::Tensor values) override {
     begin([&] {
       std::vector<at::Tensor> list = {std::move(values)};
@@ -133,14 +190,13 @@ class GlooRanks final : public Ranks {
     return finish();
   }
 
-  Result<void> broadcast(int from, at::Tensor values) override {
+  void begin_broadcast(int from, at::Tensor values) override {
     begin([&] {
       std::vector<at::Tensor> list = {std::move(values)};
       c10d::BroadcastOptions options;
       options.rootRank = from;
       return group_->broadcast(list, options);
     });
-    return finish();
   }
 
   Result<std::string> share(const std::string& bytes) override {
@@ -168,6 +224,11 @@ class GlooRanks final : public Ranks {
   }
 
  private:
+  // What the others have of this rank's part of a sum, one after the other.
+  struct Arriving {
+    at::Tensor own, values;
+  };
+
   template <class Call>
   void begin(const Call& call) {
     if (failed_ && trouble_.empty()) trouble_ = kReported;
@@ -177,6 +238,18 @@ class GlooRanks final : public Ranks {
     } catch (const std::exception& error) {
       trouble_ = first_line(error.what());
     }
+  }
+
+  Result<void> wait_for_all() {
+    const std::vector<c10::intrusive_ptr<c10d::Work>> works = std::exchange(pending_, {});
+    for (const auto& work : works) {
+      while (trouble_.empty() && !is_done(*work)) {
+        if (failed_) trouble_ = kReported;
+      }
+    }
+    if (trouble_.empty()) return {};
+    pending_ = works;  // they may still be at it
+    return lost();
   }
 
   // Waits a while. A piece of work that failed is done, and is trouble.
@@ -251,6 +324,7 @@ class GlooRanks final : public Ranks {
   Store store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
   std::vector<c10::intrusive_ptr<c10d::Work>> pending_;
+  std::vector<Arriving> arriving_;
   std::string trouble_;
   std::int64_t shared_ = 0;
   std::mutex mutex_;  // for wake_

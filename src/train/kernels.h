@@ -114,6 +114,7 @@ struct Kernels {
   double (*sum_of_squares)(const float* values, std::size_t n);
   void (*add_bf16)(float* sum, const Bf16* values, std::size_t n);
   void (*to_bf16)(const float* values, Bf16* target, std::size_t n);
+  void (*from_bf16)(const Bf16* values, float* target, std::size_t n);
 };
 
 const Kernels& kernels();

@@ -26,19 +26,13 @@ RETORT_INLINE void adam_lanes(Floats& w, Floats& m, Floats& v, const Floats& gra
   w = w - step.learning_rate * (m / step.correction1 / denominator + step.weight_decay * w);
 }
 
-using Shorts = std::int16_t __attribute__((vector_size(32)));
-using Integers = std::int32_t __attribute__((vector_size(64)));
-
 RETORT_INLINE Floats joined(const Bf16* upper, const std::int16_t* lower) {
-  Halves high;
-  Shorts low;
+  Halves high, low;
   __builtin_memcpy(&high, upper, sizeof(high));
   __builtin_memcpy(&low, lower, sizeof(low));
-  const Integers signed_low = __builtin_convertvector(low, Integers);
-  Words words = __builtin_convertvector(high, Words) << 16;
-  Words addend;
-  __builtin_memcpy(&addend, &signed_low, sizeof(addend));
-  words += addend;
+  // A lower half counts from -2^15.
+  const Words low_words = widened(low);
+  const Words words = (widened(high) << 16) + low_words - ((low_words & 0x8000U) << 1);
   Floats value;
   __builtin_memcpy(&value, &words, sizeof(value));
   return value;
@@ -47,8 +41,8 @@ RETORT_INLINE Floats joined(const Bf16* upper, const std::int16_t* lower) {
 RETORT_INLINE void store_halves(const Floats& value, Bf16* upper, std::int16_t* lower) {
   Words words;
   __builtin_memcpy(&words, &value, sizeof(words));
-  const Halves low = __builtin_convertvector(words & 0xFFFFU, Halves);
-  const Halves high = __builtin_convertvector((words + 0x8000U) >> 16, Halves);
+  const Halves low = narrowed(words);
+  const Halves high = narrowed((words + 0x8000U) >> 16);
   __builtin_memcpy(upper, &high, sizeof(high));
   __builtin_memcpy(lower, &low, sizeof(low));
 }
@@ -212,6 +206,12 @@ void to_bf16(const float* values, Bf16* target, std::size_t n) {
   if (whole != n) store_tail(target + whole, load_tail(values + whole, n - whole, 0), n - whole);
 }
 
+void from_bf16(const Bf16* values, float* target, std::size_t n) {
+  const std::size_t whole = n / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) store(target + i, load(values + i));
+  for (std::size_t i = whole; i < n; ++i) target[i] = widen(values[i]);
+}
+
 }  // namespace
 
 extern const Kernels kKernels;
@@ -228,6 +228,7 @@ const Kernels kKernels = {RETORT_KERNELS_NAME,
                           join,
                           sum_of_squares,
                           add_bf16,
-                          to_bf16};
+                          to_bf16,
+                          from_bf16};
 
 }  // namespace retort::train::RETORT_KERNELS_NAMESPACE

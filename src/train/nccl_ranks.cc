@@ -64,12 +64,11 @@ class NcclRanks final : public Ranks {
     return finish();
   }
 
-  Result<void> broadcast(int from, at::Tensor values) override {
-    if (!is_ours(values)) return met_.broadcast(from, std::move(values));
+  void begin_broadcast(int from, at::Tensor values) override {
+    if (!is_ours(values)) return met_.begin_broadcast(from, std::move(values));
     begin(values, [&](void* place, std::size_t count, Nccl::Type type) {
       return link_.nccl.broadcast(place, place, count, type, from, communicator_, link_.queue->stream());
     });
-    return finish();
   }
 
   Result<std::string> share(const std::string& bytes) override { return met_.share(bytes); }

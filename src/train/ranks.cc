@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
 
+#include <utility>
+
 namespace retort::train {
 namespace {
 
@@ -13,11 +15,23 @@ class OneRank final : public Ranks {
   void begin_sum_to(int /*owner*/, at::Tensor /*values*/) override {}
   Result<void> finish() override { return {}; }
   Result<void> sum(at::Tensor /*values*/) override { return {}; }
-  Result<void> broadcast(int /*from*/, at::Tensor /*values*/) override { return {}; }
+  void begin_broadcast(int /*from*/, at::Tensor /*values*/) override {}
   Result<std::string> share(const std::string& bytes) override { return bytes; }
 };
 
 }  // namespace
+
+void Ranks::begin_sums(const std::vector<at::Tensor>& parts, bool /*in_bf16*/) {
+  for (int owner = 0; owner < world(); ++owner) {
+    const at::Tensor& part = parts[static_cast<std::size_t>(owner)];
+    if (part.numel() > 0) begin_sum_to(owner, part);
+  }
+}
+
+Result<void> Ranks::broadcast(int from, at::Tensor values) {
+  begin_broadcast(from, std::move(values));
+  return finish();
+}
 
 Result<bool> Ranks::any(bool here) {
   const at::Tensor count = at::full({1}, here ? 1.0 : 0.0, at::kDouble);

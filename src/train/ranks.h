@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "train/rank_place.h"
@@ -29,14 +30,19 @@ class Ranks {
   // Begins to add `values` of all ranks up in rank `owner`'s; what the others hold afterwards is undefined. Goes on
   // beside the caller's work; the tensors must not be touched before finish().
   virtual void begin_sum_to(int owner, at::Tensor values) = 0;
+  // The same for a part of each rank's: `parts[i]` (FP32, none or some) is added up in rank i's. `in_bf16`: what any
+  // rank has there are BF16 numbers, which may travel in half the bytes.
+  virtual void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16);
   // Waits for all that was begun.
   virtual Result<void> finish() = 0;
   // Every rank gets the sum.
   virtual Result<void> sum(at::Tensor values) = 0;
-  virtual Result<void> broadcast(int from, at::Tensor values) = 0;
+  // Begins to copy the values of rank `from` to all others'.
+  virtual void begin_broadcast(int from, at::Tensor values) = 0;
   // Every rank gets the leader's bytes, and waits for them as long as the leader lives.
   virtual Result<std::string> share(const std::string& bytes) = 0;
 
+  Result<void> broadcast(int from, at::Tensor values);
   // Whether it is so for any rank.
   Result<bool> any(bool here);
 };

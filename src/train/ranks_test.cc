@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -41,6 +42,21 @@ TEST(Ranks, SumBroadcastAndShare) {
       }
       ASSERT_TRUE(ranks->finish());
       EXPECT_EQ(parts[static_cast<std::size_t>(ranks->rank())][0].item<double>(), all);
+      // Parts of all sizes, none among them.
+      for (const bool in_bf16 : {false, true}) {
+        std::vector<torch::Tensor> unequal;
+        for (int owner = 0; owner < world; ++owner) unequal.push_back(torch::full({7 * owner}, ranks->rank() + 1.0F));
+        ranks->begin_sums(unequal, in_bf16);
+        std::vector<torch::Tensor> one_owner(static_cast<std::size_t>(world), torch::empty({0}));
+        one_owner.front() = torch::full({2}, ranks->rank() + 1.0F);
+        ranks->begin_sums(one_owner, in_bf16);
+        ASSERT_TRUE(ranks->finish());
+        const torch::Tensor& mine = unequal[static_cast<std::size_t>(ranks->rank())];
+        EXPECT_TRUE(mine.eq(all).all().item<bool>());
+        if (ranks->leads()) {
+          EXPECT_EQ(one_owner.front()[1].item<double>(), all);
+        }
+      }
       const auto place = torch::full({3}, ranks->rank() + 1.0F);
       ASSERT_TRUE(ranks->broadcast(world - 1, place));
       EXPECT_EQ(place[2].item<double>(), world);
@@ -105,7 +121,8 @@ TEST(Ranks, RefusesPlacesThatMakeNoSense) {
 
 struct Setting {
   model::ComputeType compute = model::ComputeType::kFloat32;
-  bool as_on_devices = false;  // by libtorch's operations, and what would carry tensors between GPUs
+  bool as_on_devices = false;                // by libtorch's operations, and what would carry tensors between GPUs
+  std::atomic<int>* sums_in_bf16 = nullptr;  // set: such sums are counted, and travel in FP32 all the same
   TrainOptions options;
   Setting() {
     options.max_length = 24;
@@ -118,6 +135,27 @@ struct Setting {
     options.held_out_tokens = 96;
     options.micro_batch_tokens = 40;
   }
+};
+
+// What may travel in BF16 travels in FP32.
+class InFp32 final : public Ranks {
+ public:
+  InFp32(std::unique_ptr<Ranks> ranks, std::atomic<int>& counted) : ranks_(std::move(ranks)), counted_(counted) {}
+  int rank() const override { return ranks_->rank(); }
+  int world() const override { return ranks_->world(); }
+  void begin_sum_to(int owner, at::Tensor values) override { ranks_->begin_sum_to(owner, std::move(values)); }
+  void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16) override {
+    counted_ += in_bf16 ? 1 : 0;
+    ranks_->begin_sums(parts, false);
+  }
+  Result<void> finish() override { return ranks_->finish(); }
+  Result<void> sum(at::Tensor values) override { return ranks_->sum(std::move(values)); }
+  void begin_broadcast(int from, at::Tensor values) override { ranks_->begin_broadcast(from, std::move(values)); }
+  Result<std::string> share(const std::string& bytes) override { return ranks_->share(bytes); }
+
+ private:
+  std::unique_ptr<Ranks> ranks_;
+  std::atomic<int>& counted_;
 };
 
 class Stopper final : public Progress {
@@ -160,6 +198,7 @@ class TrainTogether : public testing::Test {
         met = std::move(ranks);
         ranks = join_on_devices(*met, device_link_for_test()).value();
       }
+      if (setting.sums_in_bf16 != nullptr) ranks = std::make_unique<InFp32>(std::move(ranks), *setting.sums_in_bf16);
       Stopper stopper(ranks->rank() == world - 1 ? stop_after : 0);
       SystemClock clock;
       // Only the first has the folder.
@@ -231,6 +270,29 @@ TEST_F(TrainTogether, HoldsInBf16WithEightBitsAndAFrozenHead) {
   ASSERT_EQ(train_on(1, "one", setting), std::vector<std::string>(1));
   ASSERT_EQ(train_on(2, "two", setting), kFine2);
   expect_equal("one", "two", 2e-2);  // micro-batches differ, and gradients are BF16
+}
+
+// Where each rank has one micro-batch, gradients are BF16 numbers and travel as such: not a bit is lost.
+TEST_F(TrainTogether, LosesNothingByTravellingInBf16) {
+  for (const std::int64_t lora_rank : {0, 4}) {
+    std::atomic<int> counted = 0;
+    Setting setting;
+    setting.compute = model::ComputeType::kBFloat16;
+    setting.options.micro_batch_tokens = 1000;
+    setting.options.hidden_state_weight = 0.5;
+    setting.options.lora_rank = lora_rank;
+    const std::string kind = std::to_string(lora_rank);
+    ASSERT_EQ(train_on(2, "short" + kind, setting), kFine2);
+    setting.sums_in_bf16 = &counted;
+    ASSERT_EQ(train_on(2, "full" + kind, setting), kFine2);
+    EXPECT_GT(counted, 10);
+    EXPECT_TRUE(torch::equal(weights("short" + kind), weights("full" + kind)));
+    // Several are a sum.
+    counted = 0;
+    setting.options.micro_batch_tokens = 1;
+    ASSERT_EQ(train_on(2, "parts" + kind, setting), kFine2);
+    EXPECT_EQ(counted, 0);
+  }
 }
 
 TEST_F(TrainTogether, TrainsAdaptersAsOneRankDoes) {

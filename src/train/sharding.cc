@@ -1,5 +1,6 @@
 #include "train/sharding.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
@@ -12,6 +13,9 @@
 
 namespace retort::train {
 namespace {
+
+// Of the weights that an owner sends at a time, all owners at once.
+constexpr std::int64_t kLoad_bytes = 16'000'000;
 
 // The values [begin, end) of a range that lie within another.
 std::pair<std::int64_t, std::int64_t> common(std::int64_t begin, std::int64_t end, std::int64_t from, std::int64_t to) {
@@ -47,13 +51,14 @@ Sharding::Sharding(AdamW& optimiser, Ranks& ranks) : optimiser_(optimiser), rank
   }
 }
 
-void Sharding::begin_sums(std::size_t first, std::size_t last) {
+void Sharding::begin_sums(std::size_t first, std::size_t last, bool in_bf16) {
   if (ranks_.world() == 1) return;
-  for (int owner = 0; owner < ranks_.world(); ++owner) {
-    const auto at = static_cast<std::size_t>(owner);
-    const auto [begin, end] = common(borders_[at], borders_[at + 1], offsets_[first], offsets_[last]);
-    if (end > begin) ranks_.begin_sum_to(owner, gradients_.narrow(0, begin, end - begin));
+  std::vector<at::Tensor> parts;
+  for (std::size_t owner = 0; owner + 1 < borders_.size(); ++owner) {
+    const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[first], offsets_[last]);
+    parts.push_back(gradients_.narrow(0, begin, end - begin));
   }
+  ranks_.begin_sums(parts, in_bf16);
 }
 
 Result<double> Sharding::finish_sums(const at::Tensor& figures) {
@@ -64,35 +69,57 @@ Result<double> Sharding::finish_sums(const at::Tensor& figures) {
   return std::sqrt(squares.item<double>());
 }
 
+std::vector<std::vector<at::Tensor>> Sharding::loads_of(std::size_t owner) const {
+  std::vector<std::vector<at::Tensor>> loads(1);
+  std::int64_t room = kLoad_bytes;
+  for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
+    const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[i], offsets_[i + 1]);
+    if (end == begin) continue;
+    const at::Tensor part = optimiser_.parameters()[i].compute.flatten().narrow(0, begin - offsets_[i], end - begin);
+    const at::Tensor as_bytes = part.view(at::kByte);
+    for (std::int64_t first = 0; first < as_bytes.numel();) {
+      if (room == 0) {
+        loads.emplace_back();
+        room = kLoad_bytes;
+      }
+      const std::int64_t count = std::min(room, as_bytes.numel() - first);
+      loads.back().push_back(as_bytes.narrow(0, first, count));
+      first += count;
+      room -= count;
+    }
+  }
+  return loads;
+}
+
 Result<void> Sharding::spread_weights() {
   if (ranks_.world() == 1) return {};
   const at::NoGradGuard no_gradient;
+  std::vector<std::vector<std::vector<at::Tensor>>> loads;  // of each owner
+  std::size_t rounds = 0;
   for (int owner = 0; owner < ranks_.world(); ++owner) {
-    const auto at = static_cast<std::size_t>(owner);
-    std::vector<at::Tensor> parts;
-    std::int64_t bytes = 0;
-    for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
-      const auto [begin, end] = common(borders_[at], borders_[at + 1], offsets_[i], offsets_[i + 1]);
-      if (end == begin) continue;
-      parts.push_back(optimiser_.parameters()[i].compute.flatten().narrow(0, begin - offsets_[i], end - begin));
-      bytes += static_cast<std::int64_t>(parts.back().nbytes());
+    loads.push_back(loads_of(static_cast<std::size_t>(owner)));
+    rounds = std::max(rounds, loads.back().size());
+  }
+  const auto self = static_cast<std::size_t>(ranks_.rank());
+  for (std::size_t round = 0; round < rounds; ++round) {
+    std::vector<at::Tensor> packed(loads.size());
+    for (std::size_t owner = 0; owner < loads.size(); ++owner) {
+      if (round >= loads[owner].size() || loads[owner][round].empty()) continue;
+      const std::vector<at::Tensor>& parts = loads[owner][round];
+      std::int64_t bytes = 0;
+      for (const at::Tensor& part : parts) bytes += part.numel();
+      packed[owner] = owner == self ? at::cat(parts) : at::empty({bytes}, parts.front().options());
+      ranks_.begin_broadcast(static_cast<int>(owner), packed[owner]);
     }
-    if (bytes == 0) continue;
-    const at::Tensor packed = at::empty({bytes}, parts.front().options().dtype(at::kByte));
-    const auto each = [&](const auto& move) {
+    RETORT_TRY(ranks_.finish());
+    for (std::size_t owner = 0; owner < loads.size(); ++owner) {
+      if (owner == self || !packed[owner].defined()) continue;
       std::int64_t first = 0;
-      for (const at::Tensor& part : parts) {
-        const at::Tensor as_bytes = part.view(at::kByte);
-        move(packed.narrow(0, first, as_bytes.numel()), as_bytes);
-        first += as_bytes.numel();
+      for (const at::Tensor& part : loads[owner][round]) {
+        part.copy_(packed[owner].narrow(0, first, part.numel()));
+        first += part.numel();
       }
-    };
-    if (owner == ranks_.rank()) {
-      each([](const at::Tensor& place, const at::Tensor& part) { place.copy_(part); });
     }
-    RETORT_TRY(ranks_.broadcast(owner, packed));
-    if (owner == ranks_.rank()) continue;
-    each([](const at::Tensor& place, const at::Tensor& part) { part.copy_(place); });
   }
   return {};
 }

@@ -2,10 +2,9 @@
 //
 // ZeRO's first stage (Rajbhandari et al., arXiv 1910.02054, section 5.1): every rank holds all weights and gradients,
 // but masters and moments of one contiguous share of all values only. The share's owner gets the sum of its gradients
-// by a reduction to it, and its new weights go to the others by a broadcast: as many bytes as a reduce-scatter and an
-// all-gather. Those two Gloo makes of an all-reduce and copies of everything; these it does in place, and they need no
-// equal shares. Gradients lie in one buffer in the parameters' order, so that the part of a layer that belongs to one
-// owner travels at once.
+// by being sent them, and its new weights go to the others by a broadcast: as many bytes as a reduce-scatter and an
+// all-gather. Those two Gloo makes of an all-reduce and copies of everything; these need no equal shares. Gradients lie
+// in one buffer in the parameters' order, so that the part of a layer that belongs to one owner travels at once.
 //
 // With one rank nothing is moved and nothing is copied. One thread; borrows optimiser and ranks.
 #pragma once
@@ -26,8 +25,9 @@ class Sharding {
   Sharding(AdamW& optimiser, Ranks& ranks);
 
   // The gradients of the parameters [first, last) are complete on this rank: their sums begin to travel. Every rank
-  // calls it for the same ranges in the same order, each parameter once a step.
-  void begin_sums(std::size_t first, std::size_t last);
+  // calls it for the same ranges in the same order, each parameter once a step. `in_bf16`: on every rank they are BF16
+  // numbers.
+  void begin_sums(std::size_t first, std::size_t last, bool in_bf16);
   // Waits for them, and sums `figures` (FP64) over the ranks. Returns the L2 norm of all gradients.
   Result<double> finish_sums(const at::Tensor& figures);
   // After an update: every rank's compute copies become those of their owners.
@@ -46,6 +46,8 @@ class Sharding {
 
  private:
   Result<at::Tensor> gather(const StateTensor& state);
+  // What an owner sends after an update: views of its compute copies' bytes, in the loads that travel one by one.
+  std::vector<std::vector<at::Tensor>> loads_of(std::size_t owner) const;
 
   AdamW& optimiser_;
   Ranks& ranks_;

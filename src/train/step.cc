@@ -190,6 +190,18 @@ void StepRunner::take_gradients(std::size_t first, std::size_t last) {
   }
 }
 
+void StepRunner::begin_sums(std::size_t first, std::size_t last) {
+  // What autograd gives is of the parameter's type, and one such gradient is what it was in FP32, too. What is made by
+  // hand is a sum.
+  const auto in_bf16 = [&](std::size_t i) {
+    return sums_are_single_ && parameters_[i].tensor.scalar_type() == at::kBFloat16 && i != embedding_ && i != head_;
+  };
+  for (std::size_t begin = first, end = first; begin < last; begin = end) {
+    while (end < last && in_bf16(end) == in_bf16(begin)) ++end;
+    sharding_->begin_sums(begin, end, in_bf16(begin));
+  }
+}
+
 std::vector<StepRunner::MicroBatch> StepRunner::micro_batches_of(const StepRows& rows, int rank, int world,
                                                                  std::int64_t tokens) {
   std::vector<MicroBatch> own;
@@ -258,7 +270,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     const at::Tensor supervised = at_supervised(hidden.detach(), batch);
     at::Tensor supervised_gradient = at::empty_like(supervised);
     at::Tensor head_gradient;
-    if (backward && head_) head_gradient = optimiser_.parameters()[*head_].gradient;
+    if (backward && head_) head_gradient = optimiser_.gradient_sum(*head_);
     const bool kept = cached_ != nullptr && micro_batch.source == RowSource::kData;
     const LossSums sums = kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets,
                                                      totals.targets, supervised_gradient, head_gradient)
@@ -275,7 +287,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
 
   const auto done_with = [&](std::size_t begin, std::size_t end) {
     take_gradients(begin, end);
-    if (pass == Pass::kLastGradients) sharding_->begin_sums(begin, end);
+    if (pass == Pass::kLastGradients) begin_sums(begin, end);
   };
   torch::autograd::backward({hidden}, {gradient});
   done_with(blocks_[layers], parameters_.size());
@@ -293,9 +305,11 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     done_with(blocks_[layer], blocks_[layer + 1]);
     gradient = inputs[layer].grad();
   }
-  AdamWParameter* embedding = embedding_ ? &optimiser_.parameters()[*embedding_] : nullptr;
-  if (embedding != nullptr && !embedding->frozen()) add_embedding_gradient(ids, gradient, embedding->gradient);
-  if (pass == Pass::kLastGradients) sharding_->begin_sums(0, blocks_[0]);
+  if (embedding_) {
+    at::Tensor sum = optimiser_.gradient_sum(*embedding_);
+    if (sum.defined()) add_embedding_gradient(ids, gradient, sum);
+  }
+  if (pass == Pass::kLastGradients) begin_sums(0, blocks_[0]);
   laps.lap(phases_.backward_s);
 }
 
@@ -314,6 +328,7 @@ StepResult StepRunner::alone(const StepRows& rows, std::int64_t micro_batch_toke
   StepResult result;
   for (const MicroBatch& micro_batch : all) accumulate(micro_batch, totals, pass, false, result);
   take_late_sums(result);
+  if (pass != Pass::kLoss) optimiser_.settle_gradients();
   finish(totals, result);
   return result;
 }
@@ -335,8 +350,11 @@ double StepRunner::loss(const StepRows& rows) { return alone(rows, options_.micr
 Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) {
   const int world = ranks_.world();
   Totals totals;
+  sums_are_single_ = true;
   for (int rank = 0; rank < world; ++rank) {
-    count(micro_batches_of(rows, rank, world, options_.micro_batch_tokens), totals);
+    const std::vector<MicroBatch> batches = micro_batches_of(rows, rank, world, options_.micro_batch_tokens);
+    count(batches, totals);
+    sums_are_single_ = sums_are_single_ && batches.size() <= 1;
   }
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
@@ -349,10 +367,10 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
   }
   laps = Laps(clock_, laps_wait_for_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()
-    sharding_->begin_sums(blocks_.back(), parameters_.size());
-    for (std::size_t layer = blocks_.size() - 1; layer-- > 0;)
-      sharding_->begin_sums(blocks_[layer], blocks_[layer + 1]);
-    sharding_->begin_sums(0, blocks_[0]);
+    optimiser_.settle_gradients();
+    begin_sums(blocks_.back(), parameters_.size());
+    for (std::size_t layer = blocks_.size() - 1; layer-- > 0;) begin_sums(blocks_[layer], blocks_[layer + 1]);
+    begin_sums(0, blocks_[0]);
   }
   take_late_sums(result);
   std::vector<double> figures = {result.hidden_state_error};

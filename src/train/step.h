@@ -154,6 +154,8 @@ class StepRunner {
   // Those of a rank that have something to learn; nothing is computed for others.
   static std::vector<MicroBatch> micro_batches_of(const StepRows& rows, int rank, int world, std::int64_t tokens);
   static void count(std::span<const MicroBatch> batches, Totals& totals);
+  // Of the parameters [first, last), whose gradients on this rank are complete.
+  void begin_sums(std::size_t first, std::size_t last);
   enum class Pass { kLoss, kGradients, kLastGradients };  // the last of a rank in a step: sums begin to travel
   StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
   // Forward and backward of a micro-batch; gradients and losses are added up.
@@ -177,6 +179,7 @@ class StepRunner {
   std::unique_ptr<Ranks> alone_;
   Ranks& ranks_;
   std::optional<Sharding> sharding_;  // once all parameters are added
+  bool sums_are_single_ = false;      // in this step no rank adds up several micro-batches
   Objective objective_;
   std::vector<model::NamedTensor> parameters_;   // in the optimiser's order
   std::vector<std::size_t> blocks_;              // where each block's begin; then those after the last block
