@@ -14,8 +14,6 @@
 namespace retort::pipeline {
 namespace {
 
-constexpr std::size_t kGenerationParallel = 16;
-
 // The models that are measured by themselves, and where their figures go. The teacher's come from the file that
 // everything is compared with.
 struct Measured {
@@ -106,7 +104,7 @@ Result<Answers> measure_answers(Evaluation& evaluation, Scorecard& card) {
     if (untrained) own.max_tokens = std::min(own.max_tokens, evaluate::kUntrainedTokens);
     const auto own_prompts =
         std::span(prompts).first(untrained ? std::min(prompts.size(), evaluate::kUntrainedAnswers) : prompts.size());
-    RETORT_ASSIGN(const auto engine, open_engine(*model, context_tokens, kGenerationParallel));
+    RETORT_ASSIGN(const auto engine, open_engine(*model, context_tokens, kAnswersAtOnce));
     RETORT_ASSIGN(evaluate::GenerationStatistics statistics,
                   evaluate::measure_generation(*engine, own_prompts, context.local.format.end_ids(), own,
                                                evaluation.bootstrap, context.progress, context.stop));

@@ -13,17 +13,17 @@
 #include "collect/spending.h"
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
-#include "llama/speed.h"
 #include "pipeline/compute_choice.h"
+#include "pipeline/evaluation.h"
 #include "pipeline/manifest.h"
 #include "pipeline/plan_checks.h"
+#include "pipeline/plan_rates.h"
 #include "pipeline/prompt_check.h"
 #include "pipeline/run_files.h"
 #include "pipeline/run_options.h"
 #include "pipeline/stage.h"
 #include "pipeline/student_start.h"
 #include "pipeline/teacher.h"
-#include "pipeline/teacher_type.h"
 #include "pipeline/train_prediction.h"
 #include "train/train_options.h"
 
@@ -36,9 +36,8 @@ constexpr std::int64_t kCheckedParameters = 2'000'000'000;  // of a teacher whos
 constexpr double kUserTokens = 30;      // mean length of a self-generated user's turn
 constexpr double kAnswerShare = 0.85;   // mean length of an answer as a share of collect.max_tokens
 constexpr double kScaffoldTokens = 30;  // of the template, with its default system message
-constexpr double kCollectEfficiency =
-    0.85;                                  // of the probe's rate: prompts are read too, and the batch drains at the end
-constexpr double kPrefillPerDecode = 1.5;  // rate of reading a sequence over that of batched decoding
+// Of the measured rate of a full batch: prompts are read too, and the batch drains at the end.
+constexpr double kCollectEfficiency = 0.85;
 // Engines that hold weights at a time while the shipped files are compared: reference, untrained cut, student.
 constexpr std::int64_t kFixedMemory_bytes = 600'000'000;
 
@@ -101,21 +100,33 @@ Result<Amounts> amounts(const recipe::Recipe& recipe, const LocalModel& local) {
   return result;
 }
 
-Result<double> batched_decode_rate(const RunRequest& request, const std::filesystem::path& folder,
-                                   const LocalModel& local, Clock& clock, Progress& progress, std::stop_token stop) {
-  std::error_code error;
-  if (std::filesystem::exists(folder / "collect/engine.json", error)) {
-    RETORT_ASSIGN(const std::string text, read_file(folder / "collect/engine.json"));
-    RETORT_ASSIGN(const Json json, parse_json(text, "collect/engine.json"));
-    for (const Json& entry : json.value("measured", Json::array())) {
-      if (entry.value("type", "") == json.value("type", "-") && json.value("teacher", "") == local.digest.hex()) {
-        return entry.value("tokens_per_s", 1.0);
-      }
-    }
+double collect_seconds(const Amounts& amount, const PlanRates& rates) {
+  return amount.sampled_tokens / (kCollectEfficiency * rates.collecting.decode_tokens_per_s);
+}
+
+// `share`: of the teacher's parameters in the student.
+double evaluate_seconds(const evaluate::EvaluateOptions& options, const Amounts& amount, const PlanRates& rates,
+                        double share, bool teacher_at_hand) {
+  const auto exchanges = static_cast<double>(options.held_out);
+  const double read_fast_s = amount.tokens_per_exchange / rates.collecting.read_tokens_per_s;  // an exchange
+  const double read_reference_s = amount.tokens_per_exchange / rates.reference.read_tokens_per_s;
+  // Student and untrained cut on all exchanges.
+  double seconds = exchanges * 2 * share * read_fast_s;
+  // What each writes itself, and the teacher's opinion of it. Batches are smaller than in collecting.
+  const auto answers = static_cast<double>(std::max(options.answers, options.shown_answers));
+  const double answer_tokens = amount.sampled_tokens / static_cast<double>(std::max<std::int64_t>(1, amount.exchanges));
+  seconds += answers * share * (answer_tokens / (0.5 * rates.collecting.decode_tokens_per_s) + read_fast_s);
+  int fast_models = 2;
+  if (teacher_at_hand) {
+    // The reference, and on some exchanges the student in F16, the teacher's file and two of its types.
+    const double others = std::min(exchanges, static_cast<double>(kOtherExchanges));
+    seconds += exchanges * read_reference_s + others * (share * read_reference_s + 3 * read_fast_s);
+    seconds += answers * (answer_tokens / rates.reference.decode_tokens_per_s + 2 * read_reference_s);
+    fast_models = 7;
   }
-  RETORT_ASSIGN(const llama::TypeProbe probe, fastest_type_once(local, request.cache_folder, clock, progress, stop));
-  if (probe.fastest.tokens_per_s > 0) return probe.fastest.tokens_per_s;
-  return llama::measure_batched_decode(probe.fastest.path, 64, 24, 0, clock, stop);
+  // As llama-bench does, with a sixth of a batch's rate where there is one sequence.
+  const double speed_s = 512 / rates.collecting.read_tokens_per_s + 64 / (rates.collecting.decode_tokens_per_s / 6);
+  return seconds + (options.speed ? fast_models * 3 * speed_s : 0);
 }
 
 std::string description_of(const Models& models) {
@@ -153,7 +164,12 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
 
   RETORT_ASSIGN(const ComputeChoice compute,
                 choose_compute(train_options.compute, train_options.device, local.config, request.cache_folder, clock));
-  RETORT_ASSIGN(const double decode_rate, batched_decode_rate(request, folder, local, clock, progress, stop));
+  const CollectSequences sequences = collect_sequences(local.config, amount.needed_tokens);
+  RETORT_ASSIGN(const PlanRates rates,
+                measure_rates(local, sequences.parallel,
+                              std::min<std::size_t>(static_cast<std::size_t>(amount.tokens_per_exchange / 2) + 1,
+                                                    sequences.context_tokens / 2),
+                              request.cache_folder, clock, progress, stop));
 
   Plan result;
   result.name = options.name;
@@ -172,10 +188,10 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
       result.service = amount.service;
       stage.what = result.service->sentence() + "; how long that takes is the service's to say";
     } else {
-      stage.seconds = amount.sampled_tokens / (kCollectEfficiency * decode_rate);
+      stage.seconds = collect_seconds(amount, rates);
       stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) +
-                           static_cast<std::int64_t>(collect_sequences(local.config, amount.needed_tokens).cache_bytes);
-      stage.what += " at " + std::to_string(whole(decode_rate)) + " tokens/s (measured)";
+                           static_cast<std::int64_t>(sequences.cache_bytes);
+      stage.what += " at " + std::to_string(whole(rates.collecting.decode_tokens_per_s)) + " tokens/s (measured)";
     }
   }
   planned["curate"] = {
@@ -202,6 +218,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
         std::to_string(local.config.layers) + " layers, " + human_count(student_parameters) + " parameters" +
         (train_options.lora_rank > 0 ? ", adapters of rank " + std::to_string(train_options.lora_rank) : "") + ", " +
         std::string(model::name_of(compute.type)) +
+        (prediction.timed ? "" : ", its time guessed from matrix products alone") +
         (prediction.device_bytes > 0
              ? " on a GPU, " + human_bytes(static_cast<std::uint64_t>(prediction.device_bytes)) + " of its memory"
              : "");
@@ -218,10 +235,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     const double tokens = static_cast<double>(evaluate.held_out) * amount.tokens_per_exchange;
     const double share = static_cast<double>(student_parameters) / static_cast<double>(teacher_parameters);
     stage.tokens = whole(tokens);
-    // Teacher, untrained cut and student on all exchanges; four others on some; answers; speeds.
-    stage.seconds = tokens * ((teacher.at_hand ? 1 : 0) + 2 * share) / (kPrefillPerDecode * decode_rate) * 1.6 +
-                    static_cast<double>(evaluate.answers) * 2.2 * kAnswerShare * 160 / (0.5 * decode_rate) +
-                    (evaluate.speed ? 25 : 0);
+    stage.seconds = evaluate_seconds(evaluate, amount, rates, share, teacher.at_hand);
     stage.memory_bytes = kFixedMemory_bytes + half_precision_bytes(teacher_parameters) + 2 * student_parameters;
     stage.disk_bytes = 1'000'000;
     stage.what = std::to_string(evaluate.held_out) +

@@ -18,10 +18,6 @@
 namespace retort::pipeline {
 namespace {
 
-// Files other than the three of the scorecard are compared on this many exchanges: enough for an interval, and the
-// run's time goes to what is shipped.
-constexpr std::size_t kOtherExchanges = 48;
-
 // KL, agreement and perplexity of all models; returns the comparison with teacher, before and student.
 Result<evaluate::Comparison> measure_quality(Evaluation& evaluation, Scorecard& card) {
   StageContext& context = evaluation.context;

@@ -47,6 +47,7 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
   const double flops_per_s = reading_flops_per_s(local.config, compute, costs);
 
   TrainPrediction prediction;
+  prediction.timed = costs.has_value();
   prediction.cost = train::estimate(student, local.config, {compute.type, compute.backend}, dataset_tokens, options,
                                     {flops_per_s, costs});
   std::int64_t choosing_bytes = 0;

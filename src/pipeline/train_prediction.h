@@ -16,6 +16,7 @@ namespace retort::pipeline {
 
 struct TrainPrediction {
   train::TrainCost cost;
+  bool timed = false;  // by layers of its own shapes; else by matrix products alone
   double layer_choice_s = 0;
   double layer_fit_s = 0;
   std::int64_t start_bytes = 0;   // on disk, of a student that doesn't begin as layers of the teacher

@@ -1,0 +1,38 @@
+#include "pipeline/plan_rates.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "gguf/tensor_type.h"
+#include "pipeline/evaluation.h"
+#include "pipeline/teacher_type.h"
+
+namespace retort::pipeline {
+namespace {
+
+constexpr std::int64_t kMostMeasured = 2'000'000'000;  // parameters
+constexpr double kGuessedShare = 0.4;                  // of F16's rate in that of the fastest type, where not measured
+
+}  // namespace
+
+Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
+                                const std::filesystem::path& cache_folder, const Clock& clock, Progress& progress,
+                                std::stop_token stop) {
+  RETORT_ASSIGN(const llama::TypeProbe probe, fastest_type_once(local, cache_folder, clock, progress, stop));
+  PlanRates rates;
+  RETORT_ASSIGN(rates.collecting, llama::measure_work(probe.fastest.path, parallel, context, 0, clock, stop));
+  if (model::parameter_count(local.config) > kMostMeasured) {
+    rates.reference = {kGuessedShare * rates.collecting.decode_tokens_per_s,
+                       kGuessedShare * rates.collecting.read_tokens_per_s};
+    return rates;
+  }
+  std::filesystem::path reference = local.file.path();
+  if (local.file.file_type_name() != gguf::name_of(gguf::TensorType::kF16)) {
+    RETORT_ASSIGN(reference, converted_copy(local, gguf::TensorType::kF16, cache_folder));
+  }
+  RETORT_ASSIGN(rates.reference,
+                llama::measure_work(reference, std::min(parallel, kAnswersAtOnce), context, 0, clock, stop));
+  return rates;
+}
+
+}  // namespace retort::pipeline

@@ -1,0 +1,29 @@
+// How fast llama.cpp works on a plan's models here, measured: for what collecting and evaluating will take.
+//
+// One thread; nothing else should compute meanwhile.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <stop_token>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "llama/speed.h"
+#include "pipeline/local_model.h"
+
+namespace retort::pipeline {
+
+struct PlanRates {
+  llama::WorkRates collecting;  // in the fastest type, in batches as collecting makes them
+  llama::WorkRates reference;   // in F16, which evaluation compares with, in its smaller batches
+};
+
+// `context`: tokens behind a sampled one, on average. A teacher of more than kMostMeasured parameters isn't read in F16
+// for this: its rates there are guessed from those of the fastest type.
+Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
+                                const std::filesystem::path& cache_folder, const Clock& clock, Progress& progress,
+                                std::stop_token stop);
+
+}  // namespace retort::pipeline
