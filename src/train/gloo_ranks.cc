@@ -12,6 +12,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -131,7 +132,7 @@ class GlooRanks final : public Ranks {
     watch_.join();
     // Closing the group waits for what was begun; after a failure that may never end. The process is about to.
     if (failed_) static_cast<void>(group_.release());
-    if (failed_) static_cast<void>(new std::vector<c10::intrusive_ptr<c10d::Work>>(std::move(pending_)));
+    if (failed_) static_cast<void>(new std::deque<Begun>(std::move(pending_)));
   }
 
   int rank() const override { return place_.rank; }
@@ -149,39 +150,41 @@ class GlooRanks final : public Ranks {
   // Each sends the owners theirs and adds up what it is sent: as many bytes as go through a ring once, where Gloo's
   // reduction goes through it and then collects.
   void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16) override {
-    begin([&] {
-      const auto self = static_cast<std::size_t>(rank());
-      const at::NoGradGuard no_gradient;
-      std::vector<at::Tensor> outgoing;
-      std::vector<std::int64_t> counts_out, counts_in;
-      for (std::size_t other = 0; other < parts.size(); ++other) {
-        counts_out.push_back(other == self ? 0 : parts[other].numel());
-        counts_in.push_back(other == self ? 0 : parts[self].numel());
-        if (other != self) outgoing.push_back(parts[other].flatten());
-      }
-      const auto type = in_bf16 ? at::kBFloat16 : at::kFloat;
-      at::Tensor packed = at::empty({std::accumulate(counts_out.begin(), counts_out.end(), std::int64_t{0})}, type);
-      std::int64_t first = 0;
-      for (const at::Tensor& part : outgoing) {
-        put_into(part, packed.narrow(0, first, part.numel()));
-        first += part.numel();
-      }
-      at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * parts[self].numel()}, type);
-      arriving_.push_back({parts[self].flatten(), arriving});
-      return group_->alltoall_base(arriving, packed, counts_in, counts_out);
-    });
+    add_what_came();
+    const auto self = static_cast<std::size_t>(rank());
+    const at::NoGradGuard no_gradient;
+    std::vector<at::Tensor> outgoing;
+    std::vector<std::int64_t> counts_out, counts_in;
+    for (std::size_t other = 0; other < parts.size(); ++other) {
+      counts_out.push_back(other == self ? 0 : parts[other].numel());
+      counts_in.push_back(other == self ? 0 : parts[self].numel());
+      if (other != self) outgoing.push_back(parts[other].flatten());
+    }
+    const auto type = in_bf16 ? at::kBFloat16 : at::kFloat;
+    at::Tensor packed = at::empty({std::accumulate(counts_out.begin(), counts_out.end(), std::int64_t{0})}, type);
+    std::int64_t first = 0;
+    for (const at::Tensor& part : outgoing) {
+      put_into(part, packed.narrow(0, first, part.numel()));
+      first += part.numel();
+    }
+    at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * parts[self].numel()}, type);
+    const auto exchange = [&] { return group_->alltoall_base(arriving, packed, counts_in, counts_out); };
+    begin(exchange, parts[self].flatten(), arriving);
   }
 
   Result<void> finish() override {
-    RETORT_TRY(wait_for_all());
-    const at::NoGradGuard no_gradient;
-    for (const Arriving& sums : std::exchange(arriving_, {})) {
-      for (const at::Tensor& of_another : sums.values.split(std::max<std::int64_t>(1, sums.own.numel()))) {
-        add_to(of_another, sums.own);
+    for (Begun& begun : pending_) {
+      while (trouble_.empty() && !is_done(*begun.work)) {
+        if (failed_) trouble_ = kReported;
       }
+      if (!trouble_.empty()) return lost();  // the others may still be at it
+      begun.add_up();
     }
+    pending_.clear();
+    if (!trouble_.empty()) return lost();
     return {};
   }
+
   Result<void> sum(at::Tensor values) override {
     begin([&] {
       std::vector<at::Tensor> list = {std::move(values)};
@@ -224,32 +227,38 @@ class GlooRanks final : public Ranks {
   }
 
  private:
-  // What the others have of this rank's part of a sum, one after the other.
-  struct Arriving {
-    at::Tensor own, values;
+  // A piece of work, and of a sum that is made here what of: this rank's part, and the others', one after the other.
+  struct Begun {
+    c10::intrusive_ptr<c10d::Work> work;
+    at::Tensor own, arriving;  // undefined where Gloo makes the sum, or there is none
+    void add_up() {
+      if (!own.defined()) return;
+      const at::NoGradGuard no_gradient;
+      for (const at::Tensor& of_another : arriving.split(std::max<std::int64_t>(1, own.numel()))) {
+        add_to(of_another, own);
+      }
+      own = arriving = at::Tensor();
+    }
   };
 
   template <class Call>
-  void begin(const Call& call) {
+  void begin(const Call& call, at::Tensor own = {}, at::Tensor arriving = {}) {
     if (failed_ && trouble_.empty()) trouble_ = kReported;
     if (!trouble_.empty()) return;  // finish() says why
     try {
-      pending_.push_back(call());
+      pending_.push_back({call(), std::move(own), std::move(arriving)});
     } catch (const std::exception& error) {
       trouble_ = first_line(error.what());
     }
   }
 
-  Result<void> wait_for_all() {
-    const std::vector<c10::intrusive_ptr<c10d::Work>> works = std::exchange(pending_, {});
-    for (const auto& work : works) {
-      while (trouble_.empty() && !is_done(*work)) {
-        if (failed_) trouble_ = kReported;
-      }
+  // What has come before it is waited for needs no memory longer. Trouble stays to be found by finish().
+  void add_what_came() {
+    while (trouble_.empty() && !pending_.empty() && pending_.front().work->isCompleted() &&
+           is_done(*pending_.front().work) && trouble_.empty()) {
+      pending_.front().add_up();
+      pending_.pop_front();
     }
-    if (trouble_.empty()) return {};
-    pending_ = works;  // they may still be at it
-    return lost();
   }
 
   // Waits a while. A piece of work that failed is done, and is trouble.
@@ -323,8 +332,7 @@ class GlooRanks final : public Ranks {
   RankPlace place_;
   Store store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
-  std::vector<c10::intrusive_ptr<c10d::Work>> pending_;
-  std::vector<Arriving> arriving_;
+  std::deque<Begun> pending_;
   std::string trouble_;
   std::int64_t shared_ = 0;
   std::mutex mutex_;  // for wake_
