@@ -117,26 +117,45 @@ RETORT_INLINE double total(const Floats& value) {
   return result;
 }
 
-// exp(x) for x <= 0: x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor series of exp(r) to the sixth power (relative
-// error below 2e-7). Below -87 the result stays at about 1e-38; NaN stays NaN.
-RETORT_INLINE Floats exp_of_negative(const Floats& argument) {
-  const Floats x = larger(all(-87.0F), argument);        // in this order a NaN is kept
+// exp(x) for |x| <= 87, as 2^n exp(r): x = n ln 2 + r, |r| <= ln 2 / 2.
+struct ExpParts {
+  Floats r;
+  Words n;  // its low nine bits are n modulo 512
+};
+RETORT_INLINE ExpParts exp_parts(const Floats& x) {
   const Floats shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part lands in the low bits
-  Words exponent;
-  __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
+  ExpParts parts;
+  __builtin_memcpy(&parts.n, &shifted, sizeof(parts.n));
   const Floats n = shifted - 12582912.0F;
-  const Floats r = (x - n * 0.693145752F) - n * 1.42860677e-6F;
-  Floats y = r * (1.0F / 720.0F) + (1.0F / 120.0F);
+  parts.r = (x - n * 0.693145752F) - n * 1.42860677e-6F;
+  return parts;
+}
+
+// value * 2^n
+RETORT_INLINE Floats times_power(const Floats& value, const Words& n) {
+  Words bits;
+  __builtin_memcpy(&bits, &value, sizeof(bits));
+  bits += n << 23;
+  Floats result;
+  __builtin_memcpy(&result, &bits, sizeof(result));
+  return result;
+}
+
+// The Taylor series of exp(r) up to r^5, and r^6 times `rest`.
+RETORT_INLINE Floats exp_series(const Floats& r, const Floats& rest) {
+  Floats y = rest * r + (1.0F / 120.0F);
   y = y * r + (1.0F / 24.0F);
   y = y * r + (1.0F / 6.0F);
   y = y * r + 0.5F;
   y = y * r + 1.0F;
-  y = y * r + 1.0F;
-  Words bits;
-  __builtin_memcpy(&bits, &y, sizeof(bits));
-  bits += exponent << 23;  // the low nine bits of `exponent` are n modulo 512; adding them moves the power of two
-  __builtin_memcpy(&y, &bits, sizeof(bits));
-  return y;
+  return y * r + 1.0F;
+}
+
+// exp(x) for x <= 0, by the series to the sixth power (relative error below 2e-7). Below -87 the result stays at about
+// 1e-38; NaN stays NaN.
+RETORT_INLINE Floats exp_of_negative(const Floats& argument) {
+  const ExpParts parts = exp_parts(larger(all(-87.0F), argument));  // in this order a NaN is kept
+  return times_power(exp_series(parts.r, all(1.0F / 720.0F)), parts.n);
 }
 
 // log(x) for normal x > 0: x = 2^n m with m from 1/sqrt(2) to sqrt(2), and log m = 2 atanh(f), f = (m - 1) / (m + 1),
