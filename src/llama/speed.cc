@@ -1,9 +1,13 @@
 #include "llama/speed.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "exchange/engine.h"
+#include "llama/engine.h"
 #include "llama/session.h"
 
 namespace retort::llama {
@@ -56,46 +60,38 @@ Result<void> decode_batched(Session& session, std::size_t length, const std::sto
   return {};
 }
 
-// A text in sequence 0, read as Engine::score reads it.
-Result<void> read_with_logits(Session& session, std::size_t tokens, const std::stop_token& stop) {
-  session.clear();
-  const std::size_t most = std::min(session.max_outputs(), session.batch_tokens());
-  for (std::size_t begin = 0; begin < tokens; begin += most) {
-    Batch batch;
-    for (std::size_t i = begin; i < std::min(tokens, begin + most); ++i) {
-      batch.add(token_at(i, session.vocabulary()), i, 0, true);
-    }
-    RETORT_TRY(session.decode(batch, stop));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<WorkRates> measure_work(const std::filesystem::path& gguf, std::size_t parallel, std::size_t context,
-                               int threads, const Clock& clock, std::stop_token stop) {
-  constexpr std::size_t kSteps = 4;
+                               const SamplingOptions& sampling, int threads, const Clock& clock, std::stop_token stop) {
+  constexpr std::int32_t kFirst = 2;  // the sequences are read for these, and copied
+  constexpr std::int32_t kSteps = 6;
   if (parallel < 1 || context < 1)
     return caller_error("A speed measurement needs at least one sequence and one token.");
-  EngineOptions engine;
-  engine.threads = threads;
-  engine.parallel = parallel;
-  engine.context_tokens = context + kSteps + 1;
-  engine.batch_tokens = std::max<std::size_t>(parallel, 512);
-  RETORT_ASSIGN(Session session, Session::open(gguf, engine));
-  RETORT_ASSIGN(const double read_s, best_seconds(1, clock, [&] { return read_with_logits(session, context, stop); }));
-  for (std::size_t s = 1; s < session.parallel(); ++s) session.copy(0, s);
-  std::size_t position = context;
-  const auto step = [&]() -> Result<void> {
-    Batch batch;
-    for (std::size_t s = 0; s < session.parallel(); ++s) {
-      batch.add(token_at(position * session.parallel() + s, session.vocabulary()), position, s, true);
-    }
-    ++position;
-    return session.decode(batch, stop);
+  EngineOptions options;
+  options.threads = threads;
+  options.parallel = parallel;
+  options.context_tokens = context + kFirst + kSteps;
+  options.batch_tokens = std::max(parallel, options.batch_tokens);
+  RETORT_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(gguf, options));
+  TokenRequest request;
+  for (std::size_t i = 0; i < context; ++i) request.prompt_ids.push_back(token_at(i, engine->vocabulary()));
+  request.sampling = sampling;
+  const auto read = [&] {
+    return engine->score(request.prompt_ids, 0, [](const LogitRows&) -> Result<void> { return {}; });
   };
-  RETORT_ASSIGN(const double step_s, best_seconds(kSteps, clock, step));
-  return WorkRates{static_cast<double>(parallel) / step_s, static_cast<double>(context) / read_s};
+  RETORT_ASSIGN(const double read_s, best_seconds(1, clock, read));
+  const auto seconds_of = [&](std::int32_t tokens) {
+    return best_seconds(1, clock, [&]() -> Result<void> {
+      request.sampling.max_tokens = tokens;
+      RETORT_TRY(generate_all(*engine, std::vector<TokenRequest>(parallel, request), stop));
+      return {};
+    });
+  };
+  RETORT_ASSIGN(const double first_s, seconds_of(kFirst));
+  RETORT_ASSIGN(const double all_s, seconds_of(kFirst + kSteps));
+  const double steps_s = all_s > first_s ? all_s - first_s : all_s;
+  return WorkRates{static_cast<double>(parallel) * kSteps / steps_s, static_cast<double>(context) / read_s};
 }
 
 Result<Speed> measure_speed(const std::filesystem::path& gguf, const SpeedOptions& options, const Clock& clock,

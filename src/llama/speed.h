@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "exchange/exchange.h"
 #include "gguf/file.h"
 #include "gguf/tensor_type.h"
 
@@ -36,14 +37,16 @@ Result<Speed> measure_speed(const std::filesystem::path& gguf, const SpeedOption
 Result<double> measure_batched_decode(const std::filesystem::path& gguf, std::size_t parallel, std::size_t length,
                                       int threads, const Clock& clock, std::stop_token stop = {});
 
-// What work on many texts makes of a file: `parallel` sequences with `context` tokens behind each are decoded together,
-// and one of that length is read with the logits of all its places. A few seconds for a small model.
+// What work on many texts makes of a file: `parallel` sequences with `context` tokens behind each are continued
+// together, sampling as `sampling` says, and one of that length is read with the logits of all its places. A few
+// seconds for a small model.
 struct WorkRates {
   double decode_tokens_per_s = 0;
   double read_tokens_per_s = 0;
 };
 Result<WorkRates> measure_work(const std::filesystem::path& gguf, std::size_t parallel, std::size_t context,
-                               int threads, const Clock& clock, std::stop_token stop = {});
+                               const SamplingOptions& sampling, int threads, const Clock& clock,
+                               std::stop_token stop = {});
 
 struct TypeSpeed {
   gguf::TensorType type = gguf::TensorType::kF32;

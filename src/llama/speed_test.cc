@@ -36,11 +36,11 @@ TEST(SpeedTest, MeasuresBothKinds) {
 TEST(SpeedTest, MeasuresWorkOnManyTexts) {
   const auto folder = folder_for("retort_work");
   ASSERT_TRUE(gguf::testing::write_tiny_model(folder / "tiny.gguf", {}));
-  const auto rates = measure_work(folder / "tiny.gguf", 4, 20, 1, SystemClock());
+  const auto rates = measure_work(folder / "tiny.gguf", 4, 20, {}, 1, SystemClock());
   ASSERT_TRUE(rates) << rates.error().message;
   EXPECT_GT(rates->decode_tokens_per_s, 0);
   EXPECT_GT(rates->read_tokens_per_s, 0);
-  EXPECT_FALSE(measure_work(folder / "tiny.gguf", 0, 20, 1, SystemClock()));
+  EXPECT_FALSE(measure_work(folder / "tiny.gguf", 0, 20, {}, 1, SystemClock()));
 }
 
 TEST(TypeProbeTest, ConvertsOnceAndMeasuresEveryCandidate) {

@@ -169,7 +169,8 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
                 measure_rates(local, sequences.parallel,
                               std::min<std::size_t>(static_cast<std::size_t>(amount.tokens_per_exchange / 2) + 1,
                                                     sequences.context_tokens / 2),
-                              request.cache_folder, clock, progress, stop));
+                              collect::answer_sampling(recipe.get(collect::collect_option_set())), request.cache_folder,
+                              clock, progress, stop));
 
   Plan result;
   result.name = options.name;

@@ -16,11 +16,11 @@ constexpr double kGuessedShare = 0.4;                  // of F16's rate in that 
 }  // namespace
 
 Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
-                                const std::filesystem::path& cache_folder, const Clock& clock, Progress& progress,
-                                std::stop_token stop) {
+                                const SamplingOptions& sampling, const std::filesystem::path& cache_folder,
+                                const Clock& clock, Progress& progress, std::stop_token stop) {
   RETORT_ASSIGN(const llama::TypeProbe probe, fastest_type_once(local, cache_folder, clock, progress, stop));
   PlanRates rates;
-  RETORT_ASSIGN(rates.collecting, llama::measure_work(probe.fastest.path, parallel, context, 0, clock, stop));
+  RETORT_ASSIGN(rates.collecting, llama::measure_work(probe.fastest.path, parallel, context, sampling, 0, clock, stop));
   if (model::parameter_count(local.config) > kMostMeasured) {
     rates.reference = {kGuessedShare * rates.collecting.decode_tokens_per_s,
                        kGuessedShare * rates.collecting.read_tokens_per_s};
@@ -31,7 +31,7 @@ Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, s
     RETORT_ASSIGN(reference, converted_copy(local, gguf::TensorType::kF16, cache_folder));
   }
   RETORT_ASSIGN(rates.reference,
-                llama::measure_work(reference, std::min(parallel, kAnswersAtOnce), context, 0, clock, stop));
+                llama::measure_work(reference, std::min(parallel, kAnswersAtOnce), context, sampling, 0, clock, stop));
   return rates;
 }
 

@@ -20,10 +20,10 @@ struct PlanRates {
   llama::WorkRates reference;   // in F16, which evaluation compares with, in its smaller batches
 };
 
-// `context`: tokens behind a sampled one, on average. A teacher of more than kMostMeasured parameters isn't read in F16
-// for this: its rates there are guessed from those of the fastest type.
+// `context`: tokens behind a sampled one, on average; `sampling`: of the answers. A teacher of more than kMostMeasured
+// parameters isn't read in F16 for this: its rates there are guessed from those of the fastest type.
 Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
-                                const std::filesystem::path& cache_folder, const Clock& clock, Progress& progress,
-                                std::stop_token stop);
+                                const SamplingOptions& sampling, const std::filesystem::path& cache_folder,
+                                const Clock& clock, Progress& progress, std::stop_token stop);
 
 }  // namespace retort::pipeline
