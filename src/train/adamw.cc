@@ -321,10 +321,17 @@ void AdamW::refresh_compute() {
   }
 }
 
+void AdamW::forget_state() {
+  for (AdamWParameter& parameter : parameters_) {
+    parameter.gradient.reset();
+    parameter.m = parameter.v = Moment();
+  }
+}
+
 std::int64_t AdamW::bytes() const {
   std::size_t sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
-    if (!parameter.frozen()) sum += parameter.gradient.nbytes();
+    if (parameter.gradient.defined()) sum += parameter.gradient.nbytes();
     for (const Moment* moment : {&parameter.m, &parameter.v}) {
       if (moment->values.defined()) sum += moment->values.nbytes();
       if (moment->scales.defined()) sum += moment->scales.nbytes();

@@ -56,14 +56,6 @@ struct AdamWParameter {
   bool frozen() const { return rate == 0; }
 };
 
-// A tensor of the optimiser's state as checkpoints name it.
-struct StateTensor {
-  std::string name;
-  StateValues part;                 // of the state
-  std::vector<std::int64_t> shape;  // of the whole
-  std::int64_t first = 0;           // where the part begins in it
-};
-
 class AdamW {
  public:
   explicit AdamW(AdamWOptions options) : options_(options) {}
@@ -100,6 +92,8 @@ class AdamW {
   std::vector<StateTensor> states() const;
   // After masters were written (a checkpoint was read): writes the compute copies of the parts anew.
   void refresh_compute();
+  // After the last step: gradients and moments are no more, masters stay.
+  void forget_state();
   std::int64_t bytes() const;  // of masters, moments and gradients
 
  private:

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,8 @@ std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
-model::StoredType stored_type(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kByte ? model::StoredType::kU8 : model::StoredType::kF32;
+model::StoredType stored_type(at::ScalarType type) {
+  return type == at::kByte ? model::StoredType::kU8 : model::StoredType::kF32;
 }
 
 class Checksum {
@@ -78,24 +79,21 @@ Json to_json(const TrainPosition& position) {
           {"fingerprint", position.fingerprint}};
 }
 
-Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states,
+Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<StateTensor>& states,
                              const TrainPosition& position) {
   Checksum checksum;
-  for (const model::NamedTensor& state : states) {
-    const at::Tensor here = state.tensor.cpu();
-    checksum.add(state.name, bytes_of(here));
-  }
+  for (const StateTensor& state : states) checksum.add(state.name, bytes_of(state.part.read().cpu()));
   model::SafetensorsWriter writer({{"format", kFormat},
                                    {"version", kVersion},
                                    {"position", canonical_json(to_json(position))},
                                    {"checksum", checksum.value()}});
-  for (const model::NamedTensor& state : states) {
-    const auto sizes = state.tensor.sizes();
-    writer.add(state.name, stored_type(state.tensor), {sizes.begin(), sizes.end()},
-               [tensor = state.tensor, here = at::Tensor()]() mutable {
-                 here = tensor.cpu();  // lives as long as the writer's item
-                 return bytes_of(here);
-               });
+  const auto here = std::make_shared<at::Tensor>();  // one at a time
+  for (const StateTensor& state : states) {
+    writer.add(state.name, stored_type(state.part.type()), state.shape, [values = state.part, here]() {
+      *here = at::Tensor();
+      *here = values.read().cpu();
+      return bytes_of(*here);
+    });
   }
   return writer.write(path);
 }
@@ -118,7 +116,7 @@ Result<TrainPosition> load_checkpoint(const std::filesystem::path& path,
   for (const model::NamedTensor& state : states) {
     const model::StoredTensor* stored = reader.find(state.name);
     const auto sizes = state.tensor.sizes();
-    if (stored == nullptr || stored->type != stored_type(state.tensor) ||
+    if (stored == nullptr || stored->type != stored_type(state.tensor.scalar_type()) ||
         stored->shape != std::vector<std::int64_t>(sizes.begin(), sizes.end())) {
       return caller_error(path.string() + " has no tensor '" + state.name +
                           "' of this student's shape. It belongs to another training: remove it to start anew.");

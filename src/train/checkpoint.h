@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "model/decoder.h"
+#include "train/state_values.h"
 
 namespace retort::train {
 
@@ -29,8 +30,8 @@ struct TrainPosition {
 Json to_json(const TrainPosition& position);
 Result<TrainPosition> position_from_json(const Json& json, const std::string& what);
 
-// FP32 and uint8 tensors, contiguous.
-Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<model::NamedTensor>& states,
+// Whole states, FP32 and uint8; what is in halves is joined one after the other.
+Result<void> save_checkpoint(const std::filesystem::path& path, const std::vector<StateTensor>& states,
                              const TrainPosition& position);
 
 // Only the position: cheap. Error (kCaller): not a checkpoint of ours, a newer version, damaged.

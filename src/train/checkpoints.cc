@@ -28,7 +28,7 @@ std::vector<std::filesystem::path> Checkpoints::earlier() const {
   return all;
 }
 
-Result<void> Checkpoints::save(const std::vector<model::NamedTensor>& states, const TrainPosition& position) const {
+Result<void> Checkpoints::save(const std::vector<StateTensor>& states, const TrainPosition& position) const {
   std::error_code error;
   // Out of the way, under its own number; a damaged one is written over.
   if (keep_ > 1 && is_there(newest())) {

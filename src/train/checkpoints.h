@@ -24,7 +24,7 @@ class Checkpoints {
   // `keep`: at least 1.
   Checkpoints(std::filesystem::path folder, std::int64_t keep) : folder_(std::move(folder)), keep_(keep) {}
 
-  Result<void> save(const std::vector<model::NamedTensor>& states, const TrainPosition& position) const;
+  Result<void> save(const std::vector<StateTensor>& states, const TrainPosition& position) const;
   // Fills the states from the newest checkpoint that is whole, saying which ones are not; nothing when there is none at
   // all. Errors (kCaller): they belong to another training than `fingerprint`, or every one is damaged.
   Result<std::optional<TrainPosition>> load(const std::vector<model::NamedTensor>& states,

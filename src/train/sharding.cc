@@ -134,18 +134,23 @@ Result<at::Tensor> Sharding::gather(const StateTensor& state) {
   return ranks_.leads() ? whole.cpu() : at::Tensor();  // a device has no room for what the others keep
 }
 
-Result<std::vector<model::NamedTensor>> Sharding::gather_states() {
+Result<std::vector<StateTensor>> Sharding::gather_states() {
+  std::vector<StateTensor> all = optimiser_.states();
+  if (ranks_.world() == 1) return all;
   const at::NoGradGuard no_gradient;
-  std::vector<model::NamedTensor> all;
-  for (const StateTensor& state : optimiser_.states()) {
+  for (StateTensor& state : all) {
     RETORT_ASSIGN(at::Tensor whole, gather(state));
-    if (ranks_.leads()) all.push_back({state.name, std::move(whole)});
+    state.part = {std::move(whole), {}, {}};
+    state.first = 0;
   }
+  if (!ranks_.leads()) all.clear();
   return all;
 }
 
-Result<std::vector<model::NamedTensor>> Sharding::gather_masters() {
+Result<std::vector<model::NamedTensor>> Sharding::take_masters() {
   const at::NoGradGuard no_gradient;
+  optimiser_.forget_state();
+  gradients_ = at::Tensor();
   std::vector<model::NamedTensor> all;
   for (const AdamWParameter& parameter : optimiser_.parameters()) {
     at::Tensor whole;

@@ -33,11 +33,12 @@ class Sharding {
   // After an update: every rank's compute copies become those of their owners.
   Result<void> spread_weights();
 
-  // The whole state, with one rank as it lies (but what is in halves); else on the leader alone (empty on the others),
-  // in the processor's memory.
-  Result<std::vector<model::NamedTensor>> gather_states();
-  // Whole masters in the order of the parameters, frozen ones among them: on the leader.
-  Result<std::vector<model::NamedTensor>> gather_masters();
+  // The whole state, with one rank as it lies; else on the leader alone (empty on the others), in the processor's
+  // memory.
+  Result<std::vector<StateTensor>> gather_states();
+  // Whole masters in the order of the parameters, frozen ones among them: on the leader. Takes the memory of the rest
+  // of the state, which is no more after it: at the end of a training.
+  Result<std::vector<model::NamedTensor>> take_masters();
   // Where a whole state is to be read into: with one rank the state itself (but what is in halves), else the
   // processor's memory.
   std::vector<model::NamedTensor> whole_states() const;

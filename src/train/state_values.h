@@ -11,6 +11,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace retort::train {
 
@@ -30,6 +32,14 @@ struct StateValues {
   void write(const at::Tensor& values) const;
   // Values [first, first + count), flat.
   StateValues part(std::int64_t first, std::int64_t count) const;
+};
+
+// Values of the optimiser's state as checkpoints name them.
+struct StateTensor {
+  std::string name;
+  StateValues part;                 // of the state
+  std::vector<std::int64_t> shape;  // of the whole
+  std::int64_t first = 0;           // where the part begins in it
 };
 
 // FP32 master of `compute` (BF16), in halves. With `master` (FP32, contiguous, of its size) compute becomes what that

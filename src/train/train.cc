@@ -350,7 +350,7 @@ class Training {
 
   Result<void> save(StepRunner& runner) {
     position_.seconds = clock_.monotonic_s() - started_s_;
-    RETORT_ASSIGN(const std::vector<model::NamedTensor> states, runner.sharding().gather_states());
+    RETORT_ASSIGN(const std::vector<StateTensor> states, runner.sharding().gather_states());
     if (!ranks_.leads()) return {};
     return checkpoints_.save(states, position_);
   }
@@ -522,7 +522,7 @@ class Training {
     (teacher_ ? summary.held_out_kl : summary.held_out_cross_entropy) = held_out_;
     summary.compute = std::string(name_of(computed_in_.type));
     summary.checkpoint = files_.student;
-    RETORT_ASSIGN(std::vector<model::NamedTensor> masters, runner.sharding().gather_masters());
+    RETORT_ASSIGN(std::vector<model::NamedTensor> masters, runner.sharding().take_masters());
     if (!ranks_.leads()) return summary;
     if (trains_adapters(options_)) {
       RETORT_ASSIGN(masters, merged(runner, masters));
