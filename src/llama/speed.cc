@@ -63,7 +63,8 @@ Result<void> decode_batched(Session& session, std::size_t length, const std::sto
 }  // namespace
 
 Result<WorkRates> measure_work(const std::filesystem::path& gguf, std::size_t parallel, std::size_t context,
-                               const SamplingOptions& sampling, int threads, const Clock& clock, std::stop_token stop) {
+                               const SamplingOptions& sampling, int threads, const Clock& clock,
+                               const std::stop_token& stop) {
   constexpr std::int32_t kFirst = 2;  // the sequences are read for these, and copied
   constexpr std::int32_t kSteps = 6;
   if (parallel < 1 || context < 1)

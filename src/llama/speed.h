@@ -46,7 +46,7 @@ struct WorkRates {
 };
 Result<WorkRates> measure_work(const std::filesystem::path& gguf, std::size_t parallel, std::size_t context,
                                const SamplingOptions& sampling, int threads, const Clock& clock,
-                               std::stop_token stop = {});
+                               const std::stop_token& stop = {});
 
 struct TypeSpeed {
   gguf::TensorType type = gguf::TensorType::kF32;

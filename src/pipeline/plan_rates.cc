@@ -17,7 +17,7 @@ constexpr double kGuessedShare = 0.4;                  // of F16's rate in that 
 
 Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
                                 const SamplingOptions& sampling, const std::filesystem::path& cache_folder,
-                                const Clock& clock, Progress& progress, std::stop_token stop) {
+                                const Clock& clock, Progress& progress, const std::stop_token& stop) {
   RETORT_ASSIGN(const llama::TypeProbe probe, fastest_type_once(local, cache_folder, clock, progress, stop));
   PlanRates rates;
   RETORT_ASSIGN(rates.collecting, llama::measure_work(probe.fastest.path, parallel, context, sampling, 0, clock, stop));

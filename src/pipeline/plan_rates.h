@@ -24,6 +24,6 @@ struct PlanRates {
 // parameters isn't read in F16 for this: its rates there are guessed from those of the fastest type.
 Result<PlanRates> measure_rates(const LocalModel& local, std::size_t parallel, std::size_t context,
                                 const SamplingOptions& sampling, const std::filesystem::path& cache_folder,
-                                const Clock& clock, Progress& progress, std::stop_token stop);
+                                const Clock& clock, Progress& progress, const std::stop_token& stop);
 
 }  // namespace retort::pipeline

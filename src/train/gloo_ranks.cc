@@ -132,7 +132,9 @@ class GlooRanks final : public Ranks {
     watch_.join();
     // Closing the group waits for what was begun; after a failure that may never end. The process is about to.
     if (failed_) static_cast<void>(group_.release());
-    if (failed_) static_cast<void>(new std::deque<Begun>(std::move(pending_)));
+    for (Begun& begun : pending_) {
+      if (failed_) static_cast<void>(begun.work.release());
+    }
   }
 
   int rank() const override { return place_.rank; }

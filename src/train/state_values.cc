@@ -19,7 +19,7 @@ Bf16* upper_data(const at::Tensor& upper) { return static_cast<Bf16*>(upper.data
 
 at::Tensor StateValues::read() const {
   if (!in_halves()) return whole;
-  const at::Tensor values = at::empty(lower.sizes(), lower.options().dtype(at::kFloat));
+  at::Tensor values = at::empty(lower.sizes(), lower.options().dtype(at::kFloat));
   float* target = values.mutable_data_ptr<float>();
   model::parallel_for(0, numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
     kernels().join(upper_data(upper) + first, lower.const_data_ptr<std::int16_t>() + first, target + first,
