@@ -19,11 +19,6 @@
 
 namespace retort::pipeline {
 
-// Files other than the three of the scorecard are compared on this many exchanges: enough for an interval, and the
-// run's time goes to what is shipped.
-inline constexpr std::size_t kOtherExchanges = 48;
-inline constexpr std::size_t kAnswersAtOnce = 16;
-
 struct Evaluation {
   StageContext& context;
   evaluate::EvaluateOptions options;

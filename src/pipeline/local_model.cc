@@ -22,6 +22,11 @@ Result<LocalModel> open_local_model(const std::string& path_or_name, const std::
 
 std::filesystem::path converted_folder(const std::filesystem::path& cache_folder) { return cache_folder / "converted"; }
 
+bool is_its_own_reference(const LocalModel& model) {
+  const std::string type = model.file.file_type_name();
+  return type == "F32" || type == "F16" || type == "BF16";
+}
+
 Result<std::filesystem::path> converted_copy(const LocalModel& model, gguf::TensorType type,
                                              const std::filesystem::path& cache_folder) {
   const std::filesystem::path folder = converted_folder(cache_folder);

@@ -38,6 +38,8 @@ Result<LocalModel> open_local_model(const std::string& path_or_name, const std::
 // that llama::fastest_type makes).
 Result<std::filesystem::path> converted_copy(const LocalModel& model, gguf::TensorType type,
                                              const std::filesystem::path& cache_folder);
+// A file of full precision needs no copy in F16 to be compared with.
+bool is_its_own_reference(const LocalModel& model);
 std::filesystem::path converted_folder(const std::filesystem::path& cache_folder);
 
 // Bytes that the matrices and norms of `file` take in another type, without converting it.

@@ -23,8 +23,7 @@ class TeacherFiles {
   // The file as given, and what everything is compared with.
   Result<void> add_itself(MeasuredModels& models) const {
     models.teacher = MeasuredModel{"teacher", local_.file.path(), own_type_, local_.config.layers};
-    // A file of full precision is its own reference.
-    if (own_type_ == "F32" || own_type_ == "F16" || own_type_ == "BF16") {
+    if (is_its_own_reference(local_)) {
       models.reference = models.teacher;
     } else {
       RETORT_ASSIGN(models.reference, in(gguf::TensorType::kF16));

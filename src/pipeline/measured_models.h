@@ -1,4 +1,4 @@
-// Which files evaluation measures, and as what.
+// Which files evaluation measures, as what, and on how much.
 //
 // Plain values. One thread.
 #pragma once
@@ -22,6 +22,11 @@ struct ExportedFile {
   bool shipped = false;
 };
 Result<std::vector<ExportedFile>> read_exported_files(const RunFolder& folder);
+
+// Files other than the three of the scorecard are compared on this many exchanges: enough for an interval, and the
+// run's time goes to what is shipped.
+inline constexpr std::size_t kOtherExchanges = 48;
+inline constexpr std::size_t kAnswersAtOnce = 16;  // of what a model writes itself
 
 struct MeasuredModel {
   std::string name;  // as the scorecard says it

@@ -14,8 +14,8 @@
 #include "dataset/curate_options.h"
 #include "evaluate/evaluate_options.h"
 #include "pipeline/compute_choice.h"
-#include "pipeline/evaluation.h"
 #include "pipeline/manifest.h"
+#include "pipeline/measured_models.h"
 #include "pipeline/plan_checks.h"
 #include "pipeline/plan_rates.h"
 #include "pipeline/prompt_check.h"
@@ -29,8 +29,6 @@
 
 namespace retort::pipeline {
 namespace {
-
-constexpr std::int64_t kCheckedParameters = 2'000'000'000;  // of a teacher whose training a plan still checks
 
 // What can't be known before it is sampled: assumed values, not yet held against a run.
 constexpr double kUserTokens = 30;      // mean length of a self-generated user's turn
@@ -125,7 +123,9 @@ double evaluate_seconds(const evaluate::EvaluateOptions& options, const Amounts&
     fast_models = 7;
   }
   // As llama-bench does, with a sixth of a batch's rate where there is one sequence.
-  const double speed_s = 512 / rates.collecting.read_tokens_per_s + 64 / (rates.collecting.decode_tokens_per_s / 6);
+  const llama::SpeedOptions speed;
+  const double speed_s = static_cast<double>(speed.prefill_tokens) / rates.collecting.read_tokens_per_s +
+                         static_cast<double>(speed.decode_tokens) / (rates.collecting.decode_tokens_per_s / 6);
   return seconds + (options.speed ? fast_models * 3 * speed_s : 0);
 }
 
@@ -262,7 +262,7 @@ Result<Plan> plan(const RunRequest& request, Clock& clock, Progress& progress, s
     if (stage.name == request.until) break;
   }
   RETORT_ASSIGN(result.free_disk_bytes, free_bytes(request.runs_folder));
-  if (teacher_parameters > kCheckedParameters) {
+  if (teacher_parameters > kComputedParameters) {
     result.unchecked = "The training wasn't checked here: this teacher's " + human_count(teacher_parameters) +
                        " parameters would take too long for a plan. The run checks it before its first step.";
     return result;
