@@ -16,12 +16,7 @@ extern const AttentionKernels kKernels;
 }
 
 std::size_t attention_kernel_variants(const AttentionKernels* variants[3]) {
-  const InstructionSet best = best_instruction_set();
-  std::size_t count = 0;
-  variants[count++] = &attention_plain::kKernels;
-  if (best >= InstructionSet::kAvx2) variants[count++] = &attention_avx2::kKernels;
-  if (best >= InstructionSet::kAvx512) variants[count++] = &attention_avx512::kKernels;
-  return count;
+  return variants_that_run(attention_plain::kKernels, attention_avx2::kKernels, attention_avx512::kKernels, variants);
 }
 
 const AttentionKernels& attention_kernels() {

@@ -34,12 +34,7 @@ RETORT_INLINE Floats load(const float* p) {
 // what is undefined.)
 RETORT_INLINE Words widened(const Halves& halves) {
 #ifdef __AVX512BW__
-  __m256i in;
-  __builtin_memcpy(&in, &halves, sizeof(in));
-  const __m512i out = _mm512_maskz_cvtepu16_epi32(0xFFFF, in);
-  Words words;
-  __builtin_memcpy(&words, &out, sizeof(words));
-  return words;
+  return __builtin_bit_cast(Words, _mm512_maskz_cvtepu16_epi32(0xFFFF, __builtin_bit_cast(__m256i, halves)));
 #else
   return __builtin_convertvector(halves, Words);
 #endif
@@ -48,12 +43,7 @@ RETORT_INLINE Words widened(const Halves& halves) {
 // Of each word the lower half.
 RETORT_INLINE Halves narrowed(const Words& words) {
 #ifdef __AVX512BW__
-  __m512i in;
-  __builtin_memcpy(&in, &words, sizeof(in));
-  const __m256i out = _mm512_maskz_cvtepi32_epi16(0xFFFF, in);
-  Halves halves;
-  __builtin_memcpy(&halves, &out, sizeof(halves));
-  return halves;
+  return __builtin_bit_cast(Halves, _mm512_maskz_cvtepi32_epi16(0xFFFF, __builtin_bit_cast(__m512i, words)));
 #else
   return __builtin_convertvector(words, Halves);
 #endif

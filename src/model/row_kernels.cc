@@ -16,12 +16,7 @@ extern const RowKernelTable kRowKernels;
 }
 
 std::size_t row_kernel_variants(const RowKernelTable* variants[3]) {
-  const InstructionSet best = best_instruction_set();
-  std::size_t count = 0;
-  variants[count++] = &rows_plain::kRowKernels;
-  if (best >= InstructionSet::kAvx2) variants[count++] = &rows_avx2::kRowKernels;
-  if (best >= InstructionSet::kAvx512) variants[count++] = &rows_avx512::kRowKernels;
-  return count;
+  return variants_that_run(rows_plain::kRowKernels, rows_avx2::kRowKernels, rows_avx512::kRowKernels, variants);
 }
 
 const RowKernelTable& row_kernels() {

@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +14,7 @@
 
 #include "base/error.h"
 #include "model/parallel.h"
+#include "train/bf16_values.h"
 #include "train/dynamic_code.h"
 #include "train/kernels.h"
 
@@ -24,12 +24,9 @@ namespace {
 constexpr std::int64_t kBlock = 1 << 16;
 static_assert(kBlock % kCodeBlock == 0 && AdamW::kPartAlignment % kCodeBlock == 0);
 
-Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.data_ptr()); }
-
-// From value `first` on.
-MasterWeights weights_of(const StateValues& master, std::int64_t first) {
-  if (!master.in_halves()) return {master.whole.mutable_data_ptr<float>() + first, nullptr, nullptr};
-  return {nullptr, bf16_data(master.upper) + first, master.lower.mutable_data_ptr<std::int16_t>() + first};
+MasterWeights weights_of(const StateValues& master) {
+  if (!master.in_halves()) return {master.whole.mutable_data_ptr<float>(), nullptr, nullptr};
+  return {nullptr, bf16_data(master.upper), master.lower.mutable_data_ptr<std::int16_t>()};
 }
 
 std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
@@ -112,48 +109,39 @@ void AdamW::zero_gradients() {
   for (AdamWParameter& parameter : parameters_) parameter.is_unwritten = !parameter.frozen();
 }
 
-void AdamW::settle_gradients() {
+void AdamW::settle_gradients(std::size_t first, std::size_t last) {
   const at::NoGradGuard no_gradient;
   std::vector<at::Tensor> unwritten;
-  for (AdamWParameter& parameter : parameters_) {
-    if (std::exchange(parameter.is_unwritten, false)) unwritten.push_back(parameter.gradient);
+  for (std::size_t i = first; i < last; ++i) {
+    if (std::exchange(parameters_[i].is_unwritten, false)) unwritten.push_back(parameters_[i].gradient);
   }
   if (!unwritten.empty()) at::_foreach_zero_(unwritten);
 }
 
 at::Tensor AdamW::gradient_sum(std::size_t index) {
-  const at::NoGradGuard no_gradient;
-  AdamWParameter& parameter = parameters_[index];
-  if (std::exchange(parameter.is_unwritten, false)) parameter.gradient.zero_();
-  return parameter.gradient;
+  settle_gradients(index, index + 1);
+  return parameters_[index].gradient;
 }
 
 void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   const at::NoGradGuard no_gradient;
   AdamWParameter& parameter = parameters_[index];
-  at::Tensor& sum = parameter.gradient;
+  const at::Tensor& sum = parameter.gradient;
   RETORT_CHECK(!parameter.frozen());
   RETORT_CHECK(sum.numel() == gradient.numel());
   const bool is_first = std::exchange(parameter.is_unwritten, false);
   const at::Tensor values = gradient.contiguous();
-  if (values.scalar_type() != at::kBFloat16 || by_tensors()) {
+  if (by_tensors()) {
     if (is_first) {
       sum.copy_(values);
     } else {
       sum.add_(values);
     }
-    return;
+  } else if (is_first) {
+    copy_values(values, sum);
+  } else {
+    add_values(values, sum);
   }
-  float* target = sum.mutable_data_ptr<float>();
-  const Bf16* source = bf16_data(values);
-  model::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    const auto count = static_cast<std::size_t>(last - first);
-    if (is_first) {
-      kernels().from_bf16(source + first, target + first, count);
-    } else {
-      kernels().add_bf16(target + first, source + first, count);
-    }
-  });
 }
 
 double AdamW::sum_of_squares() {
@@ -209,12 +197,13 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     AdamStep own = step;
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
+    const MasterWeights weights = weights_of(parameter.master);
     const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
     if (!in_8_bits(parameter)) {
       float* m = parameter.m.values.mutable_data_ptr<float>();
       float* v = parameter.v.values.mutable_data_ptr<float>();
       model::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
-        kernels().adamw(weights_of(parameter.master, first), m + first, v + first, gradient + first,
+        kernels().adamw(weights.from(first), m + first, v + first, gradient + first,
                         static_cast<std::size_t>(last - first), own);
       });
       continue;
@@ -228,7 +217,7 @@ void AdamW::step(double learning_rate, double gradient_norm) {
           const std::int64_t first = begin * kCodeBlock;
           const std::int64_t last = std::min(end * kCodeBlock, parameter.count);
           kernels().adamw_8_bit(
-              weights_of(parameter.master, first),
+              weights.from(first),
               {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
               gradient + first, static_cast<std::size_t>(last - first), own);
         });

@@ -75,8 +75,9 @@ class AdamW {
   void accumulate(std::size_t index, const at::Tensor& gradient);
   // The gradient of parameter `index`, to be added to in place; undefined when frozen.
   at::Tensor gradient_sum(std::size_t index);
-  // Before gradients are read: those that nothing was added to become zeros.
-  void settle_gradients();
+  // Before gradients are read: those of [first, last), or all, that nothing was added to become zeros.
+  void settle_gradients(std::size_t first, std::size_t last);
+  void settle_gradients() { settle_gradients(0, parameters_.size()); }
   // Of the gradients of all parts, settled.
   double sum_of_squares();
   // One update, with the L2 norm of all gradients together. Does nothing when that is not finite.

@@ -23,8 +23,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/parallel.h"
-#include "train/kernels.h"
+#include "train/bf16_values.h"
 #include "train/ranks.h"
 
 namespace retort::train {
@@ -88,36 +87,6 @@ Store open_store(const RankPlace& place, bool listens) {
   return c10::make_intrusive<c10d::PrefixStore>("retort", c10::make_intrusive<c10d::TCPStore>(place.address, options));
 }
 
-constexpr std::int64_t kBlock = 1 << 16;
-
-Bf16* bf16_data(const at::Tensor& tensor) { return static_cast<Bf16*>(tensor.data_ptr()); }
-
-// FP32 values into contiguous ones of FP32 or BF16.
-void put_into(const at::Tensor& values, const at::Tensor& target) {
-  if (target.scalar_type() != at::kBFloat16) {
-    target.copy_(values);
-    return;
-  }
-  const float* source = values.const_data_ptr<float>();
-  Bf16* to = bf16_data(target);
-  model::parallel_for(0, values.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    kernels().to_bf16(source + first, to + first, static_cast<std::size_t>(last - first));
-  });
-}
-
-// Contiguous values of either type to FP32 ones.
-void add_to(const at::Tensor& values, const at::Tensor& sum) {
-  if (values.scalar_type() != at::kBFloat16) {
-    sum.add_(values);
-    return;
-  }
-  float* to = sum.mutable_data_ptr<float>();
-  const Bf16* source = bf16_data(values);
-  model::parallel_for(0, sum.numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    kernels().add_bf16(to + first, source + first, static_cast<std::size_t>(last - first));
-  });
-}
-
 class GlooRanks final : public Ranks {
  public:
   GlooRanks(const RankPlace& place, Store store, c10::intrusive_ptr<c10d::ProcessGroupGloo> group)
@@ -131,10 +100,9 @@ class GlooRanks final : public Ranks {
     wake_.notify_one();
     watch_.join();
     // Closing the group waits for what was begun; after a failure that may never end. The process is about to.
-    if (failed_) static_cast<void>(group_.release());
-    for (Begun& begun : pending_) {
-      if (failed_) static_cast<void>(begun.work.release());
-    }
+    if (!failed_) return;
+    static_cast<void>(group_.release());
+    for (Begun& begun : pending_) static_cast<void>(begun.work.release());
   }
 
   int rank() const override { return place_.rank; }
@@ -166,7 +134,7 @@ class GlooRanks final : public Ranks {
     at::Tensor packed = at::empty({std::accumulate(counts_out.begin(), counts_out.end(), std::int64_t{0})}, type);
     std::int64_t first = 0;
     for (const at::Tensor& part : outgoing) {
-      put_into(part, packed.narrow(0, first, part.numel()));
+      copy_values(part, packed.narrow(0, first, part.numel()));
       first += part.numel();
     }
     at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * parts[self].numel()}, type);
@@ -237,7 +205,7 @@ class GlooRanks final : public Ranks {
       if (!own.defined()) return;
       const at::NoGradGuard no_gradient;
       for (const at::Tensor& of_another : arriving.split(std::max<std::int64_t>(1, own.numel()))) {
-        add_to(of_another, own);
+        if (of_another.numel() > 0) add_values(of_another, own);
       }
       own = arriving = at::Tensor();
     }

@@ -15,12 +15,7 @@ extern const Kernels kKernels;
 }
 
 std::size_t kernel_variants(const Kernels* variants[3]) {
-  const auto best = model::best_instruction_set();
-  std::size_t count = 0;
-  variants[count++] = &kernels_plain::kKernels;
-  if (best >= model::InstructionSet::kAvx2) variants[count++] = &kernels_avx2::kKernels;
-  if (best >= model::InstructionSet::kAvx512) variants[count++] = &kernels_avx512::kKernels;
-  return count;
+  return model::variants_that_run(kernels_plain::kKernels, kernels_avx2::kKernels, kernels_avx512::kKernels, variants);
 }
 
 const Kernels& kernels() {

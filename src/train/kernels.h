@@ -70,6 +70,11 @@ struct MasterWeights {
   float* values;
   Bf16* upper;
   std::int16_t* lower;
+  // From the one at `first` on. Always inlined, since kernels of every instruction set call it.
+  [[gnu::always_inline]] MasterWeights from(std::ptrdiff_t first) const {
+    return values != nullptr ? MasterWeights{values + first, nullptr, nullptr}
+                             : MasterWeights{nullptr, upper + first, lower + first};
+  }
 };
 
 struct DynamicCode;

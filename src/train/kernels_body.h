@@ -47,33 +47,46 @@ RETORT_INLINE void store_halves(const Floats& value, Bf16* upper, std::int16_t* 
   __builtin_memcpy(lower, &low, sizeof(low));
 }
 
+// The last, incomplete group.
+RETORT_INLINE Floats joined_tail(const Bf16* upper, const std::int16_t* lower, std::size_t count) {
+  Bf16 high[kLanes] = {};
+  std::int16_t low[kLanes] = {};
+  __builtin_memcpy(high, upper, count * sizeof(Bf16));
+  __builtin_memcpy(low, lower, count * sizeof(std::int16_t));
+  return joined(high, low);
+}
+
+RETORT_INLINE void store_halves_tail(const Floats& value, Bf16* upper, std::int16_t* lower, std::size_t count) {
+  Bf16 high[kLanes];
+  std::int16_t low[kLanes];
+  store_halves(value, high, low);
+  __builtin_memcpy(upper, high, count * sizeof(Bf16));
+  __builtin_memcpy(lower, low, count * sizeof(std::int16_t));
+}
+
 void split(const float* values, Bf16* upper, std::int16_t* lower, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) store_halves(load(values + i), upper + i, lower + i);
   if (whole == n) return;
-  Bf16 high[kLanes];
-  std::int16_t low[kLanes];
-  store_halves(load_tail(values + whole, n - whole, 0), high, low);
-  __builtin_memcpy(upper + whole, high, (n - whole) * sizeof(Bf16));
-  __builtin_memcpy(lower + whole, low, (n - whole) * sizeof(std::int16_t));
+  store_halves_tail(load_tail(values + whole, n - whole, 0), upper + whole, lower + whole, n - whole);
 }
 
 void join(const Bf16* upper, const std::int16_t* lower, float* values, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) store(values + i, joined(upper + i, lower + i));
   if (whole == n) return;
-  Bf16 high[kLanes] = {};
-  std::int16_t low[kLanes] = {};
-  __builtin_memcpy(high, upper + whole, (n - whole) * sizeof(Bf16));
-  __builtin_memcpy(low, lower + whole, (n - whole) * sizeof(std::int16_t));
-  store_tail(values + whole, joined(high, low), n - whole);
+  store_tail(values + whole, joined_tail(upper + whole, lower + whole, n - whole), n - whole);
 }
 
-// The moments beside weights of either kind.
+// MasterWeights of either kind, sixteen at a time.
 struct WholeWeights {
   float* values;
   RETORT_INLINE Floats read(std::size_t i) const { return load(values + i); }
   RETORT_INLINE void write(std::size_t i, const Floats& w) const { store(values + i, w); }
+  RETORT_INLINE Floats read_tail(std::size_t i, std::size_t count) const { return load_tail(values + i, count, 0); }
+  RETORT_INLINE void write_tail(std::size_t i, const Floats& w, std::size_t count) const {
+    store_tail(values + i, w, count);
+  }
 };
 
 struct HalvedWeights {
@@ -81,11 +94,18 @@ struct HalvedWeights {
   std::int16_t* lower;
   RETORT_INLINE Floats read(std::size_t i) const { return joined(upper + i, lower + i); }
   RETORT_INLINE void write(std::size_t i, const Floats& w) const { store_halves(w, upper + i, lower + i); }
+  RETORT_INLINE Floats read_tail(std::size_t i, std::size_t count) const {
+    return joined_tail(upper + i, lower + i, count);
+  }
+  RETORT_INLINE void write_tail(std::size_t i, const Floats& w, std::size_t count) const {
+    store_halves_tail(w, upper + i, lower + i, count);
+  }
 };
 
 template <class Weights>
-RETORT_INLINE void adamw_whole_lanes(const Weights& weights, float* m, float* v, const float* gradient,
-                                     std::size_t whole, const AdamStep& step) {
+RETORT_INLINE void adamw_of(const Weights& weights, float* m, float* v, const float* gradient, std::size_t n,
+                            const AdamStep& step) {
+  const std::size_t whole = n / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) {
     Floats w = weights.read(i);
     Floats m_lanes = load(m + i);
@@ -95,34 +115,22 @@ RETORT_INLINE void adamw_whole_lanes(const Weights& weights, float* m, float* v,
     store(m + i, m_lanes);
     store(v + i, v_lanes);
   }
-}
-
-void adamw(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step) {
-  const std::size_t whole = n / kLanes * kLanes;
-  if (weights.values != nullptr) {
-    adamw_whole_lanes(WholeWeights{weights.values}, m, v, gradient, whole, step);
-  } else {
-    adamw_whole_lanes(HalvedWeights{weights.upper, weights.lower}, m, v, gradient, whole, step);
-  }
   if (whole == n) return;
   const std::size_t rest = n - whole;
-  float last[kLanes] = {};
-  if (weights.values != nullptr) {
-    __builtin_memcpy(last, weights.values + whole, rest * sizeof(float));
-  } else {
-    join(weights.upper + whole, weights.lower + whole, last, rest);
-  }
-  Floats w = load(last);
+  Floats w = weights.read_tail(whole, rest);
   Floats m_lanes = load_tail(m + whole, rest, 0);
   Floats v_lanes = load_tail(v + whole, rest, 0);
   adam_lanes(w, m_lanes, v_lanes, load_tail(gradient + whole, rest, 0), step);
+  weights.write_tail(whole, w, rest);
   store_tail(m + whole, m_lanes, rest);
   store_tail(v + whole, v_lanes, rest);
+}
+
+void adamw(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step) {
   if (weights.values != nullptr) {
-    store_tail(weights.values + whole, w, rest);
+    adamw_of(WholeWeights{weights.values}, m, v, gradient, n, step);
   } else {
-    store(last, w);
-    split(last, weights.upper + whole, weights.lower + whole, rest);
+    adamw_of(HalvedWeights{weights.upper, weights.lower}, m, v, gradient, n, step);
   }
 }
 
@@ -172,10 +180,7 @@ void adamw_8_bit(MasterWeights weights, AdamState8 state, const float* gradient,
     const std::size_t count = n - begin < kCodes ? n - begin : kCodes;
     read_block(state.m + begin, *state.m_scales, *state.m_code, count, m);
     read_block(state.v + begin, *state.v_scales, *state.v_code, count, v);
-    const MasterWeights block = weights.values != nullptr
-                                    ? MasterWeights{weights.values + begin, nullptr, nullptr}
-                                    : MasterWeights{nullptr, weights.upper + begin, weights.lower + begin};
-    adamw(block, m, v, gradient + begin, count, step);
+    adamw(weights.from(static_cast<std::ptrdiff_t>(begin)), m, v, gradient + begin, count, step);
     *state.m_scales = write_block(m, *state.m_code, count, state.m + begin);
     *state.v_scales = write_block(v, *state.v_code, count, state.v + begin);
   }

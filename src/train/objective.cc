@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "model/parallel.h"
+#include "train/bf16_values.h"
 #include "train/kernels.h"
 #include "train/objective_tensors.h"
 
@@ -130,11 +130,7 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
     const std::int64_t count_here = std::min(kHeadRows, vocabulary - row);
     at::Tensor part = head_product_.narrow(0, 0, count_here);
     at::mm_out(part, gradient.narrow(1, row, count_here).t(), chunk_hidden);
-    float* sum = head_gradient.mutable_data_ptr<float>() + row * width;
-    const auto* product = static_cast<const Bf16*>(part.const_data_ptr());
-    model::parallel_for(0, count_here * width, 1 << 16, [&](std::int64_t first, std::int64_t last) {
-      kernels().add_bf16(sum + first, product + first, static_cast<std::size_t>(last - first));
-    });
+    add_values(part, head_gradient.narrow(0, row, count_here));
   }
 }
 

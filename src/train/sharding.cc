@@ -53,6 +53,7 @@ Sharding::Sharding(AdamW& optimiser, Ranks& ranks) : optimiser_(optimiser), rank
 
 void Sharding::begin_sums(std::size_t first, std::size_t last, bool in_bf16) {
   if (ranks_.world() == 1) return;
+  optimiser_.settle_gradients(first, last);
   std::vector<at::Tensor> parts;
   for (std::size_t owner = 0; owner + 1 < borders_.size(); ++owner) {
     const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[first], offsets_[last]);

@@ -6,7 +6,7 @@
 // all-gather. Those two Gloo makes of an all-reduce and copies of everything; these need no equal shares. Gradients lie
 // in one buffer in the parameters' order, so that the part of a layer that belongs to one owner travels at once.
 //
-// With one rank nothing is moved and nothing is copied. One thread; borrows optimiser and ranks.
+// With one rank nothing is moved. One thread; borrows optimiser and ranks.
 #pragma once
 
 #include <cstddef>

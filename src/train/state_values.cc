@@ -6,14 +6,12 @@
 
 #include "base/error.h"
 #include "model/parallel.h"
-#include "train/kernels.h"
+#include "train/bf16_values.h"
 
 namespace retort::train {
 namespace {
 
 constexpr std::int64_t kBlock = 1 << 16;
-
-Bf16* upper_data(const at::Tensor& upper) { return static_cast<Bf16*>(upper.data_ptr()); }
 
 }  // namespace
 
@@ -22,7 +20,7 @@ at::Tensor StateValues::read() const {
   at::Tensor values = at::empty(lower.sizes(), lower.options().dtype(at::kFloat));
   float* target = values.mutable_data_ptr<float>();
   model::parallel_for(0, numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    kernels().join(upper_data(upper) + first, lower.const_data_ptr<std::int16_t>() + first, target + first,
+    kernels().join(bf16_data(upper) + first, lower.const_data_ptr<std::int16_t>() + first, target + first,
                    static_cast<std::size_t>(last - first));
   });
   return values;
@@ -39,7 +37,7 @@ void StateValues::write(const at::Tensor& values) const {
   const float* source = values.const_data_ptr<float>();
   auto* low = lower.mutable_data_ptr<std::int16_t>();
   model::parallel_for(0, numel(), kBlock, [&](std::int64_t first, std::int64_t last) {
-    kernels().split(source + first, upper_data(upper) + first, low + first, static_cast<std::size_t>(last - first));
+    kernels().split(source + first, bf16_data(upper) + first, low + first, static_cast<std::size_t>(last - first));
   });
 }
 

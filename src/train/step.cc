@@ -190,11 +190,12 @@ void StepRunner::take_gradients(std::size_t first, std::size_t last) {
   }
 }
 
-void StepRunner::begin_sums(std::size_t first, std::size_t last) {
+void StepRunner::begin_sums(std::size_t first, std::size_t last, const Totals& totals) {
   // What autograd gives is of the parameter's type, and one such gradient is what it was in FP32, too. What is made by
-  // hand is a sum.
+  // hand is a sum. Between devices all sums are made in FP32.
+  const bool single = totals.sums_are_single && student_.backend() == model::Backend::kKernels;
   const auto in_bf16 = [&](std::size_t i) {
-    return sums_are_single_ && parameters_[i].tensor.scalar_type() == at::kBFloat16 && i != embedding_ && i != head_;
+    return single && parameters_[i].tensor.scalar_type() == at::kBFloat16 && i != embedding_ && i != head_;
   };
   for (std::size_t begin = first, end = first; begin < last; begin = end) {
     while (end < last && in_bf16(end) == in_bf16(begin)) ++end;
@@ -287,7 +288,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
 
   const auto done_with = [&](std::size_t begin, std::size_t end) {
     take_gradients(begin, end);
-    if (pass == Pass::kLastGradients) begin_sums(begin, end);
+    if (pass == Pass::kLastGradients) begin_sums(begin, end, totals);
   };
   torch::autograd::backward({hidden}, {gradient});
   done_with(blocks_[layers], parameters_.size());
@@ -309,7 +310,7 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     at::Tensor sum = optimiser_.gradient_sum(*embedding_);
     if (sum.defined()) add_embedding_gradient(ids, gradient, sum);
   }
-  if (pass == Pass::kLastGradients) begin_sums(0, blocks_[0]);
+  if (pass == Pass::kLastGradients) begin_sums(0, blocks_[0], totals);
   laps.lap(phases_.backward_s);
 }
 
@@ -350,11 +351,10 @@ double StepRunner::loss(const StepRows& rows) { return alone(rows, options_.micr
 Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) {
   const int world = ranks_.world();
   Totals totals;
-  sums_are_single_ = true;
   for (int rank = 0; rank < world; ++rank) {
     const std::vector<MicroBatch> batches = micro_batches_of(rows, rank, world, options_.micro_batch_tokens);
     count(batches, totals);
-    sums_are_single_ = sums_are_single_ && batches.size() <= 1;
+    totals.sums_are_single = totals.sums_are_single && batches.size() <= 1;
   }
   RETORT_CHECK(totals.targets > 0);
   StepResult result;
@@ -367,10 +367,9 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
   }
   laps = Laps(clock_, laps_wait_for_);
   if (own.empty()) {  // the others wait for its sums all the same, in the order of accumulate()
-    optimiser_.settle_gradients();
-    begin_sums(blocks_.back(), parameters_.size());
-    for (std::size_t layer = blocks_.size() - 1; layer-- > 0;) begin_sums(blocks_[layer], blocks_[layer + 1]);
-    begin_sums(0, blocks_[0]);
+    begin_sums(blocks_.back(), parameters_.size(), totals);
+    for (std::size_t layer = blocks_.size() - 1; layer-- > 0;) begin_sums(blocks_[layer], blocks_[layer + 1], totals);
+    begin_sums(0, blocks_[0], totals);
   }
   take_late_sums(result);
   std::vector<double> figures = {result.hidden_state_error};

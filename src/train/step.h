@@ -137,6 +137,7 @@ class StepRunner {
   struct Totals {  // of a step, over its micro-batches
     std::int64_t tokens = 0;
     std::int64_t targets = 0;
+    bool sums_are_single = true;  // no rank adds up several micro-batches
   };
   // What the teacher says of a micro-batch: hidden states at the supervised places, and between layers where wanted.
   struct TeacherSignal {
@@ -155,7 +156,7 @@ class StepRunner {
   static std::vector<MicroBatch> micro_batches_of(const StepRows& rows, int rank, int world, std::int64_t tokens);
   static void count(std::span<const MicroBatch> batches, Totals& totals);
   // Of the parameters [first, last), whose gradients on this rank are complete.
-  void begin_sums(std::size_t first, std::size_t last);
+  void begin_sums(std::size_t first, std::size_t last, const Totals& totals);
   enum class Pass { kLoss, kGradients, kLastGradients };  // the last of a rank in a step: sums begin to travel
   StepResult alone(const StepRows& rows, std::int64_t micro_batch_tokens, Pass pass);
   // Forward and backward of a micro-batch; gradients and losses are added up.
@@ -179,7 +180,6 @@ class StepRunner {
   std::unique_ptr<Ranks> alone_;
   Ranks& ranks_;
   std::optional<Sharding> sharding_;  // once all parameters are added
-  bool sums_are_single_ = false;      // in this step no rank adds up several micro-batches
   Objective objective_;
   std::vector<model::NamedTensor> parameters_;   // in the optimiser's order
   std::vector<std::size_t> blocks_;              // where each block's begin; then those after the last block
