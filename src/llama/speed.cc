@@ -116,7 +116,7 @@ Result<Speed> measure_speed(const std::filesystem::path& gguf, const SpeedOption
 }
 
 Result<double> measure_batched_decode(const std::filesystem::path& gguf, std::size_t parallel, std::size_t length,
-                                      int threads, const Clock& clock, std::stop_token stop) {
+                                      int threads, const Clock& clock, const std::stop_token& stop) {
   if (length < 1) return caller_error("A speed measurement needs at least one token to decode.");
   EngineOptions engine;
   engine.threads = threads;

@@ -33,9 +33,9 @@ struct Speed {
 Result<Speed> measure_speed(const std::filesystem::path& gguf, const SpeedOptions& options, const Clock& clock,
                             std::stop_token stop = {});
 
-// Batched decoding, as collection does it: `parallel` sequences of `length` tokens each.
+// Batched decoding from nothing, by which types are compared: `parallel` sequences of `length` tokens each.
 Result<double> measure_batched_decode(const std::filesystem::path& gguf, std::size_t parallel, std::size_t length,
-                                      int threads, const Clock& clock, std::stop_token stop = {});
+                                      int threads, const Clock& clock, const std::stop_token& stop = {});
 
 // What work on many texts makes of a file: `parallel` sequences with `context` tokens behind each are continued
 // together, sampling as `sampling` says, and one of that length is read with the logits of all its places. A few
