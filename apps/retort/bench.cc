@@ -75,7 +75,7 @@ void print(std::ostream& out, const Flags& flags, const train::TrainMeasurement&
 }
 
 Result<void> run_bench(Context& context, const Flags& flags) {
-  train::keep_freed_memory();
+  train::forget_old_shapes();
   RETORT_ASSIGN(const train::TrainMeasurement ours, train::measure_training(flags.options, context.clock));
   Json peers = Json::array();
   if (flags.peers) {

@@ -62,7 +62,7 @@ Failure of_rank(const Error& error, const train::RankPlace& place) {
 
 Result<std::optional<pipeline::RunOutcome>> carry_out(const std::string& verb, const RecipeFlags& flags,
                                                       Context& context) {
-  train::keep_freed_memory();
+  train::forget_old_shapes();
   RETORT_ASSIGN(const train::RankPlace place, rank_place(context.environment));
   RETORT_ASSIGN(pipeline::RunRequest request, run_request(flags, context, verb == "collect"));
   if (flags.ranks > 1) {

@@ -2,14 +2,17 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "train/kernels.h"
 
 namespace retort::train {
 
 Batch make_batch(std::span<const dataset::PackedRow> rows) {
-  std::int64_t total = 0;
-  for (const dataset::PackedRow& row : rows) total += row.used;
+  std::int64_t used = 0;
+  for (const dataset::PackedRow& row : rows) used += row.used;
+  const std::int64_t total = (used + Batch::kLengthStep - 1) / Batch::kLengthStep * Batch::kLengthStep;
   const auto options = torch::TensorOptions(torch::kInt64);
   Batch batch;
   batch.tokens = {torch::empty({1, total}, options), torch::empty({1, total}, options),
@@ -33,6 +36,9 @@ Batch make_batch(std::span<const dataset::PackedRow> rows) {
       batch.targets.push_back(row.labels[at]);
     }
   }
+  std::fill(ids + used, ids + total, 0);
+  std::fill(positions + used, positions + total, 0);
+  std::fill(documents + used, documents + total, -1);
   batch.supervised = torch::tensor(supervised, options);
   return batch;
 }

@@ -1,6 +1,7 @@
-// Packed rows as the decoder takes them: one long row without padding, every document a segment of its own.
+// Packed rows as the decoder takes them: one long row, every document a segment of its own.
 //
-// The padding of the rows is left out, so no work is done for it. A value; any thread.
+// The padding of the rows is left out, so no work is done for it, but for what fills the long row up to a multiple of
+// kLengthStep. A value; any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,7 +16,10 @@
 namespace retort::train {
 
 struct Batch {
-  model::TokenBatch tokens;      // [1, used tokens of all rows]
+  // Lengths are of few kinds, so that memory freed by one step fits the next, and products' code is made once a shape.
+  static constexpr std::int64_t kLengthStep = 32;
+
+  model::TokenBatch tokens;      // [1, used tokens of all rows, rounded up]
   at::Tensor supervised;         // int64, on the CPU: places (in that row) that have a label, ascending
   std::vector<TokenId> targets;  // the label of each
   std::int64_t size() const { return tokens.ids.size(1); }

@@ -33,15 +33,30 @@ TEST(Batch, LeavesPaddingOutAndKeepsDocumentsApart) {
   second.targets = 3;
   const std::vector<dataset::PackedRow> rows = {first, second};
   const Batch batch = make_batch(rows);
-  EXPECT_EQ(batch.size(), 9);
-  EXPECT_THAT(numbers(batch.tokens.ids), ElementsAre(5, 6, 7, 8, 9, 4, 3, 2, 1));
-  EXPECT_THAT(numbers(batch.tokens.positions), ElementsAre(0, 1, 0, 1, 0, 1, 2, 3, 4));
-  EXPECT_THAT(numbers(batch.tokens.documents), ElementsAre(0, 0, 1, 1, 2, 2, 2, 2, 2));
+  const auto filled_up = [&](std::vector<std::int64_t> used, std::int64_t padding) {
+    used.resize(Batch::kLengthStep, padding);
+    return used;
+  };
+  EXPECT_EQ(batch.size(), Batch::kLengthStep);
+  EXPECT_EQ(numbers(batch.tokens.ids), filled_up({5, 6, 7, 8, 9, 4, 3, 2, 1}, 0));
+  EXPECT_EQ(numbers(batch.tokens.positions), filled_up({0, 1, 0, 1, 0, 1, 2, 3, 4}, 0));
+  EXPECT_EQ(numbers(batch.tokens.documents), filled_up({0, 0, 1, 1, 2, 2, 2, 2, 2}, -1));
   EXPECT_THAT(numbers(batch.supervised), ElementsAre(0, 2, 5, 6, 7));
   EXPECT_THAT(batch.targets, ElementsAre(6, 8, 3, 2, 1));
   EXPECT_EQ(micro_batches(rows, 100).size(), 1U);
   EXPECT_EQ(micro_batches(rows, 8).size(), 2U);
   EXPECT_EQ(micro_batches(rows, 1).size(), 2U);  // never less than a row
+}
+
+TEST(Batch, IsNotLongerThanItMustBe) {
+  dataset::PackedRow row;
+  row.used = static_cast<std::int32_t>(Batch::kLengthStep);
+  row.ids.assign(Batch::kLengthStep, 5);
+  row.positions.assign(Batch::kLengthStep, 0);
+  row.document.assign(Batch::kLengthStep, 0);
+  row.labels.assign(Batch::kLengthStep, dataset::kNoLabel);
+  EXPECT_EQ(make_batch(std::vector{row}).size(), Batch::kLengthStep);
+  EXPECT_EQ(make_batch(std::vector{row, row}).size(), 2 * Batch::kLengthStep);
 }
 
 TEST(Batch, SumsTheGradientOfATokenThatOccursTwice) {

@@ -1,7 +1,7 @@
 #include "train/memory.h"
 
-#if defined(__GLIBC__) || defined(__linux__)
-#include <malloc.h>
+#if defined(RETORT_TCMALLOC)
+#include <gperftools/malloc_extension_c.h>
 #endif
 #include <sys/resource.h>
 
@@ -11,21 +11,15 @@
 
 namespace retort::train {
 
-void keep_freed_memory() {
-#if defined(__GLIBC__)
-  // Large blocks come from the heap, which only grows (mallopt(3)).
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
-#endif
+void forget_old_shapes() {
   // oneDNN keeps what it made for a product's shape, a quarter to half a megabyte each, for the last 1,024 shapes. A
   // step has some twenty, and the next one, of other rows, needs none of them.
   setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
 }
 
 void release_memory() {
-#if defined(__GLIBC__)
-  malloc_trim(0);
+#if defined(RETORT_TCMALLOC)
+  MallocExtension_ReleaseFreeMemory();
 #endif
 }
 

@@ -1,15 +1,17 @@
-// How a training program should ask the system for memory, and how much it had of it. Process-wide.
+// What a training program does about memory, and how much it had of it. Process-wide.
+//
+// Programs that link this get their memory from tcmalloc (cmake/RetortAllocator.cmake): it keeps what is freed for the
+// next request, for fetching pages anew costs a training up to a third of its time, and joins it at once, so that
+// requests of ever other sizes don't make it grow (docs/decisions/0025). Programs built with sanitizers keep theirs.
 #pragma once
 
 #include <cstdint>
 
 namespace retort::train {
 
-// Tells the C library to keep freed memory for the next request instead of giving it back: activations and gradients of
-// a step are large, and fetching their pages anew each time costs up to a third of the time (page faults). Does nothing
-// where the C library isn't glibc. Has oneDNN forget the products of other shapes soon, unless the environment says
-// otherwise (ONEDNN_PRIMITIVE_CACHE_CAPACITY). For programs, at their start.
-void keep_freed_memory();
+// Has oneDNN forget the products of other shapes soon, unless the environment says otherwise
+// (ONEDNN_PRIMITIVE_CACHE_CAPACITY). For programs, at their start.
+void forget_old_shapes();
 // Gives back what was freed, between two pieces of work that have little in common.
 void release_memory();
 
