@@ -17,7 +17,7 @@ namespace retort::train {
 
 struct Batch {
   // Lengths are of few kinds, so that memory freed by one step fits the next, and products' code is made once a shape.
-  static constexpr std::int64_t kLengthStep = 32;
+  static constexpr std::int64_t kLengthStep = 16;
 
   model::TokenBatch tokens;      // [1, used tokens of all rows, rounded up]
   at::Tensor supervised;         // int64, on the CPU: places (in that row) that have a label, ascending
