@@ -21,25 +21,6 @@ constexpr double kFloat32Error = 2e-5;
 // A switch must pay for itself beyond the noise of so short a measurement.
 constexpr double kWorthSwitching = 1.1;
 
-// Sets FP32 products to go through oneDNN, and back.
-class OnednnFloat32 {
- public:
-  explicit OnednnFloat32(bool enabled) : before_(at::globalContext().float32MatmulPrecision()) {
-    set_onednn_float32(enabled);
-  }
-  ~OnednnFloat32() {
-    using at::Float32MatmulPrecision;
-    at::globalContext().setFloat32MatmulPrecision(before_ == Float32MatmulPrecision::HIGHEST ? "highest"
-                                                  : before_ == Float32MatmulPrecision::HIGH  ? "high"
-                                                                                             : "medium");
-  }
-  OnednnFloat32(const OnednnFloat32&) = delete;
-  OnednnFloat32& operator=(const OnednnFloat32&) = delete;
-
- private:
-  at::Float32MatmulPrecision before_;
-};
-
 double gflops(const torch::Tensor& rows, const torch::Tensor& weight, const Clock& clock) {
   const double operations =
       2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(rows.size(1)) * static_cast<double>(weight.size(0));
@@ -82,6 +63,17 @@ void set_compute_threads(int threads) {
 int compute_threads() { return at::get_num_threads(); }
 
 void set_onednn_float32(bool enabled) { at::globalContext().setFloat32MatmulPrecision(enabled ? "medium" : "highest"); }
+
+OnednnFloat32::OnednnFloat32(bool enabled) {
+  using at::Float32MatmulPrecision;
+  const Float32MatmulPrecision before = at::globalContext().float32MatmulPrecision();
+  before_ = before == Float32MatmulPrecision::HIGHEST ? "highest"
+            : before == Float32MatmulPrecision::HIGH  ? "high"
+                                                      : "medium";
+  set_onednn_float32(enabled);
+}
+
+OnednnFloat32::~OnednnFloat32() { at::globalContext().setFloat32MatmulPrecision(before_); }
 
 Json to_json(const GemmSpeed& speed) {
   return {{"name", speed.name},
@@ -137,7 +129,8 @@ ComputeProbe probe_compute(const ProbeShape& shape, const Clock& clock) {
     const torch::Tensor typed = rows.to(type);
     speed.block_gflops = gflops(typed, block.to(type), clock);
     speed.head_gflops = gflops(typed.narrow(0, 0, head_rows), head.to(type), clock);
-    speed.relative_error = relative_error(typed.narrow(0, 0, std::min<std::int64_t>(64, shape.rows)), block.to(type));
+    // Of all rows: oneDNN computes products of few otherwise than those of many.
+    speed.relative_error = relative_error(typed, block.to(type));
     return speed;
   };
   {

@@ -28,7 +28,7 @@ struct ComputeProbe {
   std::vector<GemmSpeed> speeds;
   ComputeType chosen = ComputeType::kFloat32;
   // FP32 products through oneDNN ("medium" precision in libtorch): wherever they are as exact as FP32, whatever
-  // the clock says: a machine gives the same FP32 bits busy or not.
+  // the clock says: a machine gives the same FP32 bits busy or not. With AMX they aren't, but for few rows.
   bool onednn_float32 = false;
   int threads = 0;
   std::string reason;  // one sentence with the numbers, for people
@@ -56,5 +56,17 @@ void set_compute_threads(int threads);
 int compute_threads();
 // Takes the probe's FP32 path into use (ComputeProbe::onednn_float32).
 void set_onednn_float32(bool enabled);
+
+// Has FP32 products go through oneDNN, or not, while it lives; that may round their factors to BF16, as with AMX.
+class OnednnFloat32 {
+ public:
+  explicit OnednnFloat32(bool enabled);
+  ~OnednnFloat32();
+  OnednnFloat32(const OnednnFloat32&) = delete;
+  OnednnFloat32& operator=(const OnednnFloat32&) = delete;
+
+ private:
+  std::string before_;  // libtorch's name of the precision
+};
 
 }  // namespace retort::model

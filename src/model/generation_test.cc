@@ -276,5 +276,18 @@ TEST(ComputeProbe, MeasuresAndSaysWhy) {
             3U);
 }
 
+// With AMX oneDNN rounds the factors of products to BF16, but only of those with many rows.
+TEST(ComputeProbe, WhatItTakesForFloat32IsExactForManyRowsToo) {
+  const OnednnFloat32 taken(probe_compute({}, ManualClock()).onednn_float32);
+  const torch::NoGradGuard no_gradient;
+  for (const std::int64_t rows : {1, 64, 256, 2048}) {
+    const auto a = (torch::arange(rows * 576, torch::kFloat32) * 0.7548777F).sin().view({rows, 576});
+    const auto b = (torch::arange(576 * 1536, torch::kFloat32) * 0.5698403F).sin().view({576, 1536});
+    const auto exact = at::mm(a.to(torch::kFloat64), b.to(torch::kFloat64));
+    const auto off = (at::mm(a, b).to(torch::kFloat64) - exact).abs().max() / exact.abs().max();
+    EXPECT_LT(off.item<double>(), 2e-5) << rows << " rows";
+  }
+}
+
 }  // namespace
 }  // namespace retort::model

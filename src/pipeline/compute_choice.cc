@@ -47,7 +47,7 @@ Result<model::ComputeProbe> probe_from_json(const Json& json, const std::string&
 model::ComputeProbe probe_once(const model::ProbeShape& shape, const std::filesystem::path& cache_folder,
                                const Clock& clock) {
   const MachineMemory memory(cache_folder, {{"measured", "matrix products"},
-                                            {"version", 1},
+                                            {"version", 2},  // 1 compared products of few rows alone
                                             {"libtorch", TORCH_VERSION},
                                             {"threads", model::compute_threads()},
                                             {"rows", shape.rows},
@@ -99,8 +99,10 @@ Result<ComputeChoice> choose_compute(const std::string& wanted, const std::strin
   if (type != choice.type) {
     choice.type = type;
     choice.reason = "The recipe asks for " + wanted + ", though the probe found: " + probe.reason;
+    const bool through_onednn = type == model::ComputeType::kFloat32 && choice.onednn_float32;
+    const std::string taken = std::string(model::name_of(type)) + (through_onednn ? " (oneDNN)" : "");
     for (const model::GemmSpeed& speed : probe.speeds) {
-      if (speed.name.starts_with(model::name_of(type))) {
+      if (speed.name == taken) {
         choice.block_gflops = speed.block_gflops;
         choice.head_gflops = speed.head_gflops;
       }
