@@ -16,7 +16,7 @@
 namespace retort::train {
 
 struct Batch {
-  // Lengths are of few kinds, so that memory freed by one step fits the next, and products' code is made once a shape.
+  // Lengths are of few kinds, so that memory freed by one step fits the next, and fewer products are prepared anew.
   static constexpr std::int64_t kLengthStep = 16;
 
   model::TokenBatch tokens;      // [1, used tokens of all rows, rounded up]

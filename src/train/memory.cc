@@ -13,7 +13,7 @@ namespace retort::train {
 
 void forget_old_shapes() {
   // oneDNN keeps what it made for a product's shape, a quarter to half a megabyte each, for the last 1,024 shapes. A
-  // step has some twenty, and the next one, of other rows, needs none of them.
+  // step has some twenty, and the next one, of another length, needs few of them.
   setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0);
 }
 

@@ -1,7 +1,7 @@
 // What a training program does about memory, and how much it had of it. Process-wide.
 //
-// Programs that link this get their memory from tcmalloc (cmake/RetortAllocator.cmake): it keeps what is freed for the
-// next request, for fetching pages anew costs a training up to a third of its time, and joins it at once, so that
+// Programs that link this get their memory from tcmalloc (cmake/RetortAllocator.cmake): it gives freed memory
+// back only slowly, for fetching pages anew costs a training up to a third of its time, and joins it at once, so that
 // requests of ever other sizes don't make it grow (docs/decisions/0025). Programs built with sanitizers keep theirs.
 #pragma once
 
