@@ -58,15 +58,16 @@ function(retort_module name)
   endif()
 endfunction()
 
-# retort_kernels(NAME): NAME_plain.cc, NAME_avx2.cc and NAME_avx512.cc of this folder are one body for three instruction
-# sets, chosen when the program runs. Contraction and the errno-free square root are what lets the compiler vectorise
+# retort_kernels(NAME [amx]): NAME_plain.cc, NAME_avx2.cc and NAME_avx512.cc of this folder are one body for three
+# instruction sets, chosen when the program runs; NAME_amx.cc is another for AMX, beside AVX-512. Contraction and the errno-free square root are what lets the compiler vectorise
 # them; no header of the standard library with code in it is included there.
 function(retort_kernels name)
   set(options -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi)
   set(instructions_plain)
   set(instructions_avx2 -mavx2 -mfma)
   set(instructions_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
-  foreach(variant plain avx2 avx512)
+  set(instructions_amx ${instructions_avx512} -mamx-tile -mamx-bf16)
+  foreach(variant plain avx2 avx512 ${ARGN})
     set_source_files_properties(${name}_${variant}.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON
                                 COMPILE_OPTIONS "${options};${instructions_${variant}}")
   endforeach()

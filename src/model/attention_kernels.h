@@ -5,7 +5,8 @@
 // document's keys and values are brought into FP32 once, and every product is the same small register tile.
 //
 // The same source is compiled for three instruction sets (model/instruction_set.h). Arithmetic is FP32 whatever the
-// rows are stored in. Pure; any thread: units write to places of their own, so the number of threads doesn't show.
+// rows are stored in; where the processor has AMX, BF16 rows are multiplied by it (model/attention_kernels_amx.h).
+// Pure; any thread: units write to places of their own, so the number of threads doesn't show.
 #pragma once
 
 #include <cstddef>
@@ -73,7 +74,8 @@ struct AttentionKernels {
 
 const AttentionKernels& attention_kernels();
 // Every variant that this processor runs, the plain one first: for tests. Returns how many.
-std::size_t attention_kernel_variants(const AttentionKernels* variants[3]);
+inline constexpr std::size_t kMostAttentionKernels = 4;
+std::size_t attention_kernel_variants(const AttentionKernels* variants[kMostAttentionKernels]);
 
 // Floats of scratch that one call needs.
 std::size_t attention_scratch(std::size_t length, std::size_t head_dim, bool backward);

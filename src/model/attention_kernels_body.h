@@ -5,6 +5,7 @@
 // and their scores against the keys they may see exist as a whole.
 #include "model/attention_kernels.h"
 #include "model/attention_layout.h"
+#include "model/attention_rows.h"
 #include "model/lanes.h"
 
 namespace retort::model::RETORT_KERNELS_NAMESPACE {
@@ -99,40 +100,6 @@ RETORT_INLINE void pack_row(const float* from, float factor, T* to, std::size_t 
   if (whole < width) store_tail(to + whole, load(from + whole) * factor, width - whole);
 }
 
-// Scores of one query against `columns` keys, of which it may see those from `first` to before `seen`: p exp(scale s -
-// its maximum), zero elsewhere. Returns the sum; `largest_score` is the maximum, scaled.
-RETORT_INLINE float exponentials(float* scores, std::size_t first, std::size_t seen, std::size_t columns, float scale,
-                                 float& largest_score) {
-  for (std::size_t i = 0; i < first; ++i) scores[i] = -1e30F;
-  for (std::size_t i = seen; i < columns; ++i) scores[i] = -1e30F;
-  Floats largest_lanes = all(-1e30F);
-  for (std::size_t i = 0; i < columns; i += kLanes) largest_lanes = larger(load(scores + i), largest_lanes);
-  largest_score = largest(largest_lanes) * scale;
-  Floats sum = all(0);
-  for (std::size_t i = 0; i < columns; i += kLanes) {
-    const Floats value = exp_of_negative(load(scores + i) * scale - largest_score);
-    store(scores + i, value);
-    sum += value;
-  }
-  for (std::size_t i = 0; i < first; ++i) scores[i] = 0;
-  for (std::size_t i = seen; i < columns; ++i) scores[i] = 0;
-  return static_cast<float>(total(sum));
-}
-
-std::size_t at_most(std::size_t a, std::size_t b) { return a < b ? a : b; }
-
-// The first key that a query sees.
-std::size_t first_seen(const AttentionUnit& unit, std::size_t query) {
-  return unit.window == 0 || query < unit.window ? 0 : query + 1 - unit.window;
-}
-
-// The keys that a block of queries may see, as whole vectors.
-struct Span {
-  std::size_t first, columns;
-  Span(const AttentionUnit& unit, std::size_t begin, std::size_t rows)
-      : first(first_seen(unit, begin) / kLanes * kLanes), columns(padded(begin + rows) - first) {}
-};
-
 template <class T>
 void forward(const AttentionUnit& unit, const T* query, const T* key, const T* value, T* attended, float* log_sums,
              float* scratch) {
@@ -149,7 +116,7 @@ void forward(const AttentionUnit& unit, const T* query, const T* key, const T* v
   for (std::size_t head = 0; head < unit.heads; ++head) {
     for (std::size_t begin = 0; begin < unit.length; begin += kBlockRows) {
       const std::size_t rows = at_most(kBlockRows, unit.length - begin);
-      const Span keys(unit, begin, rows);
+      const Span keys(unit, begin, rows, kLanes);
       unpack(query + begin * unit.stride + head * unit.head_dim, unit.stride, rows, unit.head_dim, queries, kBlockRows,
              width);
       multiply({queries, width, 1}, keys_across + keys.first, layout.length, scores, layout.length, kBlockRows,
@@ -197,7 +164,7 @@ void backward(const AttentionUnit& unit, const AttentionBackward<T>& given, floa
     const std::size_t shift = head * unit.head_dim;
     for (std::size_t begin = 0; begin < unit.length; begin += kBlockRows) {
       const std::size_t rows = at_most(kBlockRows, unit.length - begin);
-      const Span seen(unit, begin, rows);
+      const Span seen(unit, begin, rows, kLanes);
       unpack(given.query + begin * unit.stride + shift, unit.stride, rows, unit.head_dim, queries, kBlockRows, width);
       unpack(given.attended_gradient + begin * unit.attended_stride + shift, unit.attended_stride, rows, unit.head_dim,
              incoming, kBlockRows, width);
@@ -216,14 +183,9 @@ void backward(const AttentionUnit& unit, const AttentionBackward<T>& given, floa
         const float log_sum = given.log_sums[head * unit.log_sum_stride + begin + row];
         float* p = scores + row * layout.length;
         float* ds = score_gradients + row * layout.length;
-        for (std::size_t i = 0; i < seen.columns; i += kLanes) {
-          const Floats probability = exp_of_negative(load(p + i) * unit.scale - log_sum);
-          store(p + i, probability);
-          store(ds + i, probability * (load(ds + i) - mean) * unit.scale);
-        }
         const std::size_t own = begin + row;
-        for (std::size_t i = 0; i < first_seen(unit, own) - seen.first; ++i) p[i] = ds[i] = 0;
-        for (std::size_t i = own + 1 - seen.first; i < seen.columns; ++i) p[i] = ds[i] = 0;
+        score_gradients_of(p, ds, first_seen(unit, own) - seen.first, own + 1 - seen.first, seen.columns, unit.scale,
+                           log_sum, mean);
       }
       multiply({score_gradients, layout.length, 1}, keys + seen.first * width, width, output, width, kBlockRows, width,
                seen.columns, false);

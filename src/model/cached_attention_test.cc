@@ -86,7 +86,7 @@ TEST(CachedAttention, EveryInstructionSetAgrees) {
   const auto key_rows = keys.permute({0, 2, 1}).reshape({-1, kHeadDim}).narrow(0, 0, kSeen).to(torch::kDouble);
   const auto value_rows = values.narrow(0, 0, kSeen).narrow(1, 0, kHeadDim).to(torch::kDouble);
   const auto expected = torch::softmax(0.2 * torch::mm(query.to(torch::kDouble), key_rows.t()), 1).mm(value_rows);
-  const AttentionKernels* variants[3] = {};
+  const AttentionKernels* variants[kMostAttentionKernels] = {};
   const std::size_t count = attention_kernel_variants(variants);
   for (std::size_t v = 0; v < count; ++v) {
     auto attended = torch::full({kHeads, kHeadDim}, 7.0F);

@@ -11,6 +11,9 @@ enum class InstructionSet { kPlain, kAvx2, kAvx512 };  // each includes the ones
 
 InstructionSet best_instruction_set();
 
+// Whether AMX multiplies BF16 tiles here, beside kAvx512. The first call asks the system for their registers.
+bool runs_amx_bf16();
+
 // Of a set of kernels compiled for each: those that this processor runs, the plain one first. Returns how many.
 template <class Kernels>
 std::size_t variants_that_run(const Kernels& plain, const Kernels& avx2, const Kernels& avx512,
