@@ -29,6 +29,15 @@ MasterWeights weights_of(const StateValues& master) {
   return {nullptr, bf16_data(master.upper), master.lower.mutable_data_ptr<std::int16_t>()};
 }
 
+// Of its part.
+GradientValues gradient_of(const AdamWParameter& parameter) {
+  const at::Tensor& gradient = parameter.gradient;
+  const bool is_float = gradient.scalar_type() == at::kFloat;
+  const GradientValues whole = is_float ? GradientValues{gradient.const_data_ptr<float>(), nullptr}
+                                        : GradientValues{nullptr, bf16_data(gradient)};
+  return whole.from(parameter.first);
+}
+
 std::int64_t code_blocks(std::int64_t values) { return (values + kCodeBlock - 1) / kCodeBlock; }
 
 // The update of kernels().adamw by libtorch's operations over many parameters at a time, which share a learning rate
@@ -49,16 +58,26 @@ struct UpdateLists {
 
 }  // namespace
 
-void AdamW::allocate_moments(AdamWParameter& parameter) const {
-  const std::vector<std::int64_t> shape = parameter.master.sizes().vec();
-  for (Moment* moment : {&parameter.m, &parameter.v}) {
-    if (in_8_bits(parameter)) {
-      moment->values = at::zeros(shape, parameter.master.options().dtype(at::kByte));
-      moment->scales = at::zeros({code_blocks(parameter.count)}, parameter.master.options().dtype(at::kFloat));
-    } else {
-      moment->values = at::zeros(shape, parameter.master.options().dtype(at::kFloat));
+// Late, because what comes before the first step has a use for that memory.
+void AdamW::need_moments() {
+  const at::NoGradGuard no_gradient;
+  for (AdamWParameter& parameter : parameters_) {
+    if (parameter.frozen() || parameter.m.values.defined()) continue;
+    const std::vector<std::int64_t> shape = parameter.master.sizes().vec();
+    for (Moment* moment : {&parameter.m, &parameter.v}) {
+      if (in_8_bits(parameter)) {
+        moment->values = at::zeros(shape, parameter.master.options().dtype(at::kByte));
+        moment->scales = at::zeros({code_blocks(parameter.count)}, parameter.master.options().dtype(at::kFloat));
+      } else {
+        moment->values = at::zeros(shape, parameter.master.options().dtype(at::kFloat));
+      }
     }
   }
+}
+
+void AdamW::need_sum(AdamWParameter& parameter) const {
+  if (parameter.sum.defined()) return;
+  parameter.sum = at::empty(parameter.compute.sizes(), parameter.compute.options().dtype(at::kFloat));
 }
 
 std::size_t AdamW::add(std::string name, at::Tensor compute, at::Tensor master, double rate) {
@@ -80,11 +99,6 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, at::Tensor master, 
   } else {
     parameter.master = in_halves(parameter.compute, master);
   }
-  master.reset();  // before there are moments
-  if (!parameter.frozen()) {
-    allocate_moments(parameter);
-    parameter.gradient = at::zeros(parameter.master.sizes(), parameter.master.options());
-  }
   parameters_.push_back(std::move(parameter));
   return parameters_.size() - 1;
 }
@@ -93,6 +107,7 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
   const at::NoGradGuard no_gradient;
   AdamWParameter& parameter = parameters_[index];
   RETORT_CHECK(!parameter.frozen() && parameter.count == parameter.compute.numel());
+  RETORT_CHECK(!parameter.m.values.defined());
   RETORT_CHECK(first % kPartAlignment == 0 && first + count <= parameter.count);
   if (count == parameter.count) return;
   parameter.first = first;
@@ -102,20 +117,42 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
   // What isn't the compute copy's memory is kept for the part alone.
   at::Tensor& own = parameter.master.in_halves() ? parameter.master.lower : parameter.master.whole;
   if (!is_compute) own = own.clone();
-  allocate_moments(parameter);
 }
 
 void AdamW::zero_gradients() {
-  for (AdamWParameter& parameter : parameters_) parameter.is_unwritten = !parameter.frozen();
+  for (AdamWParameter& parameter : parameters_) {
+    parameter.gradient.reset();
+    parameter.is_unwritten = true;
+  }
 }
 
-void AdamW::settle_gradients(std::size_t first, std::size_t last) {
+void AdamW::forget_gradients() {
+  zero_gradients();
+  for (AdamWParameter& parameter : parameters_) parameter.sum.reset();
+}
+
+void AdamW::zero_unwritten(std::size_t first, std::size_t last) {
   const at::NoGradGuard no_gradient;
   std::vector<at::Tensor> unwritten;
   for (std::size_t i = first; i < last; ++i) {
-    if (std::exchange(parameters_[i].is_unwritten, false)) unwritten.push_back(parameters_[i].gradient);
+    AdamWParameter& parameter = parameters_[i];
+    if (parameter.frozen() || !std::exchange(parameter.is_unwritten, false)) continue;
+    need_sum(parameter);
+    parameter.gradient = parameter.sum;
+    unwritten.push_back(parameter.sum);
   }
   if (!unwritten.empty()) at::_foreach_zero_(unwritten);
+}
+
+void AdamW::settle_gradients(std::size_t first, std::size_t last) {
+  zero_unwritten(first, last);
+  for (std::size_t i = first; i < last; ++i) {
+    AdamWParameter& parameter = parameters_[i];
+    if (parameter.frozen() || parameter.gradient.scalar_type() == at::kFloat) continue;
+    need_sum(parameter);
+    copy_values(parameter.gradient, parameter.sum);
+    parameter.gradient = parameter.sum;
+  }
 }
 
 at::Tensor AdamW::gradient_sum(std::size_t index) {
@@ -123,21 +160,33 @@ at::Tensor AdamW::gradient_sum(std::size_t index) {
   return parameters_[index].gradient;
 }
 
+AdamW::UnwrittenSum AdamW::gradient_sum_to_write(std::size_t index) {
+  AdamWParameter& parameter = parameters_[index];
+  if (parameter.frozen() || !std::exchange(parameter.is_unwritten, false)) return {gradient_sum(index), false};
+  need_sum(parameter);
+  parameter.gradient = parameter.sum;
+  return {parameter.sum, true};
+}
+
 void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   const at::NoGradGuard no_gradient;
   AdamWParameter& parameter = parameters_[index];
-  const at::Tensor& sum = parameter.gradient;
   RETORT_CHECK(!parameter.frozen());
-  RETORT_CHECK(sum.numel() == gradient.numel());
-  const bool is_first = std::exchange(parameter.is_unwritten, false);
+  RETORT_CHECK(parameter.compute.numel() == gradient.numel());
   const at::Tensor values = gradient.contiguous();
+  if (parameter.is_unwritten && !by_tensors() && values.scalar_type() == at::kBFloat16) {
+    parameter.is_unwritten = false;
+    parameter.gradient = values.detach();
+    return;
+  }
+  const auto [sum, is_unwritten] = gradient_sum_to_write(index);
   if (by_tensors()) {
-    if (is_first) {
+    if (is_unwritten) {
       sum.copy_(values);
     } else {
       sum.add_(values);
     }
-  } else if (is_first) {
+  } else if (is_unwritten) {
     copy_values(values, sum);
   } else {
     add_values(values, sum);
@@ -145,7 +194,7 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
 }
 
 double AdamW::sum_of_squares() {
-  settle_gradients();
+  zero_unwritten(0, parameters_.size());
   double sum = 0;
   if (by_tensors()) {
     std::vector<at::Tensor> parts;
@@ -161,12 +210,12 @@ double AdamW::sum_of_squares() {
     const std::int64_t n = parameter.count;
     const std::int64_t blocks = (n + kBlock - 1) / kBlock;
     std::vector<double> partial(static_cast<std::size_t>(blocks));
-    const float* values = parameter.gradient.const_data_ptr<float>() + parameter.first;
+    const GradientValues values = gradient_of(parameter);
     model::parallel_for(0, blocks, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t block = first; block < last; ++block) {
         const std::int64_t begin = block * kBlock;
         partial[static_cast<std::size_t>(block)] =
-            kernels().sum_of_squares(values + begin, static_cast<std::size_t>(std::min(kBlock, n - begin)));
+            kernels().sum_of_squares(values.from(begin), static_cast<std::size_t>(std::min(kBlock, n - begin)));
       }
     });
     for (const double value : partial) sum += value;
@@ -176,7 +225,8 @@ double AdamW::sum_of_squares() {
 
 void AdamW::step(double learning_rate, double gradient_norm) {
   if (!std::isfinite(gradient_norm)) return;
-  settle_gradients();
+  zero_unwritten(0, parameters_.size());
+  need_moments();
   ++steps_done_;
   AdamStep step;
   step.learning_rate = static_cast<float>(learning_rate);
@@ -198,12 +248,12 @@ void AdamW::step(double learning_rate, double gradient_norm) {
     own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
     const MasterWeights weights = weights_of(parameter.master);
-    const float* gradient = parameter.gradient.const_data_ptr<float>() + parameter.first;
+    const GradientValues gradient = gradient_of(parameter);
     if (!in_8_bits(parameter)) {
       float* m = parameter.m.values.mutable_data_ptr<float>();
       float* v = parameter.v.values.mutable_data_ptr<float>();
       model::parallel_for(0, parameter.count, kBlock, [&](std::int64_t first, std::int64_t last) {
-        kernels().adamw(weights.from(first), m + first, v + first, gradient + first,
+        kernels().adamw(weights.from(first), m + first, v + first, gradient.from(first),
                         static_cast<std::size_t>(last - first), own);
       });
       continue;
@@ -219,7 +269,7 @@ void AdamW::step(double learning_rate, double gradient_norm) {
           kernels().adamw_8_bit(
               weights.from(first),
               {m + first, m_scales + begin, v + first, v_scales + begin, &signed_code(), &unsigned_code()},
-              gradient + first, static_cast<std::size_t>(last - first), own);
+              gradient.from(first), static_cast<std::size_t>(last - first), own);
         });
   }
 }
@@ -283,7 +333,8 @@ double AdamW::step(double learning_rate) {
   return norm;
 }
 
-std::vector<StateTensor> AdamW::states() const {
+std::vector<StateTensor> AdamW::states() {
+  need_moments();
   std::vector<StateTensor> all;
   for (const AdamWParameter& parameter : parameters_) {
     if (parameter.frozen()) continue;  // as the student's file has it
@@ -311,16 +362,16 @@ void AdamW::refresh_compute() {
 }
 
 void AdamW::forget_state() {
-  for (AdamWParameter& parameter : parameters_) {
-    parameter.gradient.reset();
-    parameter.m = parameter.v = Moment();
-  }
+  forget_gradients();
+  for (AdamWParameter& parameter : parameters_) parameter.m = parameter.v = Moment();
 }
 
 std::int64_t AdamW::bytes() const {
   std::size_t sum = 0;
   for (const AdamWParameter& parameter : parameters_) {
-    if (parameter.gradient.defined()) sum += parameter.gradient.nbytes();
+    if (parameter.sum.defined()) sum += parameter.sum.nbytes();
+    const bool apart = parameter.gradient.defined() && !parameter.gradient.is_same(parameter.sum);
+    if (apart) sum += parameter.gradient.nbytes();
     for (const Moment* moment : {&parameter.m, &parameter.v}) {
       if (moment->values.defined()) sum += moment->values.nbytes();
       if (moment->scales.defined()) sum += moment->scales.nbytes();

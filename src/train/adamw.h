@@ -1,9 +1,9 @@
 // AdamW over a list of named parameters, with FP32 masters and a state of 32 or 8 bits.
 //
-// Each parameter has an FP32 master, two moments and an FP32 gradient that is summed over micro-batches; one pass
-// over the memory reads the gradient and updates moments, master and compute copy (BF16, on the processor half of the
-// master: train/state_values.h; or the master itself where compute is FP32). A tied head is one parameter: one
-// gradient, one state.
+// Each parameter has an FP32 master, two moments and a gradient; one pass over the memory reads the gradient and
+// updates moments, master and compute copy (BF16, on the processor half of the master: train/state_values.h; or the
+// master itself where compute is FP32). A gradient that one micro-batch alone gave stays as autograd made it, on the
+// processor in BF16; several are summed in FP32. A tied head is one parameter: one gradient, one state.
 //
 // Global-norm clipping as in Pascanu, Mikolov and Bengio (arXiv 1211.5063); decoupled decay as in Loshchilov and Hutter
 // (arXiv 1711.05101), not on vectors (norms). Sums are taken in fixed blocks, so that the number of threads does not
@@ -49,10 +49,11 @@ struct AdamWParameter {
   // What is updated here: values [first, first + count) of it. All of them, unless keep_part() said otherwise.
   std::int64_t first = 0;
   std::int64_t count = 0;
-  StateValues master;         // FP32, of the part; the same storage as `compute` when that is Float
-  Moment m, v;                // of the part; with the gradient undefined when frozen
-  at::Tensor gradient;        // FP32, of the whole
-  bool is_unwritten = false;  // nothing was added to the gradient since it was set to zero; its memory is as it was
+  StateValues master;        // FP32, of the part; the same storage as `compute` when that is Float
+  Moment m, v;               // of the part; undefined when frozen, and until they are needed
+  at::Tensor gradient;       // of the whole, FP32 or BF16; undefined when frozen, and until something is added
+  at::Tensor sum;            // FP32, contiguous: the memory for a gradient that is a sum; undefined until needed
+  bool is_unwritten = true;  // nothing was added to the gradient since it was set to zero
   bool frozen() const { return rate == 0; }
 };
 
@@ -71,14 +72,25 @@ class AdamW {
 
   // Their memory is written when something is added to them, or by settle_gradients().
   void zero_gradients();
-  // Adds a gradient of the compute type or FP32 to parameter `index`'s.
+  // Adds a gradient of the compute type or FP32 to parameter `index`'s. The first one may be kept as it is: nobody may
+  // write to it any more.
   void accumulate(std::size_t index, const at::Tensor& gradient);
-  // The gradient of parameter `index`, to be added to in place; undefined when frozen.
+  // The gradient of parameter `index` in FP32, to be added to in place; undefined when frozen.
   at::Tensor gradient_sum(std::size_t index);
-  // Before gradients are read: those of [first, last), or all, that nothing was added to become zeros.
+  // The same, but where nothing was added yet its values are anything, to be written.
+  struct UnwrittenSum {
+    at::Tensor values;
+    bool is_unwritten = false;
+  };
+  UnwrittenSum gradient_sum_to_write(std::size_t index);
+  // Before gradients are read as FP32: those of [first, last), or all, become sums, and zeros where nothing was added.
   void settle_gradients(std::size_t first, std::size_t last);
   void settle_gradients() { settle_gradients(0, parameters_.size()); }
-  // Of the gradients of all parts, settled.
+  // Those of [first, last) that nothing was added to become zeros; the others stay of the type they are.
+  void zero_unwritten(std::size_t first, std::size_t last);
+  // Gives up what gradients there are and their memory, where it is the optimiser's own.
+  void forget_gradients();
+  // Of the gradients of all parts.
   double sum_of_squares();
   // One update, with the L2 norm of all gradients together. Does nothing when that is not finite.
   void step(double learning_rate, double gradient_norm);
@@ -90,7 +102,7 @@ class AdamW {
   std::vector<AdamWParameter>& parameters() { return parameters_; }
   const std::vector<AdamWParameter>& parameters() const { return parameters_; }
   // Masters and moments of the parameters that aren't frozen.
-  std::vector<StateTensor> states() const;
+  std::vector<StateTensor> states();
   // After masters were written (a checkpoint was read): writes the compute copies of the parts anew.
   void refresh_compute();
   // After the last step: gradients and moments are no more, masters stay.
@@ -99,7 +111,8 @@ class AdamW {
 
  private:
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
-  void allocate_moments(AdamWParameter& parameter) const;
+  void need_moments();
+  void need_sum(AdamWParameter& parameter) const;
   void step_by_tensors(double learning_rate, double gradient_scale);
   void step_8_bits_by_tensors(AdamWParameter& parameter, double learning_rate, const at::Tensor& steps_done,
                               const std::optional<at::Tensor>& divisor);

@@ -94,7 +94,44 @@ TEST(AdamW, TakesOverTheMasterItIsGiven) {
       continue;
     }
     EXPECT_EQ(parameter.master.upper.const_data_ptr(), compute.const_data_ptr());
-    EXPECT_EQ(optimiser.bytes(), 12 * (2 + 4 + 4 + 4));  // beside the copy
+    // Beside the copy: what it lacks; with the first step the moments, a gradient in BF16, and a sum where there are
+    // two.
+    EXPECT_EQ(optimiser.bytes(), 12 * 2);
+    optimiser.accumulate(0, torch::ones({3, 4}, torch::kBFloat16));
+    optimiser.step(0.1);
+    EXPECT_EQ(optimiser.bytes(), 12 * (2 + 4 + 4 + 2));
+    optimiser.accumulate(0, torch::ones({3, 4}, torch::kBFloat16));
+    EXPECT_EQ(optimiser.bytes(), 12 * (2 + 4 + 4 + 4));
+    optimiser.forget_gradients();
+    EXPECT_EQ(optimiser.bytes(), 12 * (2 + 4 + 4));
+  }
+}
+
+// A gradient that stays in BF16 moves the weights as its FP32 copy does, to the bit; with either state.
+TEST(AdamW, ASingleGradientInBf16IsItsFp32Copy) {
+  for (const int bits : {32, 8}) {
+    torch::manual_seed(9);
+    AdamWOptions options;
+    options.bits = bits;
+    options.clip_norm = 1;
+    AdamW kept(options), widened(options);
+    const auto master = torch::randn({70, 1009});  // more than a block of the sums, and no whole vectors
+    auto a = master.to(torch::kBFloat16), b = a.clone();
+    kept.add("w", a, master);
+    widened.add("w", b, master);
+    for (int step = 0; step < 3; ++step) {
+      const auto gradient = torch::randn({70, 1009}).to(torch::kBFloat16);
+      kept.zero_gradients();
+      kept.accumulate(0, gradient.clone());
+      EXPECT_EQ(kept.parameters()[0].gradient.scalar_type(), torch::kBFloat16);
+      widened.zero_gradients();
+      widened.accumulate(0, gradient.to(torch::kFloat));
+      EXPECT_EQ(kept.step(0.01), widened.step(0.01));
+      EXPECT_TRUE(torch::equal(a, b));
+    }
+    EXPECT_TRUE(torch::equal(kept.parameters()[0].master.read(), widened.parameters()[0].master.read()));
+    kept.settle_gradients();
+    EXPECT_TRUE(torch::equal(kept.parameters()[0].gradient, widened.parameters()[0].gradient));
   }
 }
 

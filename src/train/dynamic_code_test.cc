@@ -39,7 +39,7 @@ Written write_and_read(const Kernels& kernels, const std::vector<float>& gradien
   step.beta2 = 0;
   kernels.adamw_8_bit({weights.data(), nullptr, nullptr},
                       {m.data(), m_scales.data(), v.data(), v_scales.data(), &signed_code(), &unsigned_code()},
-                      gradient.data(), n, step);
+                      {gradient.data(), nullptr}, n, step);
   Written written;
   for (std::size_t i = 0; i < n; ++i) {
     written.m.push_back(signed_code().value[m[i]] * m_scales[i / 256]);

@@ -91,9 +91,14 @@ TrainMemory training_memory(const model::DecoderConfig& student, const model::De
   // Of what is computed with and is neither the master nor its upper half.
   const std::int64_t copy = width == 2 && computed_in.backend != model::Backend::kKernels ? 2 : 0;
   TrainMemory memory;
-  // FP32 master and gradient, the copy that is computed with where it is another, two moments.
+  // FP32 master, the copy that is computed with where it is another, two moments.
   const std::int64_t moments = options.optimiser_bits == 8 ? 2 * trained + 2 * trained / 64 : 8 * trained;
-  memory.student = (adapters > 0 ? all * width + adapters * (4 + copy) : all * (4 + copy)) + trained * 4 + moments;
+  memory.student = (adapters > 0 ? all * width + adapters * (4 + copy) : all * (4 + copy)) + moments;
+  // Gradients are FP32 where they are sums: of micro-batches, and of what embedding and head are given.
+  const bool single = computed_in.backend == model::Backend::kKernels && options.on_policy_from >= 1 &&
+                      options.tokens_per_step <= options.micro_batch_tokens;
+  const std::int64_t summed = !single ? trained : frozen ? 0 : head * (student.tied_head ? 1 : 2);
+  memory.student += 4 * summed + width * (trained - summed);
   if (adapters > 0) memory.starting = all * (4 + width) + adapters * (12 + copy);
   memory.teacher = model::parameter_count(teacher) * width;
   memory.logits =

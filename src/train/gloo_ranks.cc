@@ -119,16 +119,22 @@ class GlooRanks final : public Ranks {
 
   // Each sends the owners theirs and adds up what it is sent: as many bytes as go through a ring once, where Gloo's
   // reduction goes through it and then collects.
-  void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16) override {
+  void begin_sums(const Parts& parts, bool in_bf16) override {
     add_what_came();
     const auto self = static_cast<std::size_t>(rank());
     const at::NoGradGuard no_gradient;
+    const at::Tensor own = parts[self].empty() ? at::empty({0}) : parts[self].front().flatten();
+    RETORT_CHECK(parts[self].size() <= 1 && own.scalar_type() == at::kFloat);
     std::vector<at::Tensor> outgoing;
     std::vector<std::int64_t> counts_out, counts_in;
     for (std::size_t other = 0; other < parts.size(); ++other) {
-      counts_out.push_back(other == self ? 0 : parts[other].numel());
-      counts_in.push_back(other == self ? 0 : parts[self].numel());
-      if (other != self) outgoing.push_back(parts[other].flatten());
+      counts_out.push_back(0);
+      counts_in.push_back(other == self ? 0 : own.numel());
+      if (other == self) continue;
+      for (const at::Tensor& part : parts[other]) {
+        counts_out.back() += part.numel();
+        outgoing.push_back(part);
+      }
     }
     const auto type = in_bf16 ? at::kBFloat16 : at::kFloat;
     at::Tensor packed = at::empty({std::accumulate(counts_out.begin(), counts_out.end(), std::int64_t{0})}, type);
@@ -137,9 +143,9 @@ class GlooRanks final : public Ranks {
       copy_values(part, packed.narrow(0, first, part.numel()));
       first += part.numel();
     }
-    at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * parts[self].numel()}, type);
+    at::Tensor arriving = at::empty({static_cast<std::int64_t>(parts.size() - 1) * own.numel()}, type);
     const auto exchange = [&] { return group_->alltoall_base(arriving, packed, counts_in, counts_out); };
-    begin(exchange, parts[self].flatten(), arriving);
+    begin(exchange, own, arriving);
   }
 
   Result<void> finish() override {

@@ -77,6 +77,15 @@ struct MasterWeights {
   }
 };
 
+// Gradients: FP32 `values`; or, where that is null, BF16 ones.
+struct GradientValues {
+  const float* values;
+  const Bf16* rounded;
+  [[gnu::always_inline]] GradientValues from(std::ptrdiff_t first) const {
+    return values != nullptr ? GradientValues{values + first, nullptr} : GradientValues{nullptr, rounded + first};
+  }
+};
+
 struct DynamicCode;
 
 // The moments of whole blocks (the last may be short) in eight bits each (train/dynamic_code.h), one scale a block.
@@ -110,13 +119,13 @@ struct Kernels {
   RowLoss (*sparse_row_bf16)(Bf16* student, std::size_t n, const SparseTokens& tokens, std::int32_t target,
                              const SparseMix& mix, bool gradient, float* scratch);
   // AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with FP32 state.
-  void (*adamw)(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step);
+  void (*adamw)(MasterWeights weights, float* m, float* v, GradientValues gradient, std::size_t n, AdamStep step);
   // The same with a state of eight bits: read, used in FP32 and written back with new scales, block by block.
-  void (*adamw_8_bit)(MasterWeights weights, AdamState8 state, const float* gradient, std::size_t n, AdamStep step);
+  void (*adamw_8_bit)(MasterWeights weights, AdamState8 state, GradientValues gradient, std::size_t n, AdamStep step);
   // FP32 to halves and back, bit for bit. NaN is not kept.
   void (*split)(const float* values, Bf16* upper, std::int16_t* lower, std::size_t n);
   void (*join)(const Bf16* upper, const std::int16_t* lower, float* values, std::size_t n);
-  double (*sum_of_squares)(const float* values, std::size_t n);
+  double (*sum_of_squares)(GradientValues gradient, std::size_t n);
   void (*add_bf16)(float* sum, const Bf16* values, std::size_t n);
   void (*to_bf16)(const float* values, Bf16* target, std::size_t n);
   void (*from_bf16)(const Bf16* values, float* target, std::size_t n);

@@ -102,8 +102,8 @@ struct HalvedWeights {
   }
 };
 
-template <class Weights>
-RETORT_INLINE void adamw_of(const Weights& weights, float* m, float* v, const float* gradient, std::size_t n,
+template <class Weights, class Gradient>
+RETORT_INLINE void adamw_of(const Weights& weights, float* m, float* v, const Gradient* gradient, std::size_t n,
                             const AdamStep& step) {
   const std::size_t whole = n / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes) {
@@ -126,7 +126,17 @@ RETORT_INLINE void adamw_of(const Weights& weights, float* m, float* v, const fl
   store_tail(v + whole, v_lanes, rest);
 }
 
-void adamw(MasterWeights weights, float* m, float* v, const float* gradient, std::size_t n, AdamStep step) {
+template <class Weights>
+RETORT_INLINE void adamw_of(const Weights& weights, float* m, float* v, const GradientValues& gradient, std::size_t n,
+                            const AdamStep& step) {
+  if (gradient.values != nullptr) {
+    adamw_of(weights, m, v, gradient.values, n, step);
+  } else {
+    adamw_of(weights, m, v, gradient.rounded, n, step);
+  }
+}
+
+void adamw(MasterWeights weights, float* m, float* v, GradientValues gradient, std::size_t n, AdamStep step) {
   if (weights.values != nullptr) {
     adamw_of(WholeWeights{weights.values}, m, v, gradient, n, step);
   } else {
@@ -172,7 +182,7 @@ RETORT_INLINE float write_block(const float* values, const DynamicCode& code, st
   return usable ? scale : 0.0F;
 }
 
-void adamw_8_bit(MasterWeights weights, AdamState8 state, const float* gradient, std::size_t n, AdamStep step) {
+void adamw_8_bit(MasterWeights weights, AdamState8 state, GradientValues gradient, std::size_t n, AdamStep step) {
   constexpr auto kCodes = static_cast<std::size_t>(kCodeBlock);
   alignas(64) float m[kCodes];
   alignas(64) float v[kCodes];
@@ -180,13 +190,15 @@ void adamw_8_bit(MasterWeights weights, AdamState8 state, const float* gradient,
     const std::size_t count = n - begin < kCodes ? n - begin : kCodes;
     read_block(state.m + begin, *state.m_scales, *state.m_code, count, m);
     read_block(state.v + begin, *state.v_scales, *state.v_code, count, v);
-    adamw(weights.from(static_cast<std::ptrdiff_t>(begin)), m, v, gradient + begin, count, step);
+    const auto first = static_cast<std::ptrdiff_t>(begin);
+    adamw(weights.from(first), m, v, gradient.from(first), count, step);
     *state.m_scales = write_block(m, *state.m_code, count, state.m + begin);
     *state.v_scales = write_block(v, *state.v_code, count, state.v + begin);
   }
 }
 
-double sum_of_squares(const float* values, std::size_t n) {
+template <class T>
+RETORT_INLINE double squares_of(const T* values, std::size_t n) {
   const std::size_t whole = n / kLanes * kLanes;
   double sum = 0;
   for (std::size_t begin = 0; begin < whole; begin += kSumBlock) {
@@ -195,8 +207,15 @@ double sum_of_squares(const float* values, std::size_t n) {
     for (std::size_t i = begin; i < end; i += kLanes) block += load(values + i) * load(values + i);
     sum += total(block);
   }
-  for (std::size_t i = whole; i < n; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  for (std::size_t i = whole; i < n; ++i) {
+    const auto value = static_cast<double>(widen(values[i]));
+    sum += value * value;
+  }
   return sum;
+}
+
+double sum_of_squares(GradientValues gradient, std::size_t n) {
+  return gradient.values != nullptr ? squares_of(gradient.values, n) : squares_of(gradient.rounded, n);
 }
 
 void add_bf16(float* sum, const Bf16* values, std::size_t n) {

@@ -104,13 +104,15 @@ LossSums Objective::chunk(Rows& rows, std::int64_t begin, std::int64_t count, co
 
 void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
                                    const at::Tensor& student_head, at::Tensor& hidden_gradient,
-                                   at::Tensor& head_gradient) {
+                                   at::Tensor& head_gradient, bool overwrites_head) {
   const at::Tensor gradient = student_logits_.narrow(0, 0, count);
   at::Tensor hidden = hidden_gradient.narrow(0, begin, count);
   at::mm_out(hidden, gradient, student_head);
   if (!head_gradient.defined()) return;
   RETORT_CHECK(head_gradient.scalar_type() == at::kFloat);
   const at::Tensor chunk_hidden = student_hidden.narrow(0, begin, count);
+  const bool in_parts = dtype_ == at::kBFloat16 && backend_ == model::Backend::kKernels;
+  if (overwrites_head && !in_parts) head_gradient.zero_();
   if (dtype_ == at::kFloat) {
     head_gradient.addmm_(gradient.t(), chunk_hidden);
     return;
@@ -119,7 +121,7 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
     at::addmm_out(head_gradient, head_gradient, gradient.t(), chunk_hidden, at::kFloat);  // never rounded to BF16
     return;
   }
-  if (backend_ != model::Backend::kKernels) {
+  if (!in_parts) {
     head_gradient.add_(at::mm(gradient.t(), chunk_hidden));
     return;
   }
@@ -130,14 +132,15 @@ void Objective::to_hidden_and_head(std::int64_t begin, std::int64_t count, const
     const std::int64_t count_here = std::min(kHeadRows, vocabulary - row);
     at::Tensor part = head_product_.narrow(0, 0, count_here);
     at::mm_out(part, gradient.narrow(1, row, count_here).t(), chunk_hidden);
-    add_values(part, head_gradient.narrow(0, row, count_here));
+    const at::Tensor sum = head_gradient.narrow(0, row, count_here);
+    overwrites_head ? copy_values(part, sum) : add_values(part, sum);
   }
 }
 
 LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
                              const at::Tensor& teacher_hidden, const at::Tensor& teacher_head,
                              std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
-                             at::Tensor& head_gradient) {
+                             at::Tensor& head_gradient, bool overwrites_head) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
   const auto total = static_cast<std::int64_t>(targets.size());
@@ -148,14 +151,15 @@ LossSums Objective::backward(RowSource source, const at::Tensor& student_hidden,
     const std::int64_t count = std::min(chunk_rows_, total - begin);
     sums += chunk(rows, begin, count, student_hidden, student_head, teacher_hidden, teacher_head, targets, labels,
                   tokens_in_step);
-    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
+    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient,
+                       overwrites_head && begin == 0);
   }
   return sums;
 }
 
 LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor& student_head,
                              const SparseSignal& signal, std::span<const TokenId> targets, std::int64_t tokens_in_step,
-                             at::Tensor& hidden_gradient, at::Tensor& head_gradient) {
+                             at::Tensor& hidden_gradient, at::Tensor& head_gradient, bool overwrites_head) {
   const at::NoGradGuard no_gradient;
   RETORT_CHECK(tokens_in_step > 0);
   const auto total = static_cast<std::int64_t>(targets.size());
@@ -169,7 +173,8 @@ LossSums Objective::backward(const at::Tensor& student_hidden, const at::Tensor&
     const at::Tensor chunk_labels = labels.defined() ? labels.narrow(0, begin, count) : labels;
     sums += on_logits(student, signal, first, targets.subspan(first, static_cast<std::size_t>(count)), chunk_labels,
                       tokens_in_step);
-    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient);
+    to_hidden_and_head(begin, count, student_hidden, student_head, hidden_gradient, head_gradient,
+                       overwrites_head && begin == 0);
   }
   return sums;
 }

@@ -40,17 +40,19 @@ class Objective {
   // until take_sums() fetches them.
   //
   // student_hidden [n, d_s], student_head [V, d_s], teacher_hidden [n, d_t], teacher_head [V, d_t], contiguous, of the
-  // dtype; targets: n token ids in [0, V). Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to head_gradient
-  // [V, d_s] (FP32), unless that is undefined. The teacher is never given a gradient.
+  // dtype; targets: n token ids in [0, V), one at least. Writes hidden_gradient [n, d_s] (of the dtype) and ADDS to
+  // head_gradient [V, d_s] (FP32), unless that is undefined; `overwrites_head`: writes that, too. The teacher is never
+  // given a gradient.
   LossSums backward(RowSource source, const at::Tensor& student_hidden, const at::Tensor& student_head,
                     const at::Tensor& teacher_hidden, const at::Tensor& teacher_head, std::span<const TokenId> targets,
-                    std::int64_t tokens_in_step, at::Tensor& hidden_gradient, at::Tensor& head_gradient);
+                    std::int64_t tokens_in_step, at::Tensor& hidden_gradient, at::Tensor& head_gradient,
+                    bool overwrites_head = false);
 
   // The same against what is kept of the teacher (train/objective_rows.h), row i of it for target i: no teacher is
   // read.
   LossSums backward(const at::Tensor& student_hidden, const at::Tensor& student_head, const SparseSignal& signal,
                     std::span<const TokenId> targets, std::int64_t tokens_in_step, at::Tensor& hidden_gradient,
-                    at::Tensor& head_gradient);
+                    at::Tensor& head_gradient, bool overwrites_head = false);
 
   // What backward() hasn't returned of rows of this source since it was last asked.
   LossSums take_sums(RowSource source);
@@ -95,7 +97,8 @@ class Objective {
 
   // From the gradient of a chunk's logits to those of its hidden states and the head.
   void to_hidden_and_head(std::int64_t begin, std::int64_t count, const at::Tensor& student_hidden,
-                          const at::Tensor& student_head, at::Tensor& hidden_gradient, at::Tensor& head_gradient);
+                          const at::Tensor& student_head, at::Tensor& hidden_gradient, at::Tensor& head_gradient,
+                          bool overwrites_head);
 
   std::int64_t chunk_rows_;
   at::ScalarType dtype_;

@@ -122,6 +122,27 @@ TEST(Objective, DoesNotDependOnHowTheBatchIsSplit) {
   EXPECT_LT(worst(whole_head, parts_head), 1e-6);
 }
 
+// Where nothing was added to the head's gradient yet, its memory may hold anything.
+TEST(Objective, OverwritesTheHeadsGradientWhereToldTo) {
+  const Problem problem = tiny(12);
+  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+    for (const auto backend : {model::Backend::kKernels, model::Backend::kTensors}) {
+      const auto run = [&](torch::Tensor head, bool overwrites) {
+        Objective objective(37, 5, type, with_cross_entropy(0.5), with_cross_entropy(0.5), backend);
+        auto hidden = torch::empty_like(problem.student_hidden, type);
+        objective.backward(RowSource::kData, problem.student_hidden.to(type), problem.student_head.to(type),
+                           problem.teacher_hidden.to(type), problem.teacher_head.to(type), problem.targets, 12, hidden,
+                           head, overwrites);
+        return head;
+      };
+      const auto filled = torch::full_like(problem.student_head, 7.0F);
+      const auto added = run(torch::zeros_like(problem.student_head), false);
+      EXPECT_TRUE(torch::equal(run(filled.clone(), true), added));
+      EXPECT_FALSE(torch::equal(run(filled.clone(), false), added));
+    }
+  }
+}
+
 // Trap: logits in BF16 make negative KLs when the softmax is in BF16 too. Here it is FP32 on whatever the logits are.
 TEST(Objective, IsNeverNegativeInBf16) {
   for (const double sharpness : {0.01, 0.5, 3.0, 20.0}) {

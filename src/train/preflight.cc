@@ -457,7 +457,8 @@ class Preflight {
     const auto example = std::find_if(input_.examples.begin(), input_.examples.end(),
                                       [](const dataset::Example& candidate) { return candidate.targets() > 0; });
     model::TorchScorer ours(*input_.teacher);
-    release_memory();  // what the gradients had
+    runner_.sharding().forget_gradients();
+    release_memory();
     RETORT_ASSIGN(const std::unique_ptr<Scorer> engine, input_.open_other_engine());
     const evaluate::ComparedModel other[] = {{input_.other_name, engine.get()}};
     const evaluate::HeldOutExample compared[] = {{example->ids, example->supervised}};

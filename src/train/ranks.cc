@@ -21,10 +21,9 @@ class OneRank final : public Ranks {
 
 }  // namespace
 
-void Ranks::begin_sums(const std::vector<at::Tensor>& parts, bool /*in_bf16*/) {
+void Ranks::begin_sums(const Parts& parts, bool /*in_bf16*/) {
   for (int owner = 0; owner < world(); ++owner) {
-    const at::Tensor& part = parts[static_cast<std::size_t>(owner)];
-    if (part.numel() > 0) begin_sum_to(owner, part);
+    for (const at::Tensor& part : parts[static_cast<std::size_t>(owner)]) begin_sum_to(owner, part);
   }
 }
 

@@ -30,9 +30,11 @@ class Ranks {
   // Begins to add `values` of all ranks up in rank `owner`'s; what the others hold afterwards is undefined. Goes on
   // beside the caller's work; the tensors must not be touched before finish().
   virtual void begin_sum_to(int owner, at::Tensor values) = 0;
-  // The same for a part of each rank's: `parts[i]` (FP32, none or some) is added up in rank i's. `in_bf16`: what any
-  // rank has there are BF16 numbers, which may travel in half the bytes.
-  virtual void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16);
+  // The same for a part of each rank's: parts[i], none or several tensors one after the other, is added up in rank i's,
+  // which is one FP32 tensor. `in_bf16`: what any rank has there are BF16 numbers (of either type), which may travel in
+  // half the bytes; else all are single FP32 tensors.
+  using Parts = std::vector<std::vector<at::Tensor>>;
+  virtual void begin_sums(const Parts& parts, bool in_bf16);
   // Waits for all that was begun.
   virtual Result<void> finish() = 0;
   // Every rank gets the sum.

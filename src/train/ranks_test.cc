@@ -44,17 +44,17 @@ TEST(Ranks, SumBroadcastAndShare) {
       EXPECT_EQ(parts[static_cast<std::size_t>(ranks->rank())][0].item<double>(), all);
       // Parts of all sizes, none among them.
       for (const bool in_bf16 : {false, true}) {
-        std::vector<torch::Tensor> unequal;
-        for (int owner = 0; owner < world; ++owner) unequal.push_back(torch::full({7 * owner}, ranks->rank() + 1.0F));
+        Ranks::Parts unequal;
+        for (int owner = 0; owner < world; ++owner) unequal.push_back({torch::full({7 * owner}, ranks->rank() + 1.0F)});
         ranks->begin_sums(unequal, in_bf16);
-        std::vector<torch::Tensor> one_owner(static_cast<std::size_t>(world), torch::empty({0}));
-        one_owner.front() = torch::full({2}, ranks->rank() + 1.0F);
+        Ranks::Parts one_owner(static_cast<std::size_t>(world));
+        one_owner.front() = {torch::full({2}, ranks->rank() + 1.0F)};
         ranks->begin_sums(one_owner, in_bf16);
         ASSERT_TRUE(ranks->finish());
-        const torch::Tensor& mine = unequal[static_cast<std::size_t>(ranks->rank())];
+        const torch::Tensor& mine = unequal[static_cast<std::size_t>(ranks->rank())].front();
         EXPECT_TRUE(mine.eq(all).all().item<bool>());
         if (ranks->leads()) {
-          EXPECT_EQ(one_owner.front()[1].item<double>(), all);
+          EXPECT_EQ(one_owner.front().front()[1].item<double>(), all);
         }
       }
       const auto place = torch::full({3}, ranks->rank() + 1.0F);
@@ -144,7 +144,7 @@ class InFp32 final : public Ranks {
   int rank() const override { return ranks_->rank(); }
   int world() const override { return ranks_->world(); }
   void begin_sum_to(int owner, at::Tensor values) override { ranks_->begin_sum_to(owner, std::move(values)); }
-  void begin_sums(const std::vector<at::Tensor>& parts, bool in_bf16) override {
+  void begin_sums(const Parts& parts, bool in_bf16) override {
     counted_ += in_bf16 ? 1 : 0;
     ranks_->begin_sums(parts, false);
   }

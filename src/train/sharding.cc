@@ -11,6 +11,8 @@
 #include <numeric>
 #include <utility>
 
+#include "train/bf16_values.h"
+
 namespace retort::train {
 namespace {
 
@@ -38,28 +40,72 @@ Sharding::Sharding(AdamW& optimiser, Ranks& ranks) : optimiser_(optimiser), rank
     if (rank < ranks.world()) border = start + (border - start) / AdamW::kPartAlignment * AdamW::kPartAlignment;
     borders_.push_back(border);
   }
-  const at::NoGradGuard no_gradient;
-  gradients_ = at::zeros({offsets_.back()}, optimiser.parameters().front().master.options());
   const auto self = static_cast<std::size_t>(ranks.rank());
   for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
-    AdamWParameter& parameter = optimiser.parameters()[i];
-    if (parameter.frozen()) continue;
-    parameter.gradient = gradients_.narrow(0, offsets_[i], parameter.compute.numel()).view(parameter.compute.sizes());
+    if (optimiser.parameters()[i].frozen()) continue;
     const auto [first, last] = common(borders_[self], borders_[self + 1], offsets_[i], offsets_[i + 1]);
     // Where nothing is owned, any aligned place will do.
     optimiser.keep_part(i, last > first ? first - offsets_[i] : 0, last - first);
   }
+  allot_sums();
+}
+
+void Sharding::allot_sums() {
+  const at::NoGradGuard no_gradient;
+  sums_ = at::empty({offsets_.back()}, optimiser_.parameters().front().compute.options().dtype(at::kFloat));
+  for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
+    AdamWParameter& parameter = optimiser_.parameters()[i];
+    if (parameter.frozen()) continue;
+    parameter.sum = sums_.narrow(0, offsets_[i], parameter.compute.numel()).view(parameter.compute.sizes());
+  }
+}
+
+void Sharding::forget_gradients() {
+  optimiser_.forget_gradients();
+  if (ranks_.world() > 1) allot_sums();
+}
+
+// Gradients as they lie, but what this rank owns as a sum that others can be added to.
+Ranks::Parts Sharding::bf16_parts(std::size_t first, std::size_t last) {
+  const auto self = static_cast<std::size_t>(ranks_.rank());
+  Ranks::Parts parts(borders_.size() - 1);
+  for (std::size_t owner = 0; owner < parts.size(); ++owner) {
+    const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[first], offsets_[last]);
+    if (owner == self && end > begin) parts[self].push_back(sums_.narrow(0, begin, end - begin));
+    for (std::size_t i = first; i < last; ++i) {
+      const auto [from, to] = common(begin, end, offsets_[i], offsets_[i + 1]);
+      if (to == from) continue;
+      const AdamWParameter& parameter = optimiser_.parameters()[i];
+      const at::Tensor part = parameter.gradient.flatten().narrow(0, from - offsets_[i], to - from);
+      if (owner != self) {
+        parts[owner].push_back(part);
+      } else if (!parameter.gradient.is_same(parameter.sum)) {
+        copy_values(part, sums_.narrow(0, from, to - from));
+      }
+    }
+  }
+  return parts;
 }
 
 void Sharding::begin_sums(std::size_t first, std::size_t last, bool in_bf16) {
   if (ranks_.world() == 1) return;
-  optimiser_.settle_gradients(first, last);
-  std::vector<at::Tensor> parts;
-  for (std::size_t owner = 0; owner + 1 < borders_.size(); ++owner) {
-    const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[first], offsets_[last]);
-    parts.push_back(gradients_.narrow(0, begin, end - begin));
+  const at::NoGradGuard no_gradient;
+  if (!in_bf16) {
+    optimiser_.settle_gradients(first, last);
+    Ranks::Parts parts(borders_.size() - 1);
+    for (std::size_t owner = 0; owner < parts.size(); ++owner) {
+      const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[first], offsets_[last]);
+      if (end > begin) parts[owner].push_back(sums_.narrow(0, begin, end - begin));
+    }
+    ranks_.begin_sums(parts, false);
+    return;
   }
-  ranks_.begin_sums(parts, in_bf16);
+  optimiser_.zero_unwritten(first, last);
+  ranks_.begin_sums(bf16_parts(first, last), true);
+  for (std::size_t i = first; i < last; ++i) {
+    AdamWParameter& parameter = optimiser_.parameters()[i];
+    if (!parameter.frozen()) parameter.gradient = parameter.sum;
+  }
 }
 
 Result<double> Sharding::finish_sums(const at::Tensor& figures) {
@@ -151,7 +197,7 @@ Result<std::vector<StateTensor>> Sharding::gather_states() {
 Result<std::vector<model::NamedTensor>> Sharding::take_masters() {
   const at::NoGradGuard no_gradient;
   optimiser_.forget_state();
-  gradients_ = at::Tensor();
+  sums_ = at::Tensor();
   std::vector<model::NamedTensor> all;
   for (const AdamWParameter& parameter : optimiser_.parameters()) {
     at::Tensor whole;
@@ -166,7 +212,7 @@ Result<std::vector<model::NamedTensor>> Sharding::take_masters() {
   return all;
 }
 
-std::vector<model::NamedTensor> Sharding::whole_states() const {
+std::vector<model::NamedTensor> Sharding::whole_states() {
   std::vector<model::NamedTensor> all;
   for (const StateTensor& state : optimiser_.states()) {
     const bool as_it_lies = ranks_.world() == 1 && !state.part.in_halves();

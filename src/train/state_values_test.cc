@@ -85,10 +85,11 @@ TEST(Halves, AreUpdatedAsWholeWeightsAre) {
     for (int i = 0; i < 20; ++i) {
       const torch::Tensor gradient = torch::randn({n});
       variants[variant]->adamw({whole.data_ptr<float>(), nullptr, nullptr}, m.data_ptr<float>(), v.data_ptr<float>(),
-                               gradient.data_ptr<float>(), static_cast<std::size_t>(n), step);
+                               {gradient.data_ptr<float>(), nullptr}, static_cast<std::size_t>(n), step);
       variants[variant]->adamw(
           {nullptr, static_cast<Bf16*>(halves.upper.data_ptr()), halves.lower.data_ptr<std::int16_t>()},
-          m2.data_ptr<float>(), v2.data_ptr<float>(), gradient.data_ptr<float>(), static_cast<std::size_t>(n), step);
+          m2.data_ptr<float>(), v2.data_ptr<float>(), {gradient.data_ptr<float>(), nullptr},
+          static_cast<std::size_t>(n), step);
     }
     EXPECT_TRUE(torch::equal(halves.read(), whole)) << variants[variant]->name;
     EXPECT_TRUE(torch::equal(m, m2) && torch::equal(v, v2));

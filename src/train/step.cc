@@ -270,14 +270,15 @@ void StepRunner::accumulate(const MicroBatch& micro_batch, const Totals& totals,
     const torch::NoGradGuard no_gradient;
     const at::Tensor supervised = at_supervised(hidden.detach(), batch);
     at::Tensor supervised_gradient = at::empty_like(supervised);
-    at::Tensor head_gradient;
-    if (backward && head_) head_gradient = optimiser_.gradient_sum(*head_);
+    AdamW::UnwrittenSum head;
+    if (backward && head_) head = optimiser_.gradient_sum_to_write(*head_);
     const bool kept = cached_ != nullptr && micro_batch.source == RowSource::kData;
-    const LossSums sums = kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets,
-                                                     totals.targets, supervised_gradient, head_gradient)
-                               : objective_.backward(micro_batch.source, supervised, student_.head_weight(),
-                                                     teacher.hidden, teacher_->head_weight(), batch.targets,
-                                                     totals.targets, supervised_gradient, head_gradient);
+    const LossSums sums =
+        kept ? objective_.backward(supervised, student_.head_weight(), teacher.sparse, batch.targets, totals.targets,
+                                   supervised_gradient, head.values, head.is_unwritten)
+             : objective_.backward(micro_batch.source, supervised, student_.head_weight(), teacher.hidden,
+                                   teacher_->head_weight(), batch.targets, totals.targets, supervised_gradient,
+                                   head.values, head.is_unwritten);
     result.sums += sums;
     if (micro_batch.source == RowSource::kRollouts) result.rollouts += sums;
     if (!backward) return;

@@ -186,6 +186,7 @@ class Training {
     student = std::nullopt;  // the runner has what it needs of it
     RETORT_TRY(resume(runner));
     RETORT_TRY(prove(runner));
+    runner.sharding().forget_gradients();
     release_memory();  // what the checks had, and the student before the runner took it over
     started_s_ = clock_.monotonic_s() - position_.seconds;
     const HeldOut held_out(runner, examples_.held_out, helpers_.text, helpers_.end_ids, options_, ranks_);
