@@ -224,12 +224,15 @@ double AdamW::sum_of_squares() {
 }
 
 void AdamW::step(double learning_rate, double gradient_norm) {
-  if (!std::isfinite(gradient_norm)) return;
+  if (const auto update = begin_step(learning_rate, gradient_norm)) update_range(*update, 0, parameters_.size());
+}
+
+std::optional<AdamW::Update> AdamW::begin_step(double learning_rate, double gradient_norm) {
+  if (!std::isfinite(gradient_norm)) return std::nullopt;
   zero_unwritten(0, parameters_.size());
   need_moments();
   ++steps_done_;
   AdamStep step;
-  step.learning_rate = static_cast<float>(learning_rate);
   step.beta1 = static_cast<float>(options_.beta1);
   step.beta2 = static_cast<float>(options_.beta2);
   step.epsilon = static_cast<float>(options_.epsilon);
@@ -238,14 +241,16 @@ void AdamW::step(double learning_rate, double gradient_norm) {
   step.gradient_scale = options_.clip_norm > 0 && gradient_norm > options_.clip_norm
                             ? static_cast<float>(options_.clip_norm / gradient_norm)
                             : 1.0F;
-  if (by_tensors()) {
-    step_by_tensors(learning_rate, step.gradient_scale);
-    return;
-  }
-  for (AdamWParameter& parameter : parameters_) {
+  return Update{learning_rate, step};
+}
+
+void AdamW::update_range(const Update& update, std::size_t begin_at, std::size_t end_at) {
+  if (by_tensors()) return update_by_tensors(update, begin_at, end_at);
+  for (std::size_t i = begin_at; i < end_at; ++i) {
+    AdamWParameter& parameter = parameters_[i];
     if (parameter.frozen() || parameter.count == 0) continue;
-    AdamStep own = step;
-    own.learning_rate = static_cast<float>(learning_rate * parameter.rate);
+    AdamStep own = update.step;
+    own.learning_rate = static_cast<float>(update.learning_rate * parameter.rate);
     own.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0F;
     const MasterWeights weights = weights_of(parameter.master);
     const GradientValues gradient = gradient_of(parameter);
@@ -274,12 +279,15 @@ void AdamW::step(double learning_rate, double gradient_norm) {
   }
 }
 
-void AdamW::step_by_tensors(double learning_rate, double gradient_scale) {
+void AdamW::update_by_tensors(const Update& update, std::size_t first, std::size_t last) {
+  const double learning_rate = update.learning_rate;
+  const double gradient_scale = update.step.gradient_scale;
   const at::NoGradGuard no_gradient;
   std::map<std::pair<double, bool>, UpdateLists> groups;  // by rate and decay
   at::Tensor done;
   std::optional<at::Tensor> divisor;
-  for (AdamWParameter& parameter : parameters_) {
+  for (std::size_t i = first; i < last; ++i) {
+    AdamWParameter& parameter = parameters_[i];
     if (parameter.frozen() || parameter.count == 0) continue;
     if (!done.defined()) {
       const auto options = parameter.master.options().dtype(at::kFloat);

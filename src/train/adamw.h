@@ -21,6 +21,7 @@
 
 #include "model/backend.h"
 #include "train/dynamic_code_tensors.h"
+#include "train/kernels.h"
 #include "train/state_values.h"
 
 namespace retort::train {
@@ -94,6 +95,14 @@ class AdamW {
   double sum_of_squares();
   // One update, with the L2 norm of all gradients together. Does nothing when that is not finite.
   void step(double learning_rate, double gradient_norm);
+  // The same, a range of parameters at a time: nothing where the norm isn't finite, else what update_range() takes for
+  // each of them, once.
+  struct Update {
+    double learning_rate = 0;
+    AdamStep step;
+  };
+  std::optional<Update> begin_step(double learning_rate, double gradient_norm);
+  void update_range(const Update& update, std::size_t first, std::size_t last);
   // The same, where all parts are here; returns the norm before clipping.
   double step(double learning_rate);
 
@@ -113,7 +122,7 @@ class AdamW {
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
   void need_moments();
   void need_sum(AdamWParameter& parameter) const;
-  void step_by_tensors(double learning_rate, double gradient_scale);
+  void update_by_tensors(const Update& update, std::size_t first, std::size_t last);
   void step_8_bits_by_tensors(AdamWParameter& parameter, double learning_rate, const at::Tensor& steps_done,
                               const std::optional<at::Tensor>& divisor);
   bool by_tensors() const { return options_.backend != model::Backend::kKernels; }

@@ -116,8 +116,8 @@ Result<double> Sharding::finish_sums(const at::Tensor& figures) {
   return std::sqrt(squares.item<double>());
 }
 
-std::vector<std::vector<at::Tensor>> Sharding::loads_of(std::size_t owner) const {
-  std::vector<std::vector<at::Tensor>> loads(1);
+std::vector<Sharding::Load> Sharding::loads_of(std::size_t owner) const {
+  std::vector<Load> loads(1);
   std::int64_t room = kLoad_bytes;
   for (std::size_t i = 0; i + 1 < offsets_.size(); ++i) {
     const auto [begin, end] = common(borders_[owner], borders_[owner + 1], offsets_[i], offsets_[i + 1]);
@@ -130,7 +130,8 @@ std::vector<std::vector<at::Tensor>> Sharding::loads_of(std::size_t owner) const
         room = kLoad_bytes;
       }
       const std::int64_t count = std::min(room, as_bytes.numel() - first);
-      loads.back().push_back(as_bytes.narrow(0, first, count));
+      loads.back().parts.push_back(as_bytes.narrow(0, first, count));
+      loads.back().end = i + 1;
       first += count;
       room -= count;
     }
@@ -138,31 +139,48 @@ std::vector<std::vector<at::Tensor>> Sharding::loads_of(std::size_t owner) const
   return loads;
 }
 
-Result<void> Sharding::spread_weights() {
+Result<void> Sharding::update(double learning_rate, double gradient_norm) {
+  const std::optional<AdamW::Update> update = optimiser_.begin_step(learning_rate, gradient_norm);
+  if (ranks_.world() == 1) {
+    if (update) optimiser_.update_range(*update, 0, optimiser_.parameters().size());
+    return {};
+  }
+  return spread(update ? &*update : nullptr);
+}
+
+Result<void> Sharding::spread(const AdamW::Update* update) {
   if (ranks_.world() == 1) return {};
   const at::NoGradGuard no_gradient;
-  std::vector<std::vector<std::vector<at::Tensor>>> loads;  // of each owner
+  std::vector<std::vector<Load>> loads;  // of each owner
   std::size_t rounds = 0;
   for (int owner = 0; owner < ranks_.world(); ++owner) {
     loads.push_back(loads_of(static_cast<std::size_t>(owner)));
     rounds = std::max(rounds, loads.back().size());
   }
   const auto self = static_cast<std::size_t>(ranks_.rank());
+  std::size_t updated = 0;
+  const auto update_until = [&](std::size_t round) {
+    const std::size_t end = round < loads[self].size() ? loads[self][round].end : updated;
+    if (update != nullptr && end > updated) optimiser_.update_range(*update, updated, end);
+    updated = std::max(updated, end);
+  };
+  update_until(0);
   for (std::size_t round = 0; round < rounds; ++round) {
     std::vector<at::Tensor> packed(loads.size());
     for (std::size_t owner = 0; owner < loads.size(); ++owner) {
-      if (round >= loads[owner].size() || loads[owner][round].empty()) continue;
-      const std::vector<at::Tensor>& parts = loads[owner][round];
+      if (round >= loads[owner].size() || loads[owner][round].parts.empty()) continue;
+      const std::vector<at::Tensor>& parts = loads[owner][round].parts;
       std::int64_t bytes = 0;
       for (const at::Tensor& part : parts) bytes += part.numel();
       packed[owner] = owner == self ? at::cat(parts) : at::empty({bytes}, parts.front().options());
       ranks_.begin_broadcast(static_cast<int>(owner), packed[owner]);
     }
+    update_until(round + 1);
     RETORT_TRY(ranks_.finish());
     for (std::size_t owner = 0; owner < loads.size(); ++owner) {
       if (owner == self || !packed[owner].defined()) continue;
       std::int64_t first = 0;
-      for (const at::Tensor& part : loads[owner][round]) {
+      for (const at::Tensor& part : loads[owner][round].parts) {
         part.copy_(packed[owner].narrow(0, first, part.numel()));
         first += part.numel();
       }

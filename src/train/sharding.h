@@ -33,8 +33,11 @@ class Sharding {
   void forget_gradients();
   // Waits for them, and sums `figures` (FP64) over the ranks. Returns the L2 norm of all gradients.
   Result<double> finish_sums(const at::Tensor& figures);
-  // After an update: every rank's compute copies become those of their owners.
-  Result<void> spread_weights();
+  // Updates what this rank owns (AdamW::step); then every rank's compute copies are those of their owners. One load of
+  // weights travels while the next one is updated.
+  Result<void> update(double learning_rate, double gradient_norm);
+  // Every rank's compute copies become those of their owners.
+  Result<void> spread_weights() { return spread(nullptr); }
 
   // The whole state, with one rank as it lies; else on the leader alone (empty on the others), in the processor's
   // memory.
@@ -52,8 +55,13 @@ class Sharding {
   void allot_sums();
   Ranks::Parts bf16_parts(std::size_t first, std::size_t last);
   Result<at::Tensor> gather(const StateTensor& state);
-  // What an owner sends after an update: views of its compute copies' bytes, in the loads that travel one by one.
-  std::vector<std::vector<at::Tensor>> loads_of(std::size_t owner) const;
+  // What an owner sends at a time: views of its compute copies' bytes.
+  struct Load {
+    std::vector<at::Tensor> parts;
+    std::size_t end = 0;  // the first parameter that isn't in it or one before it
+  };
+  std::vector<Load> loads_of(std::size_t owner) const;
+  Result<void> spread(const AdamW::Update* update);
 
   AdamW& optimiser_;
   Ranks& ranks_;

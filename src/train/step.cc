@@ -391,8 +391,7 @@ Result<StepResult> StepRunner::step(const StepRows& rows, double learning_rate) 
     figure += 6;
   }
   finish(totals, result);
-  optimiser_.step(learning_rate, result.gradient_norm);
-  RETORT_TRY(sharding_->spread_weights());
+  RETORT_TRY(sharding_->update(learning_rate, result.gradient_norm));
   laps.lap(phases_.optimiser_s);
   return result;
 }
