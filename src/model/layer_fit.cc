@@ -62,42 +62,86 @@ double weighted_error(const torch::Tensor& difference, const torch::Tensor& weig
   return (difference.square().sum(1, true) * weights).sum(torch::kFloat64).item<double>();
 }
 
+// Of so many chunks the products are summed in FP32, where they are made; those sums in FP64, a pass over memory each.
+constexpr int kChunksOfPart = 8;
+
+// A sum of products, in FP64 on the processor: a CUDA libtorch has its solvers in libraries of their own.
+class ProductSum {
+ public:
+  void add(const torch::Tensor& a, const torch::Tensor& b) {
+    if (products_ == 0) {
+      part_ = at::mm(a, b);
+    } else {
+      part_.addmm_(a, b);
+    }
+    if (++products_ == kChunksOfPart) settle();
+  }
+  torch::Tensor take() {
+    if (products_ > 0) settle();
+    return std::move(sum_);
+  }
+
+ private:
+  void settle() {
+    const torch::Tensor wide = part_.to(torch::kCPU, torch::kFloat64);
+    if (sum_.defined()) {
+      sum_.add_(wide);
+    } else {
+      sum_ = wide;
+    }
+    products_ = 0;
+  }
+
+  torch::Tensor part_, sum_;
+  int products_ = 0;
+};
+
 // The normal equations of one layer.
 struct Equations {
-  torch::Tensor gram;   // [intermediate, intermediate] FP64
-  torch::Tensor cross;  // [intermediate, hidden] FP64
-  double error = 0;     // sum over tokens
+  ProductSum gram;   // [intermediate, intermediate]
+  ProductSum cross;  // [intermediate, hidden]
+  double error = 0;  // sum over tokens
 
-  void add(const Chunk& chunk) {
-    const torch::Tensor weights = weights_of(chunk.teacher_state);
-    const torch::Tensor missing = chunk.teacher_state.to(torch::kFloat32) - chunk.student_state.to(torch::kFloat32);
+  void add(const torch::Tensor& teacher_state, const torch::Tensor& student_state, const torch::Tensor& activated) {
+    const torch::Tensor weights = weights_of(teacher_state);
+    const torch::Tensor missing = teacher_state.to(torch::kFloat32) - student_state.to(torch::kFloat32);
     error += weighted_error(missing, weights);
-    const torch::Tensor channels = chunk.activated.to(torch::kFloat32);
+    const torch::Tensor channels = activated.to(torch::kFloat32);
     const torch::Tensor weighted = (channels * weights).t();
-    add_to(gram, at::mm(weighted, channels));
-    add_to(cross, at::mm(weighted, missing));
+    gram.add(weighted, channels);
+    cross.add(weighted, missing);
   }
 
   // What is to be added to ffn_down, transposed: [intermediate, hidden] FP64; undefined where sums aren't finite.
   torch::Tensor solution(double ridge) {
-    gram.diagonal().add_(gram.diagonal().mean() * ridge + 1e-12);
-    const auto [factor, info] = at::linalg_cholesky_ex(gram);
+    const torch::Tensor sum = gram.take();
+    sum.diagonal().add_(sum.diagonal().mean() * ridge + 1e-12);
+    const auto [factor, info] = at::linalg_cholesky_ex(sum);
     if (info.item<int>() != 0) return {};
-    torch::Tensor solved = at::cholesky_solve(cross, factor);
+    torch::Tensor solved = at::cholesky_solve(cross.take(), factor);
     return at::isfinite(solved).all().item<bool>() ? solved : torch::Tensor();
+  }
+};
+
+// Sums of so many tokens don't mind channels that are BF16 to be rounded to it once more when they are weighted, and
+// AMX multiplies them three times as fast.
+class SumPrecision {
+ public:
+  SumPrecision(ComputeType compute, Backend backend) {
+    if (compute == ComputeType::kBFloat16 && backend == Backend::kKernels) rounded_.emplace(true);
   }
 
  private:
-  static void add_to(torch::Tensor& sum, const torch::Tensor& part) {
-    // Solved on the processor: a CUDA libtorch has its solvers in libraries of their own.
-    const torch::Tensor wide = part.to(torch::kCPU, torch::kFloat64);
-    if (sum.defined()) {
-      sum.add_(wide);
-    } else {
-      sum = wide;
-    }
-  }
+  std::optional<OnednnFloat32> rounded_;
 };
+
+// Of a layer's sums over so many tokens.
+double sum_flops(double tokens, double channels, double hidden) { return 2 * tokens * channels * (channels + hidden); }
+
+// Cholesky's factor, and two triangular solutions.
+double solve_flops(double channels, double hidden) {
+  return channels * channels * channels / 3 + 2 * channels * channels * hidden;
+}
 
 torch::Tensor down_of(const Decoder& decoder, std::int64_t layer) {
   const std::string name = "blk." + std::to_string(layer) + ".ffn_down.weight";
@@ -117,10 +161,7 @@ Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<
     return caller_error("Only a student that was cut from a model can be fitted to what that model's layers give.");
   }
   const torch::NoGradGuard no_gradient;
-  // Sums of so many tokens don't mind channels that are BF16 to be rounded to it once more when they are weighted, and
-  // AMX multiplies them three times as fast.
-  std::optional<OnednnFloat32> rounded;
-  if (teacher.compute_type() == ComputeType::kBFloat16 && teacher.backend() == Backend::kKernels) rounded.emplace(true);
+  const SumPrecision precision(teacher.compute_type(), teacher.backend());
   const Decoder working = student.clone(teacher.compute_type(), teacher.backend());
   LayerFit fit;
   RETORT_ASSIGN(std::vector<Chunk> chunks, chunks_of(teacher, working, sequences, options.max_tokens, fit.tokens));
@@ -141,7 +182,7 @@ Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<
       torch::Tensor activated;
       chunk.student_state.copy_(working.apply_block(layer, chunk.student_state, chunk.student_layout, &activated));
       chunk.activated.copy_(activated);
-      equations.add(chunk);
+      equations.add(chunk.teacher_state, chunk.student_state, chunk.activated);
     }
     teacher_layer = target;
     FittedLayer fitted{equations.error / tokens, equations.error / tokens};
@@ -171,13 +212,44 @@ Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<
   return fit;
 }
 
-double layer_fit_flops(const DecoderConfig& teacher, const DecoderConfig& student, std::int64_t tokens) {
+LayerFitRates measure_layer_fit(const DecoderConfig& student, ComputeType compute, Backend backend,
+                                const Clock& clock) {
+  constexpr std::int64_t kMostChannels = 2048;
+  const torch::NoGradGuard no_gradient;
+  const SumPrecision precision(compute, backend);
+  const std::int64_t channels = std::min(kMostChannels, student.intermediate);
+  const std::int64_t hidden = std::min(kMostChannels, student.hidden);
+  const auto options = torch::dtype(dtype_of(compute)).device(backend == Backend::kCuda ? torch::kCUDA : torch::kCPU);
+  // What is in them doesn't matter, but for a matrix that can be solved.
+  const torch::Tensor rows = torch::rand({kChunkTokens, channels}).to(options);
+  const torch::Tensor state = torch::rand({kChunkTokens, hidden}).to(options), target = state + 1;
+  Equations warm, equations;
+  warm.add(target, state, rows);
+  const double begin = clock.monotonic_s();
+  for (int chunk = 0; chunk < kChunksOfPart; ++chunk) equations.add(target, state, rows);
+  const double added = clock.monotonic_s();
+  equations.solution(1);
+  const double solved = clock.monotonic_s();
+  const auto wide = static_cast<double>(channels), narrow = static_cast<double>(hidden);
+  LayerFitRates rates;
+  rates.sums = sum_flops(kChunksOfPart * kChunkTokens, wide, narrow) / std::max(1e-9, added - begin);
+  rates.solving = solve_flops(wide, narrow) / std::max(1e-9, solved - added);
+  return rates;
+}
+
+double layer_fit_seconds(const DecoderConfig& teacher, const DecoderConfig& student, std::int64_t tokens,
+                         const LayerFitRates& rates) {
   const auto blocks = [](const DecoderConfig& config) {
     return static_cast<double>(matmul_parameter_count(config)) - static_cast<double>(config.vocabulary * config.hidden);
   };
-  const double equations = static_cast<double>(student.layers * student.intermediate) *
-                           static_cast<double>(student.intermediate + 2 * student.hidden);
-  return 2 * static_cast<double>(tokens) * (blocks(teacher) + blocks(student) + equations);
+  const auto layers = static_cast<double>(student.layers);
+  const auto channels = static_cast<double>(student.intermediate), hidden = static_cast<double>(student.hidden);
+  const auto text = static_cast<double>(tokens);
+  const auto took = [](double flops, double rate) { return rate > 0 ? flops / rate : 0; };
+  return took(2 * text * (blocks(teacher) + blocks(student)), rates.reading) +
+         // With what is added applied to each chunk: as large a product as that with what is missing.
+         layers * (took(sum_flops(text, channels, 2 * hidden), rates.sums) +
+                   took(solve_flops(channels, hidden), rates.solving));
 }
 
 std::int64_t layer_fit_bytes(const DecoderConfig& student, std::int64_t tokens, ComputeType compute) {

@@ -8,7 +8,7 @@
 // last, each on what the fitted ones before it give: what one leaves over the next makes good. Merging a linear map
 // into the layer before a gap is ReplaceMe's idea (arXiv 2505.02819); fitting every layer, where it stands, is ours.
 //
-// Deterministic on one machine. Sums over tokens are FP32 within 2,048 of them and FP64 beyond; solved in FP64.
+// Deterministic on one machine. Sums over tokens are FP32 within 16,384 of them and FP64 beyond; solved in FP64.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/json_fwd.h"
 #include "base/progress.h"
@@ -49,8 +50,17 @@ struct LayerFit {
 Result<LayerFit> fit_layers(const Decoder& teacher, Decoder& student, std::span<const MeasuredSequence> sequences,
                             const LayerFitOptions& options, Progress& progress, std::stop_token stop);
 
-// Floating-point operations of fit_layers(), for those who plan: about, attention, norms and solving left out.
-double layer_fit_flops(const DecoderConfig& teacher, const DecoderConfig& student, std::int64_t tokens);
+// What the machine reaches in the parts of a fit, in floating-point operations a second.
+struct LayerFitRates {
+  double reading = 0;  // of both models' layers
+  double sums = 0;     // products over tokens, and what adding them up takes
+  double solving = 0;
+};
+// The last two, measured for some tenths of a second on layers no wider than 2,048 channels. `reading` is left at 0.
+LayerFitRates measure_layer_fit(const DecoderConfig& student, ComputeType compute, Backend backend, const Clock& clock);
+// Seconds of fit_layers(), for those who plan: about, attention and norms left out.
+double layer_fit_seconds(const DecoderConfig& teacher, const DecoderConfig& student, std::int64_t tokens,
+                         const LayerFitRates& rates);
 // Bytes it holds at its peak, besides teacher and student.
 std::int64_t layer_fit_bytes(const DecoderConfig& student, std::int64_t tokens, ComputeType compute);
 

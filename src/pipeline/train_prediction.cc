@@ -62,7 +62,9 @@ Result<TrainPrediction> predict_training(const recipe::Recipe& recipe, const Loc
   if (planned.fitted) {
     std::int64_t tokens = student_options.fit_tokens;
     if (dataset_tokens > 0) tokens = std::min(tokens, dataset_tokens);
-    if (flops_per_s > 0) prediction.layer_fit_s = model::layer_fit_flops(local.config, student, tokens) / flops_per_s;
+    model::LayerFitRates rates = model::measure_layer_fit(student, compute.type, compute.backend, clock);
+    rates.reading = flops_per_s;
+    prediction.layer_fit_s = model::layer_fit_seconds(local.config, student, tokens, rates);
     // What judges the fit: probabilities, logits and what lies between them.
     const std::int64_t judging = 3 * model::KlJudge::kMostRows * student.vocabulary * 4;
     choosing_bytes =
