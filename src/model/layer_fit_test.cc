@@ -95,12 +95,11 @@ TEST(LayerFit, BringsTheCutNearerToItsTeacherOnOtherText) {
 }
 
 // The first layer before a gap, by least squares over the tokens themselves instead of normal equations.
-TEST(LayerFit, IsTheLeastSquaresSolution) {
+void expect_least_squares(const std::vector<MeasuredSequence>& sequences) {
   const Decoder teacher = teacher_of(3);
   const std::vector<std::int64_t> kept = {0, 2};
   const Decoder cut = *teacher.keep_layers(kept);
   Decoder student = cut.clone(ComputeType::kFloat32);
-  const auto sequences = sequences_of(3);
   constexpr double kRidge = 0.2;
   SilentProgress progress;
   const auto fit = fit_layers(teacher, student, sequences, {.max_tokens = 100000, .ridge = kRidge}, progress, {});
@@ -134,6 +133,25 @@ TEST(LayerFit, IsTheLeastSquaresSolution) {
   const torch::Tensor expected = std::get<0>(torch::linalg_lstsq(a, b)).t();
   const torch::Tensor added = (down_of(student, 0) - down_of(cut, 0)).to(torch::kFloat64);
   EXPECT_LT((added - expected).abs().max().item<double>(), 1e-4 * expected.abs().max().item<double>());
+}
+
+// Two stretches of text; and so many that their sums are settled in between and once more at the end.
+TEST(LayerFit, IsTheLeastSquaresSolution) {
+  expect_least_squares(sequences_of(3));
+  expect_least_squares(sequences_of(3, 400));
+}
+
+TEST(LayerFit, IsPredictedByWhatTheMachineReaches) {
+  const DecoderConfig teacher = config_of(6), student = config_of(4);
+  const SystemClock clock;
+  const LayerFitRates rates = measure_layer_fit(student, ComputeType::kFloat32, Backend::kKernels, clock);
+  EXPECT_GT(rates.sums, 0);
+  EXPECT_GT(rates.solving, 0);
+  const double layer = 24 * 24 * 2 + 24 * 8 * 2 + 3 * 24 * 20;
+  // Of each of four layers: its sums and what is applied, [20, 20 + 24 + 24]; its factor and two solutions.
+  const double sums = 4 * 2 * 1000 * 20 * (20 + 48), solving = 4 * (20 * 20 * 20 / 3.0 + 2 * 20 * 20 * 24);
+  EXPECT_DOUBLE_EQ(layer_fit_seconds(teacher, student, 1000, {10, 20, 40}),
+                   2 * 1000 * 10 * layer / 10 + sums / 20 + solving / 40);
 }
 
 TEST(LayerFit, LeavesWhatIsExactAlone) {
