@@ -87,15 +87,15 @@ std::size_t AdamW::add(std::string name, at::Tensor compute, at::Tensor master, 
   AdamWParameter parameter;
   parameter.name = std::move(name);
   parameter.compute = compute.detach();  // shares the storage
-  parameter.decays = compute.dim() > 1;
+  parameter.decays = parameter.compute.dim() > 1;
   parameter.rate = rate;
-  parameter.count = compute.numel();
+  parameter.count = parameter.compute.numel();
   if (parameter.compute.scalar_type() == at::kFloat) {
     if (master.defined()) parameter.compute.copy_(master);
     parameter.master.whole = parameter.compute;
   } else if (by_tensors()) {
-    parameter.master.whole =
-        (master.defined() ? master : parameter.compute).detach().to(compute.device(), at::kFloat).contiguous();
+    if (!master.defined()) master = parameter.compute;
+    parameter.master.whole = master.detach().to(parameter.compute.device(), at::kFloat).contiguous();
   } else {
     parameter.master = in_halves(parameter.compute, master);
   }
