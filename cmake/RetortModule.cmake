@@ -59,8 +59,9 @@ function(retort_module name)
 endfunction()
 
 # retort_kernels(NAME [amx]): NAME_plain.cc, NAME_avx2.cc and NAME_avx512.cc of this folder are one body for three
-# instruction sets, chosen when the program runs; NAME_amx.cc is another for AMX, beside AVX-512. Contraction and the errno-free square root are what lets the compiler vectorise
-# them; no header of the standard library with code in it is included there.
+# instruction sets, chosen when the program runs; NAME_amx.cc is another for AMX, beside AVX-512. Contraction and the
+# errno-free square root are what lets the compiler vectorise them; no header of the standard library with code in it is
+# included there.
 function(retort_kernels name)
   set(options -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wno-psabi)
   set(instructions_plain)

@@ -75,9 +75,11 @@ void AdamW::need_moments() {
   }
 }
 
-void AdamW::need_sum(AdamWParameter& parameter) const {
-  if (parameter.sum.defined()) return;
-  parameter.sum = at::empty(parameter.compute.sizes(), parameter.compute.options().dtype(at::kFloat));
+const at::Tensor& AdamW::begin_sum(AdamWParameter& parameter) const {
+  if (!parameter.sum.defined()) {
+    parameter.sum = at::empty(parameter.compute.sizes(), parameter.compute.options().dtype(at::kFloat));
+  }
+  return parameter.gradient = parameter.sum;
 }
 
 std::size_t AdamW::add(std::string name, at::Tensor compute, at::Tensor master, double rate) {
@@ -120,10 +122,7 @@ void AdamW::keep_part(std::size_t index, std::int64_t first, std::int64_t count)
 }
 
 void AdamW::zero_gradients() {
-  for (AdamWParameter& parameter : parameters_) {
-    parameter.gradient.reset();
-    parameter.is_unwritten = true;
-  }
+  for (AdamWParameter& parameter : parameters_) parameter.gradient.reset();
 }
 
 void AdamW::forget_gradients() {
@@ -136,10 +135,7 @@ void AdamW::zero_unwritten(std::size_t first, std::size_t last) {
   std::vector<at::Tensor> unwritten;
   for (std::size_t i = first; i < last; ++i) {
     AdamWParameter& parameter = parameters_[i];
-    if (parameter.frozen() || !std::exchange(parameter.is_unwritten, false)) continue;
-    need_sum(parameter);
-    parameter.gradient = parameter.sum;
-    unwritten.push_back(parameter.sum);
+    if (!parameter.frozen() && !parameter.gradient.defined()) unwritten.push_back(begin_sum(parameter));
   }
   if (!unwritten.empty()) at::_foreach_zero_(unwritten);
 }
@@ -149,9 +145,8 @@ void AdamW::settle_gradients(std::size_t first, std::size_t last) {
   for (std::size_t i = first; i < last; ++i) {
     AdamWParameter& parameter = parameters_[i];
     if (parameter.frozen() || parameter.gradient.scalar_type() == at::kFloat) continue;
-    need_sum(parameter);
-    copy_values(parameter.gradient, parameter.sum);
-    parameter.gradient = parameter.sum;
+    const at::Tensor single = parameter.gradient;
+    copy_values(single, begin_sum(parameter));
   }
 }
 
@@ -162,10 +157,8 @@ at::Tensor AdamW::gradient_sum(std::size_t index) {
 
 AdamW::UnwrittenSum AdamW::gradient_sum_to_write(std::size_t index) {
   AdamWParameter& parameter = parameters_[index];
-  if (parameter.frozen() || !std::exchange(parameter.is_unwritten, false)) return {gradient_sum(index), false};
-  need_sum(parameter);
-  parameter.gradient = parameter.sum;
-  return {parameter.sum, true};
+  if (parameter.frozen() || parameter.gradient.defined()) return {gradient_sum(index), false};
+  return {begin_sum(parameter), true};
 }
 
 void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
@@ -174,8 +167,7 @@ void AdamW::accumulate(std::size_t index, const at::Tensor& gradient) {
   RETORT_CHECK(!parameter.frozen());
   RETORT_CHECK(parameter.compute.numel() == gradient.numel());
   const at::Tensor values = gradient.contiguous();
-  if (parameter.is_unwritten && !by_tensors() && values.scalar_type() == at::kBFloat16) {
-    parameter.is_unwritten = false;
+  if (!parameter.gradient.defined() && !by_tensors() && values.scalar_type() == at::kBFloat16) {
     parameter.gradient = values.detach();
     return;
   }

@@ -50,11 +50,10 @@ struct AdamWParameter {
   // What is updated here: values [first, first + count) of it. All of them, unless keep_part() said otherwise.
   std::int64_t first = 0;
   std::int64_t count = 0;
-  StateValues master;        // FP32, of the part; the same storage as `compute` when that is Float
-  Moment m, v;               // of the part; undefined when frozen, and until they are needed
-  at::Tensor gradient;       // of the whole, FP32 or BF16; undefined when frozen, and until something is added
-  at::Tensor sum;            // FP32, contiguous: the memory for a gradient that is a sum; undefined until needed
-  bool is_unwritten = true;  // nothing was added to the gradient since it was set to zero
+  StateValues master;   // FP32, of the part; the same storage as `compute` when that is Float
+  Moment m, v;          // of the part; undefined when frozen, and until they are needed
+  at::Tensor gradient;  // of the whole, FP32 or BF16; undefined when frozen, and until something is added
+  at::Tensor sum;       // FP32, contiguous: the memory for a gradient that is a sum; undefined until needed
   bool frozen() const { return rate == 0; }
 };
 
@@ -121,7 +120,8 @@ class AdamW {
  private:
   bool in_8_bits(const AdamWParameter& parameter) const { return options_.bits == 8 && parameter.compute.dim() > 1; }
   void need_moments();
-  void need_sum(AdamWParameter& parameter) const;
+  // Makes the gradient a sum, and returns it; its values are anything.
+  const at::Tensor& begin_sum(AdamWParameter& parameter) const;
   void update_by_tensors(const Update& update, std::size_t first, std::size_t last);
   void step_8_bits_by_tensors(AdamWParameter& parameter, double learning_rate, const at::Tensor& steps_done,
                               const std::optional<at::Tensor>& divisor);
